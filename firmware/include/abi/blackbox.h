@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The black box: a fixed place in a node's RAM where the firmware records what happened. The orchestrator owns the memory
+ * (a memfd) and reads it while the node lives and after it died, so a killed sender's ledger is not lost.
+ * Specified in docs/spec/blackbox.md.
+ *
+ * One writer: the firmware. Readers are lock-free: an event is valid if its `sequence` equals the expected one both
+ * before and after the copy; a ledger if its `version` is even and equal before and after.
+ * All words little-endian. Rule for BLACKBOX_VERSION: raised when a field moves or changes meaning.
+ */
+#ifndef ABI_BLACKBOX_H
+#define ABI_BLACKBOX_H
+
+#include <stdint.h>
+
+#define BLACKBOX_MAGIC 0x31584f42424c4e4dull /* "MNLBBOX1" */
+#define BLACKBOX_VERSION 1u
+#define BLACKBOX_EVENTS_OFFSET 0x1000u
+#define BLACKBOX_EVENT_COUNT 4096u
+#define BLACKBOX_LEDGERS_OFFSET 0x31000u
+#define BLACKBOX_LEDGER_COUNT 64u
+#define BLACKBOX_PANIC_MAXIMUM 1024u
+
+enum blackbox_state {
+    BLACKBOX_STATE_EMPTY = 0,
+    BLACKBOX_STATE_BOOTING = 1,
+    BLACKBOX_STATE_READY = 2,    /* every server started, management link trained once */
+    BLACKBOX_STATE_PANICKED = 3, /* `panic` holds the text of the console's panic lines */
+    BLACKBOX_STATE_STOPPED = 4,  /* orderly power-off */
+};
+
+struct blackbox_header {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t state; /* enum blackbox_state */
+    uint32_t node_id;
+    uint32_t reserved0;
+    uint64_t incarnation;
+    uint64_t event_head; /* events ever written; the newest has sequence event_head - 1 */
+    uint64_t now_ns;     /* node clock when the box was last touched */
+    uint64_t heap_used_bytes;
+    uint64_t heap_peak_bytes;
+    uint64_t heap_size_bytes;
+    uint64_t reserved1[55];
+    char panic[BLACKBOX_PANIC_MAXIMUM]; /* NUL-terminated */
+    uint8_t reserved2[4096 - 512 - BLACKBOX_PANIC_MAXIMUM];
+};
+
+/* What the words of an event mean. `link` is the index of the link in the boot page (0xffff: none), `peer` a node id. */
+enum blackbox_event_kind {
+    BLACKBOX_EVENT_BOOT = 1,         /* arg0 boot count */
+    BLACKBOX_EVENT_READY = 2,        /* - */
+    BLACKBOX_EVENT_PANIC = 3,        /* arg0 program counter */
+    BLACKBOX_EVENT_LINK_STATE = 4,   /* arg0 bits: 1 rx up, 2 tx up; arg1 own epoch | peer epoch << 32; arg2 enum link_reason */
+    BLACKBOX_EVENT_NODE_UP = 5,      /* arg0 incarnation of the peer, now registered and reachable */
+    BLACKBOX_EVENT_NODE_DEAD = 6,    /* arg0 incarnation declared dead, arg1 enum node_death_cause */
+    BLACKBOX_EVENT_LINK_REFUSED = 7, /* arg0 enum link_refusal, arg1 the claimed incarnation, arg2 1: we refused, 2: we were refused */
+    BLACKBOX_EVENT_CARRIER = 8,      /* arg0 bits: 1 rx, 2 tx; arg1 generation */
+    BLACKBOX_EVENT_STREAM = 9,       /* digest: arg0 stream id | role << 63 (1 = sink), arg1 messages, arg2 running hash */
+    BLACKBOX_EVENT_LINK_DROP = 10,   /* arg0 enum link_drop, arg1 count so far; at most one a reason and 100 ms */
+    BLACKBOX_EVENT_STALE = 11,       /* this node was told that it was declared dead; arg0 incarnation */
+    BLACKBOX_EVENT_CREDIT = 12,      /* a credit invariant broke: arg0 limit, arg1 used */
+    BLACKBOX_EVENT_MESSAGE = 13,     /* with trace = "messages": arg0 stream id, arg1 sequence, arg2 source incarnation */
+};
+
+struct blackbox_event {
+    uint64_t sequence; /* index of this event since boot; written last (release) */
+    uint64_t time_ns;
+    uint16_t kind;
+    uint16_t link;
+    uint32_t peer;
+    uint64_t arg0;
+    uint64_t arg1;
+    uint64_t arg2;
+};
+
+enum blackbox_ledger_role {
+    BLACKBOX_LEDGER_FREE = 0,
+    BLACKBOX_LEDGER_SOURCE = 1,
+    BLACKBOX_LEDGER_SINK = 2,
+};
+
+/* The account of one traffic stream at one of its ends. At a source: sent = acked + failed + unknown + in flight. */
+struct blackbox_ledger {
+    uint32_t version; /* odd while being written */
+    uint32_t role;    /* enum blackbox_ledger_role */
+    uint64_t stream_id;
+    uint32_t peer;       /* the other end's node id */
+    uint32_t size_bytes; /* body size */
+    uint64_t peer_incarnation;
+    uint64_t next_sequence; /* source: next to send; sink: next expected */
+    uint64_t running_hash;  /* over the messages 0 .. next_sequence-1 */
+    uint64_t sent;
+    uint64_t acked;
+    uint64_t failed;  /* refused: the sender knows that they were not delivered */
+    uint64_t unknown; /* peer died before the ack: delivered or not, nobody can say */
+    uint64_t received;
+    uint64_t duplicates;
+    uint64_t gaps;    /* messages skipped */
+    uint64_t corrupt; /* contents that nobody sent */
+    uint64_t closed;  /* 1: the stream ended; the account is final */
+    uint64_t reserved;
+};
+
+_Static_assert(sizeof(struct blackbox_header) == 4096, "header is one page");
+_Static_assert(sizeof(struct blackbox_event) == 48, "event record");
+_Static_assert(sizeof(struct blackbox_ledger) == 128, "ledger record");
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Errors of the firmware's own interfaces: 0 is success, errors are negative, one cause has one code at every layer.
+ * The published mnl_* functions return the Mach codes of kernel/kern_return.h instead.
+ */
+#ifndef KERNEL_ERROR_H
+#define KERNEL_ERROR_H
+
+enum error {
+    ERROR_NONE = 0,
+    ERROR_NO_MEMORY = -1,   /* the arena is exhausted, or an injected allocation failure */
+    ERROR_INVALID = -2,     /* an argument is outside its documented range */
+    ERROR_NOT_FOUND = -3,   /* no such device, node, port, server or link */
+    ERROR_EXISTS = -4,      /* the id or name is taken */
+    ERROR_FULL = -5,        /* no room now; try again after progress */
+    ERROR_TIMED_OUT = -6,   /* the deadline passed */
+    ERROR_DOWN = -7,        /* no carrier, link down or node dead */
+    ERROR_GARBAGE = -8,     /* bytes from the other side break the protocol */
+    ERROR_UNSUPPORTED = -9, /* this device or peer cannot do that */
+};
+
+#define MUST_CHECK __attribute__((warn_unused_result))
+
+#endif
