@@ -4,8 +4,8 @@
  *
  * One message goes round: what comes back is sent again, so a round trip allocates nothing here,
  * and the clock is read once an iteration (the end of one is the start of the next). The body of
- * iteration n is words n * k + w, so an echo of an earlier iteration or of another ping is not
- * taken for this one's.
+ * iteration n is words (n + 1) * k + w, so an echo of an earlier iteration or of another ping is
+ * not taken for this one's.
  */
 #include "ping.h"
 
@@ -16,8 +16,11 @@
 /* How long a wait for an echo goes on without looking whether the peer died or the service stops.
  */
 #define PING_SLICE_NS 50000000ull
-#define PING_PATTERN 0x9e3779b97f4a7c15ull /* 2^64 / golden ratio: neighbours differ in all bytes  \
-                                            */
+#define PING_PATTERN                                                                               \
+    0x9e3779b97f4a7c15ull /* 2^64 / golden ratio: neighbours differ in all bytes                   \
+                           */
+
+typedef uint64_t body_word __attribute__((may_alias)); /* bodies are 8-byte aligned */
 
 struct ping {
     struct mach_host *host;
@@ -29,30 +32,35 @@ struct ping {
     const bool *stop;
 };
 
-static uint64_t pattern_word(uint64_t iteration, size_t offset)
+static uint64_t pattern_word(uint64_t iteration, size_t index)
 {
-    return (iteration + 1) * PING_PATTERN + offset;
+    return (iteration + 1) * PING_PATTERN + index;
 }
 
-static void pattern_write(uint8_t *body, size_t len_bytes, uint64_t iteration)
+static void pattern_write(void *body, size_t len_bytes, uint64_t iteration)
 {
-    for (size_t offset = 0; offset < len_bytes; offset += sizeof(uint64_t)) {
-        uint64_t word = pattern_word(iteration, offset);
-        size_t piece = len_bytes - offset < sizeof(word) ? len_bytes - offset : sizeof(word);
-        memcpy(body + offset, &word, piece);
+    body_word *words = body;
+    size_t whole = len_bytes / sizeof(*words);
+
+    for (size_t i = 0; i < whole; i++) {
+        words[i] = pattern_word(iteration, i);
     }
+    uint64_t last = pattern_word(iteration, whole);
+    memcpy(words + whole, &last, len_bytes % sizeof(*words));
 }
 
-static bool pattern_matches(const uint8_t *body, size_t len_bytes, uint64_t iteration)
+static bool pattern_matches(const void *body, size_t len_bytes, uint64_t iteration)
 {
-    for (size_t offset = 0; offset < len_bytes; offset += sizeof(uint64_t)) {
-        uint64_t word = pattern_word(iteration, offset);
-        size_t piece = len_bytes - offset < sizeof(word) ? len_bytes - offset : sizeof(word);
-        if (memcmp(body + offset, &word, piece) != 0) {
+    const body_word *words = body;
+    size_t whole = len_bytes / sizeof(*words);
+
+    for (size_t i = 0; i < whole; i++) {
+        if (words[i] != pattern_word(iteration, i)) {
             return false;
         }
     }
-    return true;
+    uint64_t last = pattern_word(iteration, whole);
+    return memcmp(words + whole, &last, len_bytes % sizeof(*words)) == 0;
 }
 
 /* Why a send did not happen. */
