@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Content and hash of traffic messages. Content: xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift
- * generators, scrambled"). Mixing: the finaliser of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
- * generators"). Neither is for security: a changed, missing or foreign byte must show.
+ * Content and hash of traffic messages. Content: xorshift64* (Vigna, "An experimental exploration
+ * of Marsaglia's xorshift generators, scrambled"). Mixing: the finaliser of splitmix64 (Steele,
+ * Lea, Flood, "Fast splittable pseudorandom number generators"). Neither is for security: a
+ * changed, missing or foreign byte must show.
  */
 #include "content.h"
 
@@ -72,7 +73,8 @@ static uint64_t content_fill(body_word *words, size_t len_bytes,
     return hash;
 }
 
-/* Compares with what should be there and hashes that: a message that passes has the hash its source computed. */
+/* Compares with what should be there and hashes that: a message that passes has the hash its source
+ * computed. */
 static bool content_matches(const body_word *words, size_t len_bytes,
                             const struct traffic_header *header, uint64_t hash)
 {

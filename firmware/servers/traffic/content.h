@@ -11,8 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Write the message that `header` names (all fields but magic and hash) into `body`, at least 48 bytes. With check HEADER the
- * bytes after the header stay as they are. Returns the message's hash. */
+/* Write the message that `header` names (all fields but magic and hash) into `body`, at least 48
+ * bytes. With check HEADER the bytes after the header stay as they are. Returns the message's hash.
+ */
 uint64_t traffic_content_write(void *body, size_t len_bytes, const struct traffic_header *header);
 
 /* Is `body` what a source with its header's fields would have written? At least 48 bytes. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Digests: every 100 ms one event for each account that changed, as long as any does. An idle server's thread waits without
- * a deadline, so idle nodes stay asleep.
+ * Digests: every 100 ms one event for each account that changed, as long as any does. An idle
+ * server's thread waits without a deadline, so idle nodes stay asleep.
  */
 #include "traffic.h"
 

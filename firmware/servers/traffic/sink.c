@@ -2,11 +2,12 @@
  *
  * The receiving end of streams: what arrived in order, twice, not at all, or was never sent.
  *
- * Rules (docs/spec/blackbox.md, section 3). A stream at a sink is known by its id, the node and the incarnation that the
- * message came from, as the kernel says, not as the message claims. Its ledger is opened by its first good message. A
- * message that fails its check changes `corrupt` alone, so the sequence number it claims to be shows as a gap. What finds no
- * ledger (none is left, or the message is not good) is counted as refused: it was received, so its source's ledger
- * says acked, and the event STREAM_REFUSED explains the difference.
+ * Rules (docs/spec/blackbox.md, section 3). A stream at a sink is known by its id, the node and the
+ * incarnation that the message came from, as the kernel says, not as the message claims. Its ledger
+ * is opened by its first good message. A message that fails its check changes `corrupt` alone, so
+ * the sequence number it claims to be shows as a gap. What finds no ledger (none is left, or the
+ * message is not good) is counted as refused: it was received, so its source's ledger says acked,
+ * and the event STREAM_REFUSED explains the difference.
  */
 #include "content.h"
 #include "traffic.h"
@@ -140,7 +141,8 @@ static void account_arrival(struct traffic_sink *sink, const struct arrival *arr
     ledger_end(ledger);
 }
 
-/* Find the message's stream or begin it, and put the message into its account. Null: there is none and can be none. */
+/* Find the message's stream or begin it, and put the message into its account. Null: there is none
+ * and can be none. */
 static struct traffic_sink *sink_account(struct traffic *traffic, const struct arrival *arrival)
 {
     lock_acquire(&traffic->lock);

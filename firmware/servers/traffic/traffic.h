@@ -2,14 +2,17 @@
  *
  * Kernel server `traffic`: checked streams of messages between nodes. Private to this folder.
  *
- * Words. A *stream* has an id that the host chose, a *source* on one node and a *sink* on another (or the same). Each end keeps
- * its account in a ledger of the black box; a *digest* is an event that tells a ledger's message count and running hash.
+ * Words. A *stream* has an id that the host chose, a *source* on one node and a *sink* on another
+ * (or the same). Each end keeps its account in a ledger of the black box; a *digest* is an event
+ * that tells a ledger's message count and running hash.
  *
- * Threads: one serves the port (requests and arriving DATA, traffic.c and sink.c), one per source sends (source.c), one
- * writes digests (digest.c). Completions arrive in whatever thread learns an outcome.
+ * Threads: one serves the port (requests and arriving DATA, traffic.c and sink.c), one per source
+ * sends (source.c), one writes digests (digest.c). Completions arrive in whatever thread learns an
+ * outcome.
  *
- * One lock guards everything that two of them touch. Nothing waits, allocates or sends while holding it; a black-box event
- * may be written under it. Only the serving thread adds and removes streams.
+ * One lock guards everything that two of them touch. Nothing waits, allocates or sends while
+ * holding it; a black-box event may be written under it. Only the serving thread adds and removes
+ * streams.
  */
 #ifndef TRAFFIC_TRAFFIC_H
 #define TRAFFIC_TRAFFIC_H
@@ -52,7 +55,9 @@ struct traffic_account {
     uint64_t digest_hash;
 };
 
-/* --- digest.c ------------------------------------------------------------------------------------------------------- */
+/* --- digest.c
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 void traffic_digest_main(void *argument);
 
@@ -68,26 +73,31 @@ static inline void traffic_moved(struct traffic *traffic)
     }
 }
 
-/* --- source.c ------------------------------------------------------------------------------------------------------- */
+/* --- source.c
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 struct traffic_account *traffic_source_account(struct traffic_source *source);
 struct traffic_source *traffic_source_next(struct traffic_source *source);
 
-/* Begin a stream. 0, ERROR_INVALID (a field out of range), ERROR_EXISTS, ERROR_NOT_FOUND (no such destination),
- * ERROR_FULL (no ledger left) or ERROR_NO_MEMORY. */
+/* Begin a stream. 0, ERROR_INVALID (a field out of range), ERROR_EXISTS, ERROR_NOT_FOUND (no such
+ * destination), ERROR_FULL (no ledger left) or ERROR_NO_MEMORY. */
 int traffic_source_start(struct traffic *traffic,
                          const struct traffic_start_request *request) MUST_CHECK;
 
 /* Answer a STOP now or when everything is settled; takes the message over. */
 void traffic_source_stop(struct traffic *traffic, struct kmsg *message);
 
-/* Free a stream that has ended, with its ledger. 0, ERROR_NOT_FOUND, or ERROR_EXISTS (it still runs). */
+/* Free a stream that has ended, with its ledger. 0, ERROR_NOT_FOUND, or ERROR_EXISTS (it still
+ * runs). */
 int traffic_source_close(struct traffic *traffic, uint64_t stream_id) MUST_CHECK;
 
 /* The server is being unloaded: end every stream, wait until all is settled, free everything. */
 void traffic_source_destroy_all(struct traffic *traffic);
 
-/* --- sink.c --------------------------------------------------------------------------------------------------------- */
+/* --- sink.c
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 struct traffic_account *traffic_sink_account(struct traffic_sink *sink);
 struct traffic_sink *traffic_sink_next(struct traffic_sink *sink);
