@@ -63,12 +63,12 @@ static uint64_t content_fill(body_word *words, size_t len_bytes,
 
     for (size_t i = 0; i < whole; i++) {
         words[i] = content_next(&state);
-        hash = mix(hash, words[i], 0);
+        hash = finalise(hash ^ words[i]);
     }
     if (tail_bytes != 0) {
         uint64_t last = content_next(&state) & tail_mask(tail_bytes);
         memcpy(words + whole, &last, tail_bytes);
-        hash = mix(hash, last, 0);
+        hash = finalise(hash ^ last);
     }
     return hash;
 }
@@ -86,14 +86,14 @@ static bool content_matches(const body_word *words, size_t len_bytes,
     for (size_t i = 0; i < whole; i++) {
         uint64_t expected = content_next(&state);
         difference |= words[i] ^ expected;
-        hash = mix(hash, expected, 0);
+        hash = finalise(hash ^ expected);
     }
     if (tail_bytes != 0) {
         uint64_t expected = content_next(&state) & tail_mask(tail_bytes);
         uint64_t last = 0;
         memcpy(&last, words + whole, tail_bytes);
         difference |= last ^ expected;
-        hash = mix(hash, expected, 0);
+        hash = finalise(hash ^ expected);
     }
     return difference == 0 && hash == header->hash;
 }
@@ -126,5 +126,5 @@ bool traffic_content_check(const void *body, size_t len_bytes)
 
 uint64_t traffic_hash_add(uint64_t running, uint64_t hash)
 {
-    return finalise((running ^ hash) + GOLDEN);
+    return finalise(running ^ hash);
 }

@@ -157,7 +157,7 @@ static bool is_ended(struct traffic_source *source)
 }
 
 /* Wait for a while, or until something about the stream changes. */
-static void pause(struct traffic_source *source)
+static void retry_wait(struct traffic_source *source)
 {
     uint64_t deadline_ns = clock_now_ns() + STREAM_RETRY_NS;
 
@@ -173,7 +173,7 @@ static struct kmsg *message_prepare(struct traffic_source *source, uint64_t *has
     struct kmsg *message = kmsg_allocate(source->traffic->host, source->plan.size_bytes);
 
     while (message == NULL && !is_ended(source)) {
-        pause(source);
+        retry_wait(source);
         message = kmsg_allocate(source->traffic->host, source->plan.size_bytes);
     }
     if (message == NULL) {
