@@ -8,7 +8,7 @@
  *
  * A live entry goes through "absent" before it becomes something else (break before make); nothing may touch the range
  * meanwhile, which holds because one CPU runs, interrupt handlers use none of what is remapped, and no caller remaps the
- * stack it stands on.
+ * stack it stands on. The page pool, where the tables and the stacks are, is mapped by pages from the start, so it is never split.
  */
 #include <arch/board.h>
 #include <arch/image.h>
@@ -123,7 +123,7 @@ int arch_mmu_map(uint64_t physical, size_t len_bytes, enum arch_mmu_attribute at
     int error = map(machine()->mmu_root, physical, len_bytes, attribute);
 
     if (error == ERROR_NONE && attribute == ARCH_MMU_CODE)
-        arch_instruction_flush();
+        arch_instruction_flush(physical, len_bytes);
     return error;
 }
 
@@ -136,6 +136,15 @@ static void map_range(uint64_t *root, const uint8_t *start, const uint8_t *end,
         panic("no memory for page tables");
 }
 
+static void map_pool(uint64_t *root, const struct page_pool *pool)
+{
+    for (size_t i = 0; i < pool->page_count; i++) {
+        const uint8_t *page = pool->start + i * ARCH_PAGE_SIZE;
+
+        map_range(root, page, page + ARCH_PAGE_SIZE, ARCH_MMU_DATA);
+    }
+}
+
 /* All of RAM is data, then the image gets its own rights. Page 0 is unmapped even where RAM does not begin there. */
 void mmu_initialise(struct machine *machine)
 {
@@ -145,7 +154,8 @@ void mmu_initialise(struct machine *machine)
     if (root == NULL)
         panic("no memory for page tables");
     memset(root, 0, ARCH_PAGE_SIZE);
-    map_range(root, ram, ram + machine->ram_size, ARCH_MMU_DATA);
+    map_range(root, ram, machine->pages.start, ARCH_MMU_DATA);
+    map_pool(root, &machine->pages);
     map_range(root, image_start, image_text_end, ARCH_MMU_CODE);
     map_range(root, image_text_end, image_const_end, ARCH_MMU_CONST);
     map_range(root, NULL, (const uint8_t *)ARCH_PAGE_SIZE, ARCH_MMU_NONE);

@@ -116,8 +116,10 @@ void arch_mmu_flush(uint64_t first, size_t page_count)
 }
 
 /* Instruction fetches are coherent with stores. */
-void arch_instruction_flush(void)
+void arch_instruction_flush(uint64_t first, size_t len_bytes)
 {
+    (void)first;
+    (void)len_bytes;
 }
 
 /* As arch_context_switch() pops it: six registers, then where to go. The null above is the end of the backtrace. */
