@@ -143,9 +143,9 @@ static void tx_poll(struct phy *phy)
 }
 
 /* Would tx_poll(), or a repeated send(), find something new? */
-static bool tx_has_news(const struct phy *phy)
+static bool tx_has_news(struct phy *phy)
 {
-    const struct transmitter *tx = &phy->tx;
+    struct transmitter *tx = &phy->tx;
 
     if (cable_view_changed(&tx->view))
         return true;
