@@ -36,6 +36,15 @@ _Static_assert(BLACKBOX_LEDGERS_OFFSET + BLACKBOX_LEDGER_COUNT * sizeof(struct b
                    BOOT_BLACKBOX_SIZE,
                "the box fits its place");
 
+/* Caller holds the lock, and read the heap's figures before it took it. */
+static void figures_write(struct blackbox *box, const struct heap_statistics *heap, uint64_t now_ns)
+{
+    box->header->heap_used_bytes = heap->used_bytes;
+    box->header->heap_peak_bytes = heap->peak_bytes;
+    box->header->heap_size_bytes = heap->size_bytes;
+    box->header->now_ns = now_ns;
+}
+
 static void header_write(struct mach_host *host, struct blackbox *box)
 {
     struct heap_statistics heap = heap_statistics(host);
@@ -46,10 +55,7 @@ static void header_write(struct mach_host *host, struct blackbox *box)
     header->state = BLACKBOX_STATE_BOOTING;
     header->node_id = host->node_id;
     header->incarnation = host->incarnation;
-    header->now_ns = clock_now_ns();
-    header->heap_used_bytes = heap.used_bytes;
-    header->heap_peak_bytes = heap.peak_bytes;
-    header->heap_size_bytes = heap.size_bytes;
+    figures_write(box, &heap, clock_now_ns());
     /* Last: a reader who finds the magic finds everything. */
     __atomic_store_n(&header->magic, BLACKBOX_MAGIC, __ATOMIC_RELEASE);
 }
@@ -121,7 +127,6 @@ static void event_append(struct blackbox *box, const struct blackbox_record *rec
     event->arg2 = record->arg2;
     __atomic_store_n(&event->sequence, sequence, __ATOMIC_RELEASE);
     __atomic_store_n(&box->header->event_head, sequence + 1, __ATOMIC_RELEASE);
-    box->header->now_ns = now_ns;
 }
 
 void blackbox_event(struct mach_host *host, const struct blackbox_record *record)
@@ -131,9 +136,11 @@ void blackbox_event(struct mach_host *host, const struct blackbox_record *record
     if (box == NULL) {
         return;
     }
+    struct heap_statistics heap = heap_statistics(host);
     uint64_t now_ns = clock_now_ns();
     lock_acquire(&box->lock);
     event_append(box, record, now_ns);
+    figures_write(box, &heap, now_ns);
     lock_release(&box->lock);
     if (host->links != NULL) {
         link_manager_kick(host);
@@ -150,9 +157,7 @@ void blackbox_refresh(struct mach_host *host)
     struct heap_statistics heap = heap_statistics(host);
     uint64_t now_ns = clock_now_ns();
     lock_acquire(&box->lock);
-    box->header->heap_used_bytes = heap.used_bytes;
-    box->header->heap_peak_bytes = heap.peak_bytes;
-    box->header->now_ns = now_ns;
+    figures_write(box, &heap, now_ns);
     lock_release(&box->lock);
 }
 
