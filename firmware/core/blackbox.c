@@ -108,6 +108,10 @@ bool blackbox_traces_messages(const struct mach_host *host)
     return host->blackbox != NULL && host->blackbox->trace_messages;
 }
 
+/* A field that a reader may look at meanwhile: an ordinary store, which the compiler neither splits
+ * nor merges. */
+#define store_relaxed(field, value) __atomic_store_n(field, value, __ATOMIC_RELAXED)
+
 /* Caller: the lock held, or the machine stopped. */
 static void event_append(struct blackbox *box, const struct blackbox_record *record,
                          uint64_t now_ns)
@@ -118,13 +122,13 @@ static void event_append(struct blackbox *box, const struct blackbox_record *rec
     __atomic_store_n(&event->sequence, SEQUENCE_NONE, __ATOMIC_RELAXED);
     /* A reader who sees one new field must see that the old event is gone. */
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    event->time_ns = now_ns;
-    event->kind = (uint16_t)record->kind;
-    event->link = (uint16_t)record->link;
-    event->peer = record->peer;
-    event->arg0 = record->arg0;
-    event->arg1 = record->arg1;
-    event->arg2 = record->arg2;
+    store_relaxed(&event->time_ns, now_ns);
+    store_relaxed(&event->kind, (uint16_t)record->kind);
+    store_relaxed(&event->link, (uint16_t)record->link);
+    store_relaxed(&event->peer, record->peer);
+    store_relaxed(&event->arg0, record->arg0);
+    store_relaxed(&event->arg1, record->arg1);
+    store_relaxed(&event->arg2, record->arg2);
     __atomic_store_n(&event->sequence, sequence, __ATOMIC_RELEASE);
     __atomic_store_n(&box->header->event_head, sequence + 1, __ATOMIC_RELEASE);
 }
