@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rest of the riscv64 port: Sv39 page table entries, the first frame of a thread, RAM by the device tree.
+ * The rest of the riscv64 port: Sv39 page table entries, the first frame of a thread, RAM by the
+ * device tree.
  */
 #include <arch/board.h>
 #include <arch/fdt.h>
@@ -8,7 +9,8 @@
 #include <arch/port.h>
 #include <arch/riscv.h>
 
-/* Privileged Architecture 1.12, 4.4.1: Sv39 entries. What memory is, ordinary or device, is fixed by the hardware. */
+/* Privileged Architecture 1.12, 4.4.1: Sv39 entries. What memory is, ordinary or device, is fixed
+ * by the hardware. */
 #define ENTRY_VALID (1ull << 0)
 #define ENTRY_READ (1ull << 1)
 #define ENTRY_WRITE (1ull << 2)

@@ -75,8 +75,9 @@ static const char *exception_name(uint64_t cause)
 _Noreturn void riscv_exception(const struct riscv_frame *frame, uint64_t cause)
 {
     static const char *const names[31] = {
-        "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0",  "a1",  "a2", "a3", "a4", "a5", "a6",
-        "a7", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
+        "ra", "sp", "gp", "tp",  "t0",  "t1", "t2", "s0", "s1", "a0", "a1",
+        "a2", "a3", "a4", "a5",  "a6",  "a7", "s2", "s3", "s4", "s5", "s6",
+        "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
     };
     uint64_t address = RISCV_CSR_READ(CSR_STVAL);
     uint64_t pc = RISCV_CSR_READ(CSR_SEPC);

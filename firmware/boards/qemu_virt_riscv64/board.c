@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * QEMU's virt machine for riscv64 with the advanced interrupt architecture (`-M virt,aia=aplic-imsic -bios none`). Addresses:
- * QEMU hw/riscv/virt.c, virt_memmap. Power-off and reset are writes to the SiFive test finisher.
+ * QEMU's virt machine for riscv64 with the advanced interrupt architecture (`-M
+ * virt,aia=aplic-imsic -bios none`). Addresses: QEMU hw/riscv/virt.c, virt_memmap. Power-off and
+ * reset are writes to the SiFive test finisher.
  */
 #include <arch/board.h>
 #include <drivers/irq/imsic.h>

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The IMSIC's supervisor file as interrupt controller of riscv64 (Advanced Interrupt Architecture 1.0, chapter 3). A device
- * writes an interrupt identity, 1 or more, to the file's page; vector n is identity n + 1.
+ * The IMSIC's supervisor file as interrupt controller of riscv64 (Advanced Interrupt
+ * Architecture 1.0, chapter 3). A device writes an interrupt identity, 1 or more, to the file's
+ * page; vector n is identity n + 1.
  *
  *   siselect      access  register behind sireg
  *   0x70          RW      eidelivery: 1 delivers
  *   0x72          RW      eithreshold: 0 lets all through
- *   0xc0 + 2*k    RW      eie: enable bits of identities 64*k to 64*k+63 (even numbers only on 64 bits)
+ *   0xc0 + 2*k    RW      eie: enable bits of identities 64*k to 64*k+63 (even numbers only on 64
+ * bits)
  */
 #include <arch/machine.h>
 #include <arch/port.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The supervisor timer of RISC-V (Sstc): one-shot interrupts by comparing with the time counter that is the node clock.
+ * The supervisor timer of RISC-V (Sstc): one-shot interrupts by comparing with the time counter
+ * that is the node clock.
  */
 #include <arch/machine.h>
 #include <arch/port.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Private to the riscv64 port and its drivers: control and status registers by number, so that no assembler extension is
- * needed (Privileged Architecture 1.12; AIA 1.0; Sstc 1.0).
+ * Private to the riscv64 port and its drivers: control and status registers by number, so that no
+ * assembler extension is needed (Privileged Architecture 1.12; AIA 1.0; Sstc 1.0).
  */
 #ifndef ARCH_RISCV_H
 #define ARCH_RISCV_H
