@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The shared-memory cable: page 0 of an ivshmem region (the cable page) and the rings behind it.
+ * Specified in docs/spec/cable.md. All words little-endian, all offsets from the start of the region.
+ *
+ * Rule for CABLE_VERSION: raised when a field moves or changes meaning.
+ */
+#ifndef ABI_CABLE_H
+#define ABI_CABLE_H
+
+#include <stdint.h>
+
+#define CABLE_MAGIC 0x454c4241434c4e4dull /* "MNLCABLE" */
+#define CABLE_VERSION 1u
+#define CABLE_REGION_SIZE 0x200000u
+#define CABLE_END_COUNT 2u
+
+/* One direction as one end sees it. Written by the host only. */
+struct cable_direction {
+    uint32_t generation; /* one higher at every change of this direction */
+    uint32_t carrier;    /* 1: the direction carries frames */
+    uint32_t ring_offset;
+    uint32_t ring_size; /* bytes of ring data, a power of two */
+    uint32_t doorbell;  /* value for the ivshmem doorbell register that wakes the other side of this ring */
+    uint32_t reserved;
+};
+
+struct cable_end {
+    uint32_t ivshmem_id; /* the end's own id (IVPosition register) */
+    uint32_t flags;      /* CABLE_END_* */
+    struct cable_direction tx;
+    struct cable_direction rx;
+    uint32_t reserved[2];
+};
+
+#define CABLE_END_CHECKED 1u /* bytes may change on the way: payload CRC and replay are required (a tapped cable) */
+
+struct cable_page {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t region_size;
+    uint32_t reserved[12];
+    struct cable_end ends[CABLE_END_COUNT]; /* an end finds its record by its own ivshmem id */
+};
+
+/* A ring: one control page, then ring_size bytes of data. One writer a field. */
+#define CABLE_RING_CONTROL_SIZE 0x1000u
+#define CABLE_RING_DATA_SIZE 0x40000u
+
+struct cable_ring_control {
+    /* producer's line */
+    uint32_t session;      /* names one life of the ring's producer; never 0 while producing */
+    uint32_t head;         /* bytes ever produced in this session, modulo 2^32 (store-release) */
+    uint32_t space_wanted; /* 1: the producer sleeps until the consumer has made room */
+    uint32_t reserved0[13];
+    /* consumer's line */
+    uint32_t session_seen; /* the session the consumer follows; 0: none */
+    uint32_t tail;         /* bytes ever consumed in this session, modulo 2^32 (store-release) */
+    uint32_t armed;        /* 1: the consumer sleeps; ring its doorbell after producing */
+    uint32_t reserved1[13];
+};
+
+/* A record: this header, then `length` bytes of frame, padded to 8. A record never wraps: where it would not fit, a marker of
+ * CABLE_RECORD_WRAP tells the consumer to go on at offset 0. */
+struct cable_record {
+    uint32_t length;
+    uint32_t reserved; /* 0 */
+};
+
+#define CABLE_RECORD_WRAP 0xffffffffu
+#define CABLE_RECORD_ALIGN 8u
+
+_Static_assert(sizeof(struct cable_direction) == 24, "cable direction");
+_Static_assert(sizeof(struct cable_end) == 64, "cable end");
+_Static_assert(sizeof(struct cable_page) == 192, "cable page");
+_Static_assert(sizeof(struct cable_ring_control) == 128, "ring control is two cache lines");
+_Static_assert(sizeof(struct cable_record) == 8, "record header");
+
+#endif
