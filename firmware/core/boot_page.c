@@ -27,9 +27,7 @@ struct parser {
 #define WINDOW_MAXIMUM 0xffffu
 #define DURATION_MAXIMUM_NS (UINT64_MAX / 4) /* sums of a few never wrap */
 
-/* --- Spans
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Spans ------------------------------------------------------------------------------------ */
 
 static bool span_equals(struct span span, const char *text)
 {
@@ -113,9 +111,7 @@ static int span_choose(struct span span, const char *const *words, int count)
     return -1;
 }
 
-/* --- Links
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Links ------------------------------------------------------------------------------------ */
 
 static bool link_name(struct span value, struct boot_link *link)
 {
@@ -231,9 +227,7 @@ static const char *parse_link(struct parser *parser, struct span value)
     return NULL;
 }
 
-/* --- Keys
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Keys ------------------------------------------------------------------------------------- */
 
 static const char *parse_node_name(struct parser *parser, struct span value)
 {

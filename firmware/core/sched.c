@@ -30,9 +30,7 @@ static inline struct scheduler *scheduler_current(void)
     return &machine()->scheduler;
 }
 
-/* --- Queues
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Queues ----------------------------------------------------------------------------------- */
 
 static inline void run_queue_append(struct scheduler *scheduler, struct thread *thread)
 {
@@ -98,9 +96,7 @@ static void condition_unlink(struct condition *condition, struct thread *thread)
     thread->condition = NULL;
 }
 
-/* --- Switching
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Switching -------------------------------------------------------------------------------- */
 
 static inline void make_runnable(struct scheduler *scheduler, struct thread *thread)
 {
@@ -217,8 +213,7 @@ bool thread_others_runnable(void)
     return scheduler->run_first != NULL;
 }
 
-/* --- Locks and conditions
- * ------------------------------------------------------------------------------------------- */
+/* --- Locks and conditions --------------------------------------------------------------------- */
 
 void lock_init(struct lock *lock)
 {
@@ -282,9 +277,7 @@ void condition_broadcast(struct condition *condition)
         condition_signal(condition);
 }
 
-/* --- Events
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Events ----------------------------------------------------------------------------------- */
 
 void event_init(struct event *event)
 {
@@ -353,9 +346,7 @@ bool event_wait(struct event *event, uint64_t deadline_ns)
     return signalled;
 }
 
-/* --- Life of a thread
- * ------------------------------------------------------------------------------------------------
- */
+/* --- Life of a thread ------------------------------------------------------------------------- */
 
 /* The thread's record lies at the top of its stack pages, above the stack; the first page is the
  * guard. */
@@ -467,8 +458,7 @@ void thread_set_host(struct mach_host *host)
     scheduler_current()->current->host = host;
 }
 
-/* --- For the machine layer
- * -------------------------------------------------------------------------------------------- */
+/* --- For the machine layer -------------------------------------------------------------------- */
 
 void scheduler_timer_interrupt(struct scheduler *scheduler)
 {

@@ -12,8 +12,7 @@
 #define ECAM_SLOT_STRIDE 0x8000u /* eight functions of 4 KiB */
 #define CAPABILITIES_MAXIMUM 48u /* that fit into the 192 bytes they share */
 
-/* --- Configuration space
- * ---------------------------------------------------------------------------------------------- */
+/* --- Configuration space ---------------------------------------------------------------------- */
 
 uint8_t pci_config_read8(const struct pci_device *device, unsigned offset)
 {
@@ -68,9 +67,7 @@ unsigned pci_find_capability(const struct pci_device *device, uint8_t id, unsign
     return 0;
 }
 
-/* --- BARs
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- BARs ------------------------------------------------------------------------------------- */
 
 /* What the device can decode: writes to address bits below its size do not stick. 0: nothing
  * sticks, so no BAR is there. */

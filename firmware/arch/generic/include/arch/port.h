@@ -18,9 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* --- Threads
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Threads ---------------------------------------------------------------------------------- */
 
 /* Save the callee-saved registers on the current stack and its pointer in `*saved`; go on from
  * `resumed`. */
@@ -30,9 +28,7 @@ void arch_context_switch(uintptr_t *saved, uintptr_t resumed);
  * with an empty backtrace. */
 uintptr_t arch_context_prepare(uintptr_t stack_top);
 
-/* --- Interrupts
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Interrupts ------------------------------------------------------------------------------- */
 
 /* Bring up the exception vectors; before this a fault is silent. Runs first, before the MMU. */
 void arch_exceptions_initialise(void);
@@ -45,9 +41,7 @@ unsigned arch_msi_count(void);
 void arch_msi_enable(unsigned vector, uint64_t *address, uint32_t *data);
 void arch_msi_disable(unsigned vector);
 
-/* --- Clock and timer
- * ------------------------------------------------------------------------------------------------
- */
+/* --- Clock and timer -------------------------------------------------------------------------- */
 
 /* Frequency of arch_counter_read() in Hz; measures it where no register tells. Interrupts work, are
  * masked. */
@@ -57,8 +51,7 @@ uint64_t arch_counter_frequency(void);
  * Replaces what was armed. */
 void arch_timer_arm(uint64_t deadline_ns);
 
-/* --- MMU: three levels of 512 entries, 4 KiB pages, 2 MiB blocks at the middle level
- * --------------------------------- */
+/* --- MMU: three levels of 512 entries, 4 KiB pages, 2 MiB blocks at the middle level ---------- */
 
 uint64_t arch_mmu_table_entry(uint64_t physical);
 uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block);
@@ -72,9 +65,7 @@ void arch_mmu_flush(uint64_t first,
                     size_t page_count); /* forget cached translations of these pages */
 void arch_instruction_flush(uint64_t first, size_t len_bytes); /* fetch what was written */
 
-/* --- Boot and panic
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Boot and panic --------------------------------------------------------------------------- */
 
 /* Size of the RAM that starts at the board's RAM base, from what the boot loader left; 0: it left
  * nothing usable. */
