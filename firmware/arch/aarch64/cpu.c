@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rest of the aarch64 port: page table entries, the first frame of a thread, RAM by the device tree.
+ * The rest of the aarch64 port: page table entries, the first frame of a thread, RAM by the device
+ * tree.
  */
 #include <arch/aarch64.h>
 #include <arch/board.h>
@@ -21,7 +22,8 @@
 #define ENTRY_ADDRESS 0x0000fffffffff000ull
 
 #define MAIR_NORMAL_WRITE_BACK_0_DEVICE_NGNRE_1 0x04ffull
-/* 39 address bits, write-back inner-shareable walks, 4 KiB granule, upper half off, 40 physical bits (D17.2.131). */
+/* 39 address bits, write-back inner-shareable walks, 4 KiB granule, upper half off, 40 physical
+ * bits (D17.2.131). */
 #define TCR_VALUE (25ull | 1ull << 8 | 1ull << 10 | 3ull << 12 | 1ull << 23 | 2ull << 32)
 #define SCTLR_MMU_CACHES ((1ull << 0) | (1ull << 2) | (1ull << 12))
 #define SCTLR_ALIGNMENT_CHECK (1ull << 1)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A flattened device tree (Devicetree Specification 0.4, chapter 5) read once for the size of RAM. Runs before the MMU is on, so
- * it reads aligned words only. Cells are 64 bits for addresses and sizes, as on the machines that use this.
+ * A flattened device tree (Devicetree Specification 0.4, chapter 5) read once for the size of RAM.
+ * Runs before the MMU is on, so it reads aligned words only. Cells are 64 bits for addresses and
+ * sizes, as on the machines that use this.
  */
 #include <arch/fdt.h>
 #include <kernel/string.h>

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The page tables: one identity map for all of the machine's life. The three CPUs share the geometry (4 KiB pages, tables of
- * 512 entries, three levels walked here: 1 GiB, 2 MiB, 4 KiB); a port gives the encoding of entries.
+ * The page tables: one identity map for all of the machine's life. The three CPUs share the
+ * geometry (4 KiB pages, tables of 512 entries, three levels walked here: 1 GiB, 2 MiB, 4 KiB); a
+ * port gives the encoding of entries.
  *
- * Whole 2 MiB ranges become blocks; a block of which a part changes is split first. Tables are never freed: a range that
- * once needed pages is likely to need them again, and there are few.
+ * Whole 2 MiB ranges become blocks; a block of which a part changes is split first. Tables are
+ * never freed: a range that once needed pages is likely to need them again, and there are few.
  *
- * A live entry goes through "absent" before it becomes something else (break before make); nothing may touch the range
- * meanwhile, which holds because one CPU runs, interrupt handlers use none of what is remapped, and no caller remaps the
- * stack it stands on. The page pool, where the tables and the stacks are, is mapped by pages from the start, so it is never split.
+ * A live entry goes through "absent" before it becomes something else (break before make); nothing
+ * may touch the range meanwhile, which holds because one CPU runs, interrupt handlers use none of
+ * what is remapped, and no caller remaps the stack it stands on. The page pool, where the tables
+ * and the stacks are, is mapped by pages from the start, so it is never split.
  */
 #include <arch/board.h>
 #include <arch/image.h>
@@ -114,7 +116,8 @@ static int map(uint64_t *root, uint64_t physical, uint64_t len_bytes,
         if (done == 0)
             return ERROR_NO_MEMORY;
     }
-    arch_mmu_flush(physical & ~page_mask, (size_t)((end - (physical & ~page_mask)) / ARCH_PAGE_SIZE));
+    arch_mmu_flush(physical & ~page_mask,
+                   (size_t)((end - (physical & ~page_mask)) / ARCH_PAGE_SIZE));
     return ERROR_NONE;
 }
 
@@ -145,7 +148,8 @@ static void map_pool(uint64_t *root, const struct page_pool *pool)
     }
 }
 
-/* All of RAM is data, then the image gets its own rights. Page 0 is unmapped even where RAM does not begin there. */
+/* All of RAM is data, then the image gets its own rights. Page 0 is unmapped even where RAM does
+ * not begin there. */
 void mmu_initialise(struct machine *machine)
 {
     const uint8_t *ram = arch_ram_base();

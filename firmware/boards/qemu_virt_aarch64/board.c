@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * QEMU's virt machine for aarch64 with GICv2 (`-M virt -cpu cortex-a57`). Addresses: QEMU hw/arm/virt.c, base_memmap and
- * extended_memmap. Power-off and reset are PSCI calls (Arm DEN 0022D, 5.1), which QEMU answers by HVC.
+ * QEMU's virt machine for aarch64 with GICv2 (`-M virt -cpu cortex-a57`). Addresses: QEMU
+ * hw/arm/virt.c, base_memmap and extended_memmap. Power-off and reset are PSCI calls (Arm DEN
+ * 0022D, 5.1), which QEMU answers by HVC.
  */
 #include <arch/board.h>
 #include <drivers/irq/gicv2.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * GICv2 and its v2m frame as interrupt controller of aarch64. One CPU; all interrupts have one priority.
+ * GICv2 and its v2m frame as interrupt controller of aarch64. One CPU; all interrupts have one
+ * priority.
  *
  *   distributor       access  register (Arm IHI 0048B, table 4-1)
  *   0x000             RW      GICD_CTLR, control
@@ -16,8 +17,8 @@
  *   0x0c              R       GICC_IAR, acknowledge
  *   0x10              W       GICC_EOIR, end
  *
- *   v2m frame         access  register (Arm Server Base System Architecture 6.0, appendix on GICv2m)
- *   0x008             R       MSI_TYPER: first interrupt in bits 25 to 16, count in 9 to 0
+ *   v2m frame         access  register (Arm Server Base System Architecture 6.0, appendix on
+ * GICv2m) 0x008             R       MSI_TYPER: first interrupt in bits 25 to 16, count in 9 to 0
  *   0x040             W       MSI_SETSPI_NS: raise the interrupt written
  */
 #include <arch/aarch64.h>
@@ -59,7 +60,8 @@ static volatile void *cpu_interface(unsigned offset)
     return (volatile void *)(board_gicv2.cpu_interface + offset);
 }
 
-/* What the v2m frame offers; read once, since a register read costs more than all else in the interrupt path. */
+/* What the v2m frame offers; read once, since a register read costs more than all else in the
+ * interrupt path. */
 static struct {
     unsigned first;
     unsigned count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ARM generic interrupt controller, version 2, with a v2m frame that turns message writes into shared peripheral interrupts.
+ * ARM generic interrupt controller, version 2, with a v2m frame that turns message writes into
+ * shared peripheral interrupts.
  */
 #ifndef DRIVERS_GICV2_H
 #define DRIVERS_GICV2_H

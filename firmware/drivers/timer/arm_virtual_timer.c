@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The virtual timer of the Arm generic timer (Arm ARM D11.2): one-shot interrupts by comparing with the counter that is the
- * node clock.
+ * The virtual timer of the Arm generic timer (Arm ARM D11.2): one-shot interrupts by comparing with
+ * the counter that is the node clock.
  */
 #include <arch/aarch64.h>
 #include <arch/machine.h>

@@ -7,8 +7,8 @@
 
 #include <stdint.h>
 
-/* Size of the memory range that starts at `ram_base`, or 0: no device tree at `blob`, or none that names such a range. The
- * boot loader's tree is trusted to be well formed. */
+/* Size of the memory range that starts at `ram_base`, or 0: no device tree at `blob`, or none that
+ * names such a range. The boot loader's tree is trusted to be well formed. */
 uint64_t fdt_memory_size(const uint8_t *blob, uint64_t ram_base);
 
 #endif
