@@ -21,7 +21,8 @@
 #define SECOND_NS 1000000000ull
 #define TEST_TIMEOUT_NS (20 * SECOND_NS)
 #define POLL_BUDGET 65536u
-#define SPINS_BEFORE_SLEEP 2000u
+#define SPINS_BETWEEN_CLOCKS 2000u
+#define COST_FRAMES 1000u
 #define FRAME_TYPE_STOP 0xffu
 #define ARENA_BYTES (4u << 20)
 
@@ -54,6 +55,7 @@ struct end {
     struct phy *phy;
     struct event wake;
     bool tx_up, rx_up, echo, stop;
+    bool with_crc; /* streams find frames by it; rings do not look */
     uint64_t received, refused, dropped, carriers;
     uint64_t expected; /* number in the next frame */
     uint64_t wrong;
@@ -72,7 +74,6 @@ static void make_header(struct frame_header *header, uint64_t number, uint32_t l
         .type = FRAME_DATA,
         .length = length,
     };
-    header->header_crc = crc32c(0, header, FRAME_HEADER_SIZE - 4);
 }
 
 static void on_frame(void *context, const uint8_t *frame, size_t length,
@@ -94,7 +95,7 @@ static void on_frame(void *context, const uint8_t *frame, size_t length,
     }
     if (header->src_incarnation != end->expected || header->length != length - FRAME_HEADER_SIZE)
         end->wrong++;
-    end->expected++;
+    end->expected = header->src_incarnation + 1;
     end->received++;
     if (end->echo && end->operations->send(end->phy, private_frame, private_frame + FRAME_HEADER_SIZE,
                                            length - FRAME_HEADER_SIZE) != 0)
@@ -136,6 +137,8 @@ static void send_frame(struct end *end, uint64_t number, uint32_t payload_bytes)
     int error;
 
     make_header(&header, number, payload_bytes);
+    if (end->with_crc)
+        header.header_crc = crc32c(0, &header, FRAME_HEADER_SIZE - 4);
     while ((error = end->operations->send(end->phy, &header, out_payload, payload_bytes)) ==
            ERROR_FULL) {
         end->operations->flush(end->phy);
@@ -165,7 +168,7 @@ static void receive_until(struct end *end, uint64_t count, bool poll_only)
             deadline_ns = 0;
             continue;
         }
-        if (++idle < SPINS_BEFORE_SLEEP || (poll_only && idle % SPINS_BEFORE_SLEEP != 0))
+        if (poll_only && ++idle % SPINS_BETWEEN_CLOCKS != 0)
             continue;
         if (deadline_ns == 0)
             deadline_ns = clock_now_ns() + TEST_TIMEOUT_NS;
@@ -176,7 +179,6 @@ static void receive_until(struct end *end, uint64_t count, bool poll_only)
         if (!end->operations->arm(end->phy))
             (void)event_wait(&end->wake, deadline_ns);
         end->operations->disarm(end->phy);
-        idle = 0;
     }
 }
 
@@ -237,6 +239,37 @@ static void one_way_sink(struct end *end, uint64_t count)
     end->operations->flush(end->phy);
 }
 
+/* What one frame costs a side while the ring neither fills nor runs dry. */
+static void send_cost(struct end *end, uint32_t payload_bytes)
+{
+    uint64_t start_ns = clock_now_ns();
+
+    for (uint64_t i = 0; i < COST_FRAMES; i++)
+        send_frame(end, end->expected + i, payload_bytes);
+    end->operations->flush(end->phy);
+    console_printf("RESULT send_cost.%uB_ns=%llu\n", payload_bytes,
+                   (unsigned long long)((clock_now_ns() - start_ns) / COST_FRAMES));
+    receive_until(end, end->received + 1, true);
+}
+
+static void receive_cost(struct end *end)
+{
+    uint64_t start_ns = clock_now_ns();
+    uint64_t count;
+
+    while (clock_now_ns() - start_ns < SECOND_NS / 20)
+        continue; /* let them all arrive */
+    count = end->received;
+    start_ns = clock_now_ns();
+    (void)end->operations->poll(end->phy, SIZE_MAX);
+    console_printf("RESULT receive_cost_ns=%llu count=%llu\n",
+                   (unsigned long long)((clock_now_ns() - start_ns) / COST_FRAMES),
+                   (unsigned long long)(end->received - count));
+    end->expected -= COST_FRAMES - 1; /* the other end counts from the answer on */
+    send_frame(end, end->expected - 1, 0);
+    end->operations->flush(end->phy);
+}
+
 struct one_way_run {
     uint32_t payload_bytes;
     uint32_t batch;
@@ -257,6 +290,8 @@ static void phy_active(struct end *end)
     round_trips(end, "round_trip.polling", 0, POLLED_TRIPS, true);
     round_trips(end, "round_trip.polling", 64, POLLED_TRIPS, true);
     round_trips(end, "round_trip.sleeping", 64, SLEEPING_TRIPS, false);
+    send_cost(end, 0);
+    send_cost(end, 64);
     for (size_t i = 0; i < ONE_WAY_RUNS; i++)
         if (one_way_runs[i].payload_bytes <= end->operations->mtu)
             one_way(end, one_way_runs[i].payload_bytes, one_way_runs[i].count,
@@ -265,11 +300,13 @@ static void phy_active(struct end *end)
 
 static void phy_passive(struct end *end)
 {
-    wait_up(end);
     end->echo = true;
+    wait_up(end);
     receive_until(end, 100 + 2 * POLLED_TRIPS, true);
     receive_until(end, 100 + 2 * POLLED_TRIPS + SLEEPING_TRIPS, false);
     end->echo = false;
+    receive_cost(end);
+    receive_cost(end);
     for (size_t i = 0; i < ONE_WAY_RUNS; i++)
         if (one_way_runs[i].payload_bytes <= end->operations->mtu)
             one_way_sink(end, one_way_runs[i].count);
@@ -305,6 +342,7 @@ static void run_phy(const struct boot_configuration *configuration, void (*test)
                                 .drop = on_drop};
     int error;
 
+    end.with_crc = link->kind != BOOT_LINK_IVSHMEM;
     host.node_id = configuration->node_id;
     host.incarnation = configuration->incarnation;
     event_init(&end.wake);
