@@ -8,18 +8,6 @@
  */
 #include "ring.h"
 
-static struct cable_record *record_at(const struct ring_memory *memory, uint32_t count)
-{
-    uint8_t *address = memory->data + (count & (memory->size - 1));
-
-    return (struct cable_record *)__builtin_assume_aligned(address, CABLE_RECORD_ALIGN);
-}
-
-static uint32_t contiguous_bytes(const struct ring_memory *memory, uint32_t count)
-{
-    return memory->size - (count & (memory->size - 1));
-}
-
 /* Sleep words; see ring.h. */
 static bool is_asleep(uint32_t sleep_word)
 {
@@ -78,40 +66,14 @@ static uint32_t free_bytes(const struct ring_producer *producer)
     return producer->memory.size - (producer->head - producer->tail);
 }
 
-int ring_producer_reserve(struct ring_producer *producer, uint32_t length, uint32_t keep_free,
-                          uint8_t **frame)
+int ring_producer_find_room(struct ring_producer *producer, uint32_t needed)
 {
-    uint32_t span = ring_record_span(length);
-    uint32_t contiguous = contiguous_bytes(&producer->memory, producer->head);
-    uint32_t skipped = span > contiguous ? contiguous : 0;
-    uint32_t needed = skipped + span + keep_free;
+    int error = refresh_tail(producer);
 
-    if (free_bytes(producer) < needed) {
-        int error = refresh_tail(producer);
-
-        if (error != 0)
-            return error;
-        if (free_bytes(producer) < needed) {
-            producer->wants = needed;
-            return ERROR_FULL;
-        }
-    }
-    producer->wants = 0;
-    if (skipped != 0) {
-        shared_store32(&record_at(&producer->memory, producer->head)->length, CABLE_RECORD_WRAP);
-        producer->head += skipped;
-    }
-    *frame = (uint8_t *)(record_at(&producer->memory, producer->head) + 1);
-    return 0;
-}
-
-void ring_producer_commit(struct ring_producer *producer, uint32_t length)
-{
-    struct cable_record *record = record_at(&producer->memory, producer->head);
-
-    shared_store32(&record->length, length);
-    shared_store32(&record->reserved, 0);
-    producer->head += ring_record_span(length);
+    if (error != 0)
+        return error;
+    producer->wants = free_bytes(producer) < needed ? needed : 0;
+    return producer->wants != 0 ? ERROR_FULL : 0;
 }
 
 bool ring_producer_must_wake(struct ring_producer *producer)
@@ -201,39 +163,24 @@ static int refresh_head(struct ring_consumer *consumer)
     return available != 0;
 }
 
-int ring_consumer_next(struct ring_consumer *consumer, const uint8_t **frame, uint32_t *length)
+int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length)
 {
-    for (;;) {
-        struct cable_record *record = record_at(&consumer->memory, consumer->tail);
-        uint32_t contiguous = contiguous_bytes(&consumer->memory, consumer->tail);
-        uint32_t available = consumer->head - consumer->tail;
-        uint32_t record_length;
+    uint32_t contiguous = ring_contiguous(&consumer->memory, consumer->tail);
+    int found = consumer->head != consumer->tail ? 1 : refresh_head(consumer);
 
-        if (available == 0) {
-            int found = refresh_head(consumer);
-
-            if (found <= 0)
-                return found;
-            available = consumer->head - consumer->tail;
-        }
-        record_length = shared_load32(&record->length);
-        if (record_length == CABLE_RECORD_WRAP) {
-            /* At offset 0 it would skip the whole ring: never written, and it would let a peer keep us in this loop. */
-            if (contiguous == consumer->memory.size || contiguous > available)
-                return ERROR_GARBAGE;
-            consumer->tail += contiguous;
-            continue;
-        }
-        if (record_length - consumer->length_minimum >
-            consumer->length_maximum - consumer->length_minimum)
-            return ERROR_GARBAGE;
-        consumer->span = ring_record_span(record_length);
-        if (consumer->span > available || consumer->span > contiguous)
-            return ERROR_GARBAGE;
-        *frame = (const uint8_t *)(record + 1);
-        *length = record_length;
+    if (found <= 0)
+        return found;
+    *length = shared_load32(&ring_record_at(&consumer->memory, consumer->tail)->length);
+    if (*length != CABLE_RECORD_WRAP)
         return 1;
-    }
+    /* At offset 0 a marker would skip the whole ring. Nobody writes that. */
+    if (contiguous == consumer->memory.size || contiguous > consumer->head - consumer->tail)
+        return ERROR_GARBAGE;
+    consumer->tail += contiguous;
+    found = consumer->head != consumer->tail ? 1 : refresh_head(consumer);
+    if (found > 0)
+        *length = shared_load32(&ring_record_at(&consumer->memory, consumer->tail)->length);
+    return found;
 }
 
 bool ring_consumer_must_wake(struct ring_consumer *consumer)

@@ -39,6 +39,19 @@ static inline uint32_t ring_record_span(uint32_t length)
            ((length + CABLE_RECORD_ALIGN - 1) & ~(CABLE_RECORD_ALIGN - 1));
 }
 
+/* The record at byte count `count`, and the bytes from there to the end of the ring. */
+static inline struct cable_record *ring_record_at(const struct ring_memory *memory, uint32_t count)
+{
+    uint8_t *address = memory->data + (count & (memory->size - 1));
+
+    return (struct cable_record *)__builtin_assume_aligned(address, CABLE_RECORD_ALIGN);
+}
+
+static inline uint32_t ring_contiguous(const struct ring_memory *memory, uint32_t count)
+{
+    return memory->size - (count & (memory->size - 1));
+}
+
 /* Producer -------------------------------------------------------------------------------------------------------------- */
 
 struct ring_producer {
@@ -66,12 +79,43 @@ static inline bool ring_producer_followed(const struct ring_producer *producer)
     return shared_load32_acquire(&producer->memory.control->session_seen) == producer->session;
 }
 
+/* The way of reserve() when the room known of does not do: look at the consumer's tail. 0, ERROR_FULL, ERROR_GARBAGE. */
+int ring_producer_find_room(struct ring_producer *producer, uint32_t needed) MUST_CHECK;
+
 /* Room for a frame of `length` bytes (not 0) that leaves `keep_free` bytes free: `*frame` is where to put it. The record is
  * the ring's after ring_producer_commit() with the same length; reserving again without it replaces it.
  * Returns 0, ERROR_FULL, or ERROR_GARBAGE (the tail makes no sense: start a new session). */
-int ring_producer_reserve(struct ring_producer *producer, uint32_t length, uint32_t keep_free,
-                          uint8_t **frame) MUST_CHECK;
-void ring_producer_commit(struct ring_producer *producer, uint32_t length);
+MUST_CHECK static inline int ring_producer_reserve(struct ring_producer *producer, uint32_t length,
+                                                   uint32_t keep_free, uint8_t **frame)
+{
+    uint32_t span = ring_record_span(length);
+    uint32_t contiguous = ring_contiguous(&producer->memory, producer->head);
+    uint32_t skipped = span > contiguous ? contiguous : 0;
+    uint32_t needed = skipped + span + keep_free;
+
+    if (producer->memory.size - (producer->head - producer->tail) < needed) {
+        int error = ring_producer_find_room(producer, needed);
+
+        if (error != 0)
+            return error;
+    }
+    if (skipped != 0) {
+        shared_store32(&ring_record_at(&producer->memory, producer->head)->length,
+                       CABLE_RECORD_WRAP);
+        producer->head += skipped;
+    }
+    *frame = (uint8_t *)(ring_record_at(&producer->memory, producer->head) + 1);
+    return 0;
+}
+
+static inline void ring_producer_commit(struct ring_producer *producer, uint32_t length)
+{
+    struct cable_record *record = ring_record_at(&producer->memory, producer->head);
+
+    shared_store32(&record->length, length);
+    shared_store32(&record->reserved, 0);
+    producer->head += ring_record_span(length);
+}
 
 /* Show the consumer what was committed. */
 static inline void ring_producer_publish(struct ring_producer *producer)
@@ -126,10 +170,38 @@ bool ring_consumer_follow(struct ring_consumer *consumer);
 /* Follow nothing, and refuse the session followed until now: it sent garbage. The caller rings the producer's doorbell. */
 void ring_consumer_refuse(struct ring_consumer *consumer);
 
+/* The way of ring_consumer_next() when the head known of does not do or a marker is in the way: find the next record.
+ * `*length` is its frame's, not checked. 1, 0 (none), ERROR_GARBAGE. */
+int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length) MUST_CHECK;
+
 /* The next frame, where it stands in the ring: the producer can still write it, so copy once, then check.
  * Returns 1, 0 (none), or ERROR_GARBAGE (the caller looks whether the session changed, else refuses it). */
-int ring_consumer_next(struct ring_consumer *consumer, const uint8_t **frame,
-                       uint32_t *length) MUST_CHECK;
+MUST_CHECK static inline int ring_consumer_next(struct ring_consumer *consumer,
+                                                const uint8_t **frame, uint32_t *length)
+{
+    uint32_t available = consumer->head - consumer->tail;
+    struct cable_record *record = ring_record_at(&consumer->memory, consumer->tail);
+    uint32_t found_length = available != 0 ? shared_load32(&record->length) : CABLE_RECORD_WRAP;
+
+    if (found_length == CABLE_RECORD_WRAP) {
+        int found = ring_consumer_find(consumer, &found_length);
+
+        if (found <= 0)
+            return found;
+        available = consumer->head - consumer->tail;
+        record = ring_record_at(&consumer->memory, consumer->tail);
+    }
+    if (found_length - consumer->length_minimum >
+        consumer->length_maximum - consumer->length_minimum)
+        return ERROR_GARBAGE;
+    consumer->span = ring_record_span(found_length);
+    if (consumer->span > available ||
+        consumer->span > ring_contiguous(&consumer->memory, consumer->tail))
+        return ERROR_GARBAGE;
+    *frame = (const uint8_t *)(record + 1);
+    *length = found_length;
+    return 1;
+}
 
 /* Step over the frame handed out last. */
 static inline void ring_consumer_release(struct ring_consumer *consumer)
