@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The state of one end of a link: cable, directions, epochs, deadlines. Everything that changes the state of a direction
- * goes through link_change(), so the owner hears of each change once and nothing stays held by a direction that is down.
- * docs/spec/link.md, section 3.
+ * The state of one end of a link: cable, directions, epochs, deadlines. Everything that changes the
+ * state of a direction goes through link_change(), so the owner hears of each change once and
+ * nothing stays held by a direction that is down. docs/spec/link.md, section 3.
  */
 #include "link_private.h"
 
@@ -39,7 +39,8 @@ void link_count_drop(struct link *link, enum link_drop reason, uint32_t count)
     link->operations->dropped(link->context, reason, count);
 }
 
-/* What both records together say about DATA ------------------------------------------------------------------------------ */
+/* What both records together say about DATA
+ * ------------------------------------------------------------------------------ */
 
 uint16_t link_own_flags(const struct link *link)
 {
@@ -65,7 +66,9 @@ bool link_negotiated_replay(const struct link *link)
     return (link_own_flags(link) & link->peer_record.flags & TRAIN_FLAG_REPLAY) != 0;
 }
 
-/* State ---------------------------------------------------------------------------------------------------------------- */
+/* State
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
 void link_refresh_constants(struct link *link)
 {
@@ -151,6 +154,7 @@ void link_start_epoch(struct link *link, uint64_t now_ns)
     link->train_count = 0;
     link->tx_seq = 0;
     link->tx_base = 0;
+    link->replay_next = 0;
     link_refresh_constants(link);
     link_send_train(link, now_ns);
 }
@@ -174,7 +178,9 @@ void link_forget_life(struct link *link)
     link->statistics.round_trip_ns = 0;
 }
 
-/* What the owner tells ------------------------------------------------------------------------------------------------- */
+/* What the owner tells
+ * -------------------------------------------------------------------------------------------------
+ */
 
 void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t generation, bool checked,
                   uint64_t now_ns)
@@ -237,7 +243,9 @@ void link_close(struct link *link, uint64_t now_ns)
     link_change(link, LINK_REASON_DRIVER_STOPPED, false, LINK_DIRECTION_DOWN);
 }
 
-/* Deadlines ------------------------------------------------------------------------------------------------------------ */
+/* Deadlines
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t silent_at_ns(const struct link *link)
 {

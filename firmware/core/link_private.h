@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the files of the link protocol share: link.c (state and deadlines), link_transmit.c (frames out), link_train.c
- * (training and refusals), link_receive.c (frames in), link_replay.c (unacknowledged DATA). Nobody else includes it.
+ * What the files of the link protocol share: link.c (state and deadlines), link_transmit.c (frames
+ * out), link_train.c (training and refusals), link_receive.c (frames in), link_replay.c
+ * (unacknowledged DATA). Nobody else includes it.
  */
 #ifndef CORE_LINK_PRIVATE_H
 #define CORE_LINK_PRIVATE_H
@@ -11,7 +12,8 @@
 #include <kernel/mach_node_link.h>
 #include <kernel/phy.h>
 
-/* The header and as much of the payload as a record needs, copied out of reach of the other side. */
+/* The header and as much of the payload as a record needs, copied out of reach of the other side.
+ */
 struct link_frame {
     struct frame_header header;
     const uint8_t *payload; /* where it arrived; the other side may still write there */
@@ -19,7 +21,8 @@ struct link_frame {
 
 /* link.c */
 void link_drop(struct link *link, enum link_drop reason);
-/* Enter a state; what the old one held is given back, and the owner hears of it if a direction came up or went down. */
+/* Enter a state; what the old one held is given back, and the owner hears of it if a direction came
+ * up or went down. */
 void link_change(struct link *link, enum link_reason reason, bool rx_up,
                  enum link_direction_state tx_state);
 void link_close_receive(struct link *link, enum link_reason reason, uint64_t now_ns);
@@ -55,7 +58,9 @@ void link_take_flow(struct link *link, const struct frame_header *header);
 
 /* link_replay.c */
 bool link_window_has_room(const struct link *link, uint32_t len_bytes);
-void link_window_add(struct link *link, const struct link_slot *slot); /* the frame tx_seq, which becomes the next number */
+void link_window_add(
+    struct link *link,
+    const struct link_slot *slot); /* the frame tx_seq, which becomes the next number */
 void link_window_drop(struct link *link);
 void link_take_ack(struct link *link, uint32_t ack, uint64_t now_ns);
 void link_replay(struct link *link, uint64_t now_ns);

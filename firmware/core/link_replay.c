@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Replay: the DATA frames that the peer has not acknowledged, and go-back-N over them. Sequence numbers count modulo 2^32, slot =
- * number mod 64. Frames tx_base .. tx_seq-1 are out; those from replay_next on have to go out again. A message is given
- * back when the ack covers its last piece. Without replay tx_base only remembers the ack.
- * docs/spec/link.md, section 3.5.
+ * Replay: the DATA frames that the peer has not acknowledged, and go-back-N over them. Sequence
+ * numbers count modulo 2^32, slot = number mod 64. Frames tx_base .. tx_seq-1 are out; those from
+ * replay_next on have to go out again. A message is given back when the ack covers its last piece.
+ * Without replay tx_base only remembers the ack. docs/spec/link.md, section 3.5.
  */
 #include "link_private.h"
 

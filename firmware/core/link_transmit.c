@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames out. A header is built on the stack from the epoch's constant half, the acks as they stand, and the frame's own
- * fields; the payload goes to the PHY from where it lies, so a message is copied once, into the PHY.
+ * Frames out. A header is built on the stack from the epoch's constant half, the acks as they
+ * stand, and the frame's own fields; the payload goes to the PHY from where it lies, so a message
+ * is copied once, into the PHY.
  *
- * Messages are cut here: one at a time, in order, never interleaved. What the PHY or the replay window does not take stays in
- * `sending` and goes on with link_pump().
+ * Messages are cut here: one at a time, in order, never interleaved. What the PHY or the replay
+ * window does not take stays in `sending` and goes on with link_pump().
  */
 #include "link_private.h"
 
@@ -121,6 +122,7 @@ static void piece_sent(struct link *link, struct link_slot *piece, uint64_t now_
         link_window_add(link, piece);
     } else {
         link->tx_seq++;
+        link->replay_next = link->tx_seq;
     }
     link->sending_offset += piece->length;
     if (is_last) {
@@ -177,8 +179,8 @@ bool link_has_backlog(const struct link *link)
            (link->sending != NULL && link_window_has_room(link, next_piece(link).length));
 }
 
-int link_send(struct link *link, struct mnl_msg *message, uint32_t total_bytes,
-              size_t budget_bytes, uint64_t now_ns)
+int link_send(struct link *link, struct mnl_msg *message, uint32_t total_bytes, size_t budget_bytes,
+              uint64_t now_ns)
 {
     if (link->tx_state != LINK_DIRECTION_UP) {
         return ERROR_DOWN;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The frame codec: checksums and checks of the 64-byte header of abi/frame.h. It knows nothing of links or states.
+ * The frame codec: checksums and checks of the 64-byte header of abi/frame.h. It knows nothing of
+ * links or states.
  *
- * The header's CRC is split: bytes 0 to 31 do not change within an epoch, so a sender keeps the CRC state over them
- * and pays for 28 bytes a frame.
+ * The header's CRC is split: bytes 0 to 31 do not change within an epoch, so a sender keeps the CRC
+ * state over them and pays for 28 bytes a frame.
  */
 #ifndef KERNEL_FRAME_H
 #define KERNEL_FRAME_H
@@ -32,15 +33,15 @@ static inline uint32_t frame_header_crc(const struct frame_header *header, uint3
     return crc32c(constant_crc, &header->type, FRAME_VARIABLE_SIZE);
 }
 
-/* Judge a header of a frame of `length` bytes, header included, whose payload may have `mtu` bytes. The payload is not
- * looked at. 0 or the enum link_drop that fits. */
+/* Judge a header of a frame of `length` bytes, header included, whose payload may have `mtu` bytes.
+ * The payload is not looked at. 0 or the enum link_drop that fits. */
 uint32_t frame_check_header(const struct frame_header *header, size_t length, uint32_t mtu);
 
-/* Must the payload CRC of this frame match? Always, except that DATA of an unchecked direction carries 0. */
+/* Must the payload CRC of this frame match? Always, except that DATA of an unchecked direction
+ * carries 0. */
 static inline bool frame_payload_is_covered(const struct frame_header *header, bool checked)
 {
-    return header->length != 0 &&
-           (header->type != FRAME_DATA || checked || header->payload_crc != 0);
+    return header->type != FRAME_DATA || checked || header->payload_crc != 0;
 }
 
 #endif
