@@ -25,8 +25,7 @@
 struct pci_bar {
     uint64_t address;  /* 0: no memory BAR here (absent, I/O, or the upper half of the one before) */
     uint64_t size_bytes;
-    bool prefetchable; /* mapped as cacheable memory; otherwise as device memory */
-    bool mapped;
+    bool prefetchable; /* reads have no side effects */
 };
 
 struct pci_device {
@@ -63,6 +62,10 @@ unsigned pci_find_capability(const struct pci_device *device, uint8_t id, unsign
  * such memory BAR) or ERROR_NO_MEMORY. */
 MUST_CHECK int pci_bar_map(struct pci_device *device, unsigned index, volatile void **base,
                            size_t *size_bytes);
+
+/* The same, but as device memory whatever the BAR says: for registers in a prefetchable BAR, such as those of virtio. */
+MUST_CHECK int pci_bar_map_registers(struct pci_device *device, unsigned index,
+                                     volatile void **base, size_t *size_bytes);
 
 /* Let MSI-X table entry `entry` of the device call `handler(context)`, and turn MSI-X on. An entry in use is replaced.
  * Returns 0, ERROR_UNSUPPORTED (no MSI-X, or a table outside its BAR), ERROR_INVALID (no such entry), ERROR_FULL (no CPU

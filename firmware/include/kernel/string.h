@@ -16,4 +16,9 @@ size_t strlen(const char *text);
 int strcmp(const char *left, const char *right);
 int strncmp(const char *left, const char *right, size_t len_bytes);
 
+/* Freestanding code would call a function even for eight bytes: let the compiler copy small constant sizes in place. */
+#define memcpy(destination, source, len_bytes) __builtin_memcpy(destination, source, len_bytes)
+#define memmove(destination, source, len_bytes) __builtin_memmove(destination, source, len_bytes)
+#define memset(destination, value, len_bytes) __builtin_memset(destination, value, len_bytes)
+
 #endif

@@ -50,7 +50,11 @@ void arch_timer_arm(uint64_t deadline_ns);
 
 uint64_t arch_mmu_table_entry(uint64_t physical);
 uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block);
-bool arch_mmu_entry_is_table(uint64_t entry); /* of an entry above the last level that is not zero */
+/* What an entry says; never asked about 0, which is the absent entry on every CPU. */
+bool arch_mmu_entry_is_table(uint64_t entry); /* of an entry above the last level */
+uint64_t arch_mmu_entry_address(uint64_t entry);
+enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry); /* of a leaf */
+
 void arch_mmu_activate(uint64_t *root);       /* turn translation on with the finished tables */
 void arch_mmu_flush(uint64_t first, size_t page_count); /* forget cached translations of these pages */
 void arch_instruction_flush(void);                      /* fetch what was written */
