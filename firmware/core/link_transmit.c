@@ -179,6 +179,11 @@ bool link_has_backlog(const struct link *link)
            (link->sending != NULL && link_window_has_room(link, next_piece(link).length));
 }
 
+bool link_holds_messages(const struct link *link)
+{
+    return link->sending != NULL || (link->tx_replay && link->tx_base != link->tx_seq);
+}
+
 int link_send(struct link *link, struct mnl_msg *message, uint32_t total_bytes, size_t budget_bytes,
               uint64_t now_ns)
 {

@@ -248,6 +248,9 @@ bool link_is_ready(const struct link *link);
  */
 bool link_has_backlog(const struct link *link);
 
+/* Does the link hold a message that complete() has not given back? */
+bool link_holds_messages(const struct link *link);
+
 /* A pure ack that carries the flow state; nothing while the transmit direction is not up. */
 void link_acknowledge(struct link *link, uint64_t now_ns);
 
