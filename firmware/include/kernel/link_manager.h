@@ -76,13 +76,9 @@ int link_manager_start(struct mach_host *host,
  * everything. Peers that are registered are terminated. Not from the link manager's thread. */
 void link_manager_stop(struct mach_host *host);
 
-/* Make the next turn of the loop send a frame on every link whose transmit direction is up, so that
- * whoever watches the far end sees that something happened here. Any thread; cheap. */
+/* Make the next turn of the loop send a frame on the links to node 0, so that whoever watches there
+ * sees that something happened here. Any thread; cheap. */
 void link_manager_kick(struct mach_host *host);
-
-/* Node `node_id` was declared dead by somebody else than the link manager: its links go down at the
- * next turn. Any thread. */
-void link_manager_node_died(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
 
 uint32_t link_manager_link_count(struct mach_host *host); /* as configured, raw ones included */
 uint32_t link_manager_failed(struct mach_host *host);     /* links whose PHY did not start */
