@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -54,9 +55,9 @@ from emulator.protocol.services import (
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_calls import Call, CallTable
 from emulator.runtime.host_link import ManagementLink
-from emulator.runtime.host_port import HostPort
+from emulator.runtime.receive_port import ReceivePort
 
-__all__ = ["GuestStatistics", "HostNode", "HostObserver", "HostPort"]
+__all__ = ["GuestStatistics", "HostNode", "HostObserver", "ReceivePort"]
 
 HOST_ID: Final = 0
 
@@ -64,9 +65,6 @@ HOST_ID: Final = 0
 class HostObserver:
     """What node 0 tells the rest of the tool; override what you need. Must not wait, and may call
     the node."""
-
-    def frames_received(self, node_id: int) -> None:
-        """Frames of a guest arrived and were acted upon."""
 
     def link_changed(self, node_id: int, change: StateChanged) -> None:
         """A direction of a management link came up or went down, as node 0 sees it."""
@@ -129,10 +127,12 @@ class HostNode:
         self._names = NameAllocator(HOST_ID, incarnation)
         self._links: dict[int, ManagementLink] = {}
         self._attached: dict[int, _Attached] = {}
-        self._ports: dict[int, HostPort] = {}
+        self._ports: dict[int, ReceivePort] = {}
         self._calls = CallTable()
         self._changed = asyncio.Event()
         self._silence_timer: asyncio.TimerHandle | None = None
+        self._frame_listeners: list[Callable[[int], None]] = []
+        self._link_listeners: list[Callable[[int], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -143,9 +143,9 @@ class HostNode:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of every stream; whatever waits fails."""
         for node_id in list(self._links):
             self.detach(node_id)
@@ -200,17 +200,27 @@ class HostNode:
             raise UsageError(f"node {node_id} has no management stream")
         link.set_carrier(direction, up=up)
 
-    def announce_death(self, node_id: int, incarnation: int) -> None:
+    def on_frames(self, listener: Callable[[int], None]) -> None:
+        """Call `listener` with a guest's id after each arrival of frames from it."""
+        self._frame_listeners.append(listener)
+
+    def on_links(self, listener: Callable[[int], None]) -> None:
+        """Call `listener` with a guest's id when its management link changed."""
+        self._link_listeners.append(listener)
+
+    def announce_death(self, node_id: int, incarnation: int) -> tuple[int, ...]:
         """Tell every other guest, now, that an incarnation is dead; a second word about it is
         ignored.
 
         Args:
             node_id: Whose.
             incarnation: It and all older ones.
+
+        Returns:
+            The guests to whom the word is on its way.
         """
         death = self._table.declare_dead(node_id, incarnation, NodeDeathCause.HOST)
-        if death is not None:
-            self._bury(death)
+        return self._bury(death) if death is not None else ()
 
     def incarnation(self, node_id: int) -> int:
         """Return the incarnation of a guest that is alive as far as node 0 knows, 0 for none."""
@@ -271,9 +281,9 @@ class HostNode:
 
     # Messages ------------------------------------------------------------------------------------
 
-    def port(self) -> HostPort:
+    def port(self) -> ReceivePort:
         """Return a new port with a name of its own."""
-        port = HostPort(self._names.allocate(), self._forget_port)
+        port = ReceivePort(self._names.allocate(), self._forget_port)
         self._ports[port.name] = port
         return port
 
@@ -284,7 +294,7 @@ class HostNode:
         body: bytes,
         deadline: Deadline,
         *,
-        reply_port: HostPort | None = None,
+        reply_port: ReceivePort | None = None,
     ) -> None:
         """Send a Mach message and wait until it is settled: a receiver took it.
 
@@ -414,6 +424,8 @@ class HostNode:
                 self._links[node_id].post_death(death)
         self._changed.set()
         self._observer.link_changed(node_id, change)
+        for listener in self._link_listeners:
+            listener(node_id)
 
     def peer_trained(self, node_id: int, trained: PeerTrained) -> None:
         """Pass it on."""
@@ -424,8 +436,9 @@ class HostNode:
         self._observer.refused(node_id, refusal)
 
     def frames_received(self, node_id: int) -> None:
-        """Pass it on."""
-        self._observer.frames_received(node_id)
+        """Tell those who asked with `on_frames()`."""
+        for listener in self._frame_listeners:
+            listener(node_id)
 
     def stream_closed(self, node_id: int) -> None:
         """Pass it on; whether the guest is dead, only the owner of its process knows."""
@@ -456,13 +469,14 @@ class HostNode:
     def _forget_port(self, name: int) -> None:
         self._ports.pop(name, None)
 
-    def _bury(self, death: NodeDeath) -> None:
-        """Do everything that a new death asks for, at once."""
+    def _bury(self, death: NodeDeath) -> tuple[int, ...]:
+        """Do everything that a new death asks for, at once; return who is being told."""
         notice = Death(
             node_id=death.node_id, cause=NodeDeathCause.HOST, incarnation=death.incarnation
         )
+        told: tuple[int, ...] = ()
         if death.cause is not NodeDeathCause.SILENCE:  # silence to us alone is no word to others
-            self._tell_others(notice)
+            told = self._tell_others(notice)
         link = self._links.get(death.node_id)
         if link is not None and death.cause is not NodeDeathCause.INCARNATION:
             link.end_life(death.incarnation)
@@ -472,16 +486,20 @@ class HostNode:
         self._observer.peer_died(death)
         self._changed.set()
         self._set_silence_timer()
+        return told
 
-    def _tell_others(self, notice: Death) -> None:
+    def _tell_others(self, notice: Death) -> tuple[int, ...]:
+        told: list[int] = []
         for node_id, attached in self._attached.items():
             if node_id == notice.node_id:
                 continue
             link = self._links[node_id]
             if link.incarnation:
                 link.post_death(notice)
+                told.append(node_id)
             else:
                 attached.untold.append(notice)
+        return tuple(told)
 
     def _answer(self, link: ManagementLink, message: MachMessage) -> None:
         """Node 0's kernel port: ECHO is served, everything else is unsupported."""

@@ -72,7 +72,7 @@ class FakeGuest:
         """Boot: wait for carrier and train.
 
         Args:
-            sock: The guest's end of the stream; closed by `stop()`.
+            sock: The guest's end of the stream; closed by `power_off()`.
             node_id: Of the guest.
             incarnation: Of the guest.
             constants: The cluster's.
@@ -101,10 +101,11 @@ class FakeGuest:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._on_readable)
 
-    def stop(self) -> None:
-        """Lose power: no last words."""
-        self.hang()
-        self._sock.close()
+    def power_off(self) -> None:
+        """Lose power: no last words. No effect the second time."""
+        if self._sock.fileno() >= 0:
+            self.hang()
+            self._sock.close()
 
     def hang(self) -> None:
         """Stop reading and writing; the stream stays open."""

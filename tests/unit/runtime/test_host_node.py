@@ -46,9 +46,6 @@ class Witness(HostObserver):
         self.closed: list[int] = []
         self.batches = 0
 
-    def frames_received(self, node_id: int) -> None:
-        self.batches += 1
-
     def link_changed(self, node_id: int, change: StateChanged) -> None:
         self.changes.append(change)
 
@@ -71,7 +68,11 @@ class Bench:
     def __init__(self) -> None:
         self.witness = Witness()
         self.host = HostNode(CONSTANTS, HOST_LIFE, self.witness)
+        self.host.on_frames(self._count)
         self._guests: list[FakeGuest] = []
+
+    def _count(self, _node_id: int) -> None:
+        self.witness.batches += 1
 
     def boot(self, node_id: int, incarnation: int = LIFE, **options: object) -> FakeGuest:
         ours, theirs = socket.socketpair()
@@ -89,22 +90,17 @@ class Bench:
     async def up(self, node_id: int, *, newer_than: int = 0) -> int:
         return await self.host.wait_up(node_id, Deadline.after(2), newer_than=newer_than)
 
-    def close(self) -> None:
-        self.host.close()
+    async def close(self) -> None:
+        await self.host.close()
         for guest in self._guests:
-            guest.stop()
+            guest.power_off()
 
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     yield bench
-    bench.close()
-
-
-async def until(condition: asyncio.Event) -> None:
-    async with asyncio.timeout(2):
-        await condition.wait()
+    await bench.close()
 
 
 async def eventually(holds: object) -> None:
@@ -171,9 +167,7 @@ async def test_late_reply_finds_a_dead_port(bench: Bench) -> None:
     with pytest.raises(DeadlineExpired):
         await bench.host.ping(1, Deadline.after(0.05))
     guest.post(
-        MachMessage(
-            remote=requests[0].local, id=2100, remote_disposition=Disposition.SEND_ONCE
-        ),
+        MachMessage(remote=requests[0].local, id=2100, remote_disposition=Disposition.SEND_ONCE),
         "late",
     )
     await eventually(lambda: guest.outcomes)
@@ -205,8 +199,8 @@ async def test_death_ends_calls_and_is_told_to_every_other_guest_once(bench: Ben
     async with asyncio.TaskGroup() as tasks:
         call = tasks.create_task(_failure(bench.host.ping(1, Deadline.after(5))))
         await eventually(lambda: bench.host.statistics(1).pair.settled)
-        bench.host.announce_death(1, LIFE)
-        bench.host.announce_death(1, LIFE)
+        assert bench.host.announce_death(1, LIFE) == (2, 3)
+        assert bench.host.announce_death(1, LIFE) == ()
     assert isinstance(call.result(), NodeDied)
     notice = Death(node_id=1, cause=NodeDeathCause.HOST, incarnation=LIFE)
     await eventually(lambda: all(guest.deaths for guest in survivors))
@@ -230,12 +224,13 @@ async def test_guest_that_trains_after_a_death_is_told(bench: Bench) -> None:
         await eventually(lambda: guest.deaths)
         assert [death.node_id for death in guest.deaths] == [1]
     finally:
-        guest.stop()
+        guest.power_off()
 
 
 async def test_restarted_guest_is_a_new_life_and_the_old_one_is_dead(bench: Bench) -> None:
-    bench.boot(1).stop()
+    guest = bench.boot(1)
     await bench.up(1)
+    guest.power_off()
     await eventually(lambda: bench.witness.closed == [1])
     bench.boot(1, LIFE + 1)
     assert await bench.up(1, newer_than=LIFE) == LIFE + 1
@@ -248,9 +243,7 @@ async def test_life_declared_dead_is_refused_and_told(bench: Bench) -> None:
     await bench.up(1)
     bench.host.announce_death(1, LIFE)
     await eventually(lambda: guest.refusals)
-    assert guest.refusals[0] == Refused(
-        by_us=False, reason=LinkRefusal.STALE, incarnation=LIFE
-    )
+    assert guest.refusals[0] == Refused(by_us=False, reason=LinkRefusal.STALE, incarnation=LIFE)
     assert not bench.host.is_up(1)
 
 
@@ -404,5 +397,5 @@ async def test_close_ends_waits(bench: Bench) -> None:
     async with asyncio.TaskGroup() as tasks:
         call = tasks.create_task(_failure(bench.host.ping(1, Deadline.after(5))))
         await eventually(lambda: bench.host.statistics(1).pair.settled)
-        bench.host.close()
+        await bench.host.close()
     assert "left the cluster" in str(call.result())

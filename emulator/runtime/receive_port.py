@@ -15,7 +15,7 @@ from emulator.protocol.names import describe
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_link import ManagementLink
 
-__all__ = ["HostPort"]
+__all__ = ["ReceivePort"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Parked:
     message: MachMessage
 
 
-class HostPort:
+class ReceivePort:
     """A port of node 0: guests send to `name`, a task of the host receives.
 
     A message counts as received, and is settled at its source, when `receive()` returned it.
