@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Observers of the node layer and of the link manager. Each writes one black-box event; a death is
- * also passed on to the link manager, a death of this node to kernel_main(). Called from other
+ * Observers of the node layer and of the link manager. Each writes one black-box event; a death of
+ * this node is also passed on to kernel_main(). Called from other
  * layers' threads; nothing here waits.
  */
 #include "kernel_events.h"
@@ -58,7 +58,6 @@ static void node_dead(void *context, uint32_t node_id, uint64_t incarnation,
     };
 
     blackbox_event(events->host, &record);
-    link_manager_node_died(events->host, node_id, incarnation);
 }
 
 static void life_over(struct kernel_events *events, uint64_t incarnation)
