@@ -39,6 +39,7 @@ MACHINES = {
 
 SHARED_CASES = [
     *("heap_area", "page_pool", "mmu_code", "mmu_arguments", "format", "memory_functions", "crc32c"),
+    *("boot_page", "boot_page_refusals", "boot_page_links", "boot_count"),
     *("thread_order", "thread_memory", "thread_exhaustion", "condition", "event", "thread_host"),
     *("clock", "timer", "deadlines", "idle", "pci", "msix", "msi_vectors", "figures"),
 ]
@@ -368,8 +369,18 @@ def judge_arch(arch: str, image: Path, only: str | None, verdicts: Verdicts) -> 
     for name in BAD_PAGES:
         if only in (None, name):
             judge_bad_page(arch, image, name, verdicts)
+    if only in (None, "panic_twice"):
+        judge_panic_twice(arch, image, verdicts)
     if only in (None, "reset"):
         judge_reset(arch, image, verdicts)
+
+
+def judge_panic_twice(arch: str, image: Path, verdicts: Verdicts) -> None:
+    """A panic whose recorder faults: the first panic's lines, one line more, and an orderly power-off."""
+    outcome = run_machine(arch, image, boot_page(f"{VALID_TEXT}servers=panic_twice\n"))
+    texts = outcome.texts()
+    good = "reason=first" in texts[-3] and texts[-1] == "PANIC inside a panic" and outcome.status == 0
+    verdicts.say(arch, "panic_twice", None if good else f"status {outcome.status}, console:\n" + "\n".join(texts))
 
 
 def on_alarm(_signal: int, _frame: object) -> None:
@@ -379,7 +390,7 @@ def on_alarm(_signal: int, _frame: object) -> None:
 
 def main() -> int:
     """Parse the command line and judge each architecture."""
-    cases = [*SHARED_CASES, *PANIC_CASES, *BAD_PAGES, "reset"]
+    cases = [*SHARED_CASES, *PANIC_CASES, *BAD_PAGES, "panic_twice", "reset"]
     parser = argparse.ArgumentParser(description="Boot the firmware's self-test images and judge them.")
     parser.add_argument("--build", type=Path, default=Path(__file__).resolve().parents[2] / "build")
     parser.add_argument("--case", choices=cases, metavar="NAME", help="run only this case")

@@ -7,8 +7,8 @@
 #include <kernel/string.h>
 
 static const struct selftest_case *const tables[] = {
-    selftest_memory_cases, selftest_text_cases,  selftest_thread_cases, selftest_time_cases,
-    selftest_device_cases, selftest_fatal_cases, selftest_figure_cases,
+    selftest_boot_cases, selftest_memory_cases, selftest_text_cases,  selftest_thread_cases,
+    selftest_time_cases, selftest_device_cases, selftest_fatal_cases, selftest_figure_cases,
 };
 
 void selftest_fail(struct selftest *test, const char *file, int line, const char *expression)

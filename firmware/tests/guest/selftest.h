@@ -38,6 +38,7 @@ void selftest_fail(struct selftest *test, const char *file, int line, const char
 /* Each table ends in a case without a name. */
 extern const struct selftest_case selftest_memory_cases[];
 extern const struct selftest_case selftest_text_cases[];
+extern const struct selftest_case selftest_boot_cases[];
 extern const struct selftest_case selftest_thread_cases[];
 extern const struct selftest_case selftest_time_cases[];
 extern const struct selftest_case selftest_device_cases[];

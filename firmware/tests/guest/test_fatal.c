@@ -41,6 +41,23 @@ static void panic_case(struct selftest *test)
     panic("spilled %d of %s", 7, "ten");
 }
 
+static void record_badly(void *context, const char *text, size_t len_bytes,
+                         uint64_t program_counter)
+{
+    (void)text;
+    (void)len_bytes;
+    (void)program_counter;
+    *(volatile uint32_t *)context = 1;
+}
+
+/* The recorder faults: one more line, and the machine is off all the same. */
+static void panic_twice_case(struct selftest *test)
+{
+    begin(test);
+    panic_set_recorder(record_badly, NULL);
+    panic("first");
+}
+
 /* Each frame is used after the call, so it cannot become a loop; it ends only if the count wraps.
  */
 __attribute__((noinline)) static unsigned overflow(volatile unsigned *count)
@@ -154,6 +171,7 @@ static void reset_case(struct selftest *test)
 
 const struct selftest_case selftest_fatal_cases[] = {
     {"panic", panic_case},
+    {"panic_twice", panic_twice_case},
     {"guard", guard_case},
     {"thread_guard", thread_guard_case},
     {"wild_read", wild_read_case},
