@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What goes into a `LinkEnd` and what comes out: configuration, the owner's half of the contract, outputs, counters.
+"""What goes into a `LinkEnd` and what comes out: configuration, the owner's half of the contract,
+outputs, counters.
 
-Records only. `LinkEnd` itself is in `link.py`; the C implementation is driven through the same records.
+Records only. `LinkEnd` itself is in `link.py`; the C implementation is driven through the same
+records.
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ class LinkConfig:
 
 
 class Flow(Protocol):
-    """The owner's FLIPC state of the pair behind a link; the link carries its acks and credits in every header.
+    """The owner's FLIPC state of the pair behind a link; the link carries its acks and credits in
+    every header.
 
     Called synchronously; must not call back into the link.
     """
@@ -90,7 +93,8 @@ class Flow(Protocol):
         """Take the peer's ack and credit from a header that counts."""
 
     def ack_deadline_ns(self) -> int | None:
-        """Return when an ack that a header can carry has to go out; now or earlier: it is due. None: none is."""
+        """Return when an ack that a header can carry has to go out; now or earlier: it is due.
+        None: none is."""
 
 
 Admit = Callable[[int, int], Admission]
@@ -122,7 +126,8 @@ class StateChanged:
         peer_epoch: The one heard; 0 while the receive direction is down.
         peer_incarnation: The one the link talks to; 0 unknown.
         reason: Of the change.
-        flipc_next: When `tx_up`: the next FLIPC number the peer expects of us as far as its records said; None: they did not.
+        flipc_next: When `tx_up`: the next FLIPC number the peer expects of us as far as its records
+            said; None: they did not.
     """
 
     rx_up: bool
@@ -136,7 +141,8 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTrained:
-    """The receive direction comes up with this incarnation of the peer; told before the StateChanged that says so.
+    """The receive direction comes up with this incarnation of the peer; told before the
+    StateChanged that says so.
 
     Args:
         node_id: The peer.
@@ -160,7 +166,8 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A claim was refused: by us (`incarnation` is the peer's) or ours by the peer (`incarnation` is ours)."""
+    """A claim was refused: by us (`incarnation` is the peer's) or ours by the peer (`incarnation`
+    is ours)."""
 
     by_us: bool
     reason: LinkRefusal
