@@ -46,6 +46,7 @@ class Outcome(Enum):
 
     PASS = "pass"
     FAIL = "fail"
+    NOT_EXERCISED = "not exercised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,11 @@ class ClusterReady(Event):
     """Every node is ready and every link is up for the first time."""
 
     after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStopping(Event):
+    """The run is over for the nodes: from now on they are ended, and nobody is told of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,6 +405,15 @@ class GuestEventUnknown(GuestEvent):
 
 
 # --- traffic ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingAnswered(Event):
+    """One node's kernel measured a round trip to another's, by its own clock."""
+
+    node: str
+    to: str
+    round_trip_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
