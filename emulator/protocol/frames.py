@@ -148,7 +148,8 @@ class FrameHeader:
         return (
             f"{name} {self.src_node}->{self.dst_node} epoch {self.src_epoch}/{self.dst_epoch} "
             f"life {self.src_incarnation:#x}/{self.dst_incarnation:#x} flags {self.flags} "
-            f"seq {self.seq} ack {self.ack} flipc {self.flipc_ack}/{self.flipc_credit} +{self.length}"
+            f"seq {self.seq} ack {self.ack} flipc {self.flipc_ack}/{self.flipc_credit} "
+            f"+{self.length}"
         )
 
 
@@ -325,7 +326,10 @@ class CableRecord:
 
     def __str__(self) -> str:
         state = "up" if self.carrier else "down"
-        return f"cable direction {self.direction} {state} generation {self.generation} flags {self.flags}"
+        return (
+            f"cable direction {self.direction} {state} "
+            f"generation {self.generation} flags {self.flags}"
+        )
 
 
 def cable_frame(direction: Direction, *, up: bool, generation: int, checked: bool = True) -> bytes:

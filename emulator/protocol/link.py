@@ -56,6 +56,7 @@ from emulator.protocol.frames import (
 )
 from emulator.protocol.link_types import (
     Admit,
+    ClockSample,
     Confirmed,
     Deliver,
     Dropped,
@@ -129,6 +130,7 @@ class LinkEnd:
         self._echo_clock_ns = 0
         self._echo_received_ns = 0
         self._round_trip_ns = 0
+        self._clock: ClockSample | None = None
         # Transmit direction.
         self._tx = _TxState.DOWN
         self._epoch = 0
@@ -323,6 +325,10 @@ class LinkEnd:
             round_trip_ns=self._round_trip_ns,
             drops=tuple(self._drops),
         )
+
+    def clock(self) -> ClockSample | None:
+        """Return how the peer's clock relates to ours, from its last training; None: not known."""
+        return self._clock
 
     # State of the two directions --------------------------------------------------------------
 
@@ -656,6 +662,7 @@ class LinkEnd:
         self._echo_clock_ns = 0
         self._echo_received_ns = 0
         self._round_trip_ns = 0
+        self._clock = None
 
     def _note_record(self, record: TrainRecord, *, is_ours: bool, now_ns: int) -> None:
         self._peer_record = record
@@ -664,11 +671,16 @@ class LinkEnd:
         if not is_ours:
             return
         self._peer_flipc_next = record.flipc_next
-        if record.echo_clock_ns:
-            held_ns = record.clock_ns - record.echo_received_ns
-            round_trip_ns = now_ns - record.echo_clock_ns - held_ns
-            if held_ns >= 0 and round_trip_ns > 0:
-                self._round_trip_ns = round_trip_ns
+        held_ns = record.clock_ns - record.echo_received_ns
+        round_trip_ns = now_ns - record.echo_clock_ns - held_ns
+        if record.echo_clock_ns == 0 or held_ns < 0 or round_trip_ns <= 0:
+            return
+        # The peer may have been stopped since it heard us: then the sample is poor, but still true.
+        if now_ns - record.echo_clock_ns < self._config.constants.link_down_after_ns:
+            self._round_trip_ns = round_trip_ns
+        self._clock = ClockSample.of_echo(
+            record.echo_clock_ns, record.echo_received_ns, record.clock_ns, now_ns
+        )
 
     def _open_rx(
         self, header: FrameHeader, record: TrainRecord, *, is_new_life: bool, now_ns: int

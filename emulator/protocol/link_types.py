@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from emulator.protocol.constants import (
     Admission,
@@ -25,6 +25,7 @@ from emulator.protocol.frames import TrainRecord
 
 __all__ = [
     "Admit",
+    "ClockSample",
     "Confirmed",
     "Deliver",
     "Dropped",
@@ -95,6 +96,42 @@ class Flow(Protocol):
     def ack_deadline_ns(self) -> int | None:
         """Return when an ack that a header can carry has to go out; now or earlier: it is due.
         None: none is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSample:
+    """Relation of the peer's clock to ours, measured by an echo in training: ours = peer's +
+    offset.
+
+    Args:
+        offset_ns: To be added to the peer's time.
+        error_ns: The offset is wrong by at most this much, as of `taken_ns`.
+        taken_ns: Our time of the measurement.
+    """
+
+    offset_ns: int
+    error_ns: int
+    taken_ns: int
+
+    @classmethod
+    def of_echo(cls, sent_ns: int, echoed_in_ns: int, echoed_out_ns: int, now_ns: int) -> Self:
+        """Return the sample of one echo.
+
+        Args:
+            sent_ns: When we sent, by our clock.
+            echoed_in_ns: When the peer received that, by its clock.
+            echoed_out_ns: When the peer answered, by its clock.
+            now_ns: When the answer arrived, by our clock.
+        """
+        return cls(
+            offset_ns=(sent_ns - echoed_in_ns + now_ns - echoed_out_ns) // 2,
+            error_ns=(now_ns - sent_ns - (echoed_out_ns - echoed_in_ns) + 1) // 2,
+            taken_ns=now_ns,
+        )
+
+    def ours(self, peer_ns: int) -> int:
+        """Return our time at the peer's time `peer_ns`."""
+        return peer_ns + self.offset_ns
 
 
 Admit = Callable[[int, int], Admission]
