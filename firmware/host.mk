@@ -48,7 +48,7 @@ $(HOST_BUILD)/$(1)/unit: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_TEST_SO
 $(HOST_BUILD)/$(1)/bench: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_BENCH_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
 	$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
 
--include $(patsubst %,$(HOST_BUILD)/$(1)/%.d,$(HOST_SOURCES:.c=.c) $(HOST_TEST_SOURCES) $(HOST_BENCH_SOURCES))
+-include $(patsubst %,$(HOST_BUILD)/$(1)/%.d,$(HOST_SOURCES) $(HOST_TEST_SOURCES) $(HOST_BENCH_SOURCES))
 endef
 $(foreach variant,plain asan tsan,$(eval $(call host_rules,$(variant))))
 
