@@ -139,6 +139,7 @@ class LinkEnd:
         self._last_sent_ns = 0
         self._tx_mode = _Mode()
         self._window = SendWindow(replay=False)
+        self._progress_ns = 0  # when the peer's ack moved last
         # Receive direction.
         self._rx_up = False
         self._peer_epoch = 0  # heard last; meaningful for comparison while down
@@ -409,6 +410,7 @@ class LinkEnd:
         sent_ns = self._window.oldest_sent_ns
         if sent_ns is None:
             return None
+        sent_ns = max(sent_ns, self._progress_ns)
         timeout_ns = 4 * self._round_trip_ns if self._round_trip_ns else REPLAY_TIMEOUT_UNKNOWN_NS
         timeout_ns = max(timeout_ns, REPLAY_TIMEOUT_MIN_NS) << self._window.tries
         return sent_ns + min(timeout_ns, REPLAY_TIMEOUT_MAX_NS)
@@ -740,7 +742,10 @@ class LinkEnd:
             self._change(LinkReason.TRAINED, rx_up=self._rx_up, tx=_TxState.UP)
         if self._tx is not _TxState.UP:
             return
+        base_seq = self._window.base_seq
         message_count = self._window.acknowledge(header.ack)
+        if self._window.base_seq != base_seq:
+            self._progress_ns = now_ns
         if message_count is None:
             self._drop(LinkDrop.BAD_ACK)
         elif message_count:
