@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+"""mnlab: boot a cluster of small machines, pull the cables, crash the nodes, and see every link
+come back."""
+
+from emulator.errors import (
+    AmbiguousLink,
+    DeadlineExpired,
+    ExpectationFailed,
+    GuestError,
+    HostError,
+    LaunchError,
+    MnlabError,
+    NodeDied,
+    ScenarioError,
+    StateError,
+    TopologyError,
+    UsageError,
+    VerdictFailure,
+)
+from emulator.events.types import DeathNotice
+from emulator.model import DirectionState, NodeState, Topology
+from emulator.runtime.cluster import Cluster, RunOptions
+from emulator.runtime.link import Link
+from emulator.runtime.node import Node
+from emulator.runtime.traffic import Stream, StreamLedger
+
+__all__ = [
+    "AmbiguousLink",
+    "Cluster",
+    "DeadlineExpired",
+    "DeathNotice",
+    "DirectionState",
+    "ExpectationFailed",
+    "GuestError",
+    "HostError",
+    "LaunchError",
+    "Link",
+    "MnlabError",
+    "Node",
+    "NodeDied",
+    "NodeState",
+    "RunOptions",
+    "ScenarioError",
+    "StateError",
+    "Stream",
+    "StreamLedger",
+    "Topology",
+    "TopologyError",
+    "UsageError",
+    "VerdictFailure",
+]

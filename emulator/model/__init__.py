@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""What a cluster is: topology, nodes, links, states. Frozen records without behaviour."""
+
+from emulator.model.ids import (
+    HOST_ID,
+    HOST_NAME,
+    Incarnation,
+    NodeId,
+    incarnation_of,
+    incarnation_text,
+)
+from emulator.model.states import DeathCause, DirectionState, Drop, LinkReason, NodeState, Refusal
+from emulator.model.topology import (
+    Arch,
+    CableMode,
+    ClusterConstants,
+    Idle,
+    LinkKind,
+    LinkSpec,
+    NodeSpec,
+    Topology,
+    Trace,
+)
+
+__all__ = [
+    "HOST_ID",
+    "HOST_NAME",
+    "Arch",
+    "CableMode",
+    "ClusterConstants",
+    "DeathCause",
+    "DirectionState",
+    "Drop",
+    "Idle",
+    "Incarnation",
+    "LinkKind",
+    "LinkReason",
+    "LinkSpec",
+    "NodeId",
+    "NodeSpec",
+    "NodeState",
+    "Refusal",
+    "Topology",
+    "Trace",
+    "incarnation_of",
+    "incarnation_text",
+]

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""What a cluster is made of: frozen records, no behaviour beyond look-up.
+
+A `Topology` that exists is valid: `emulator.config` makes it from text and refuses everything else.
+It says nothing about this host (binaries, images, accelerators): that is checked when the cluster
+boots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from emulator.model.ids import HOST_NAME, NodeId
+
+
+class Arch(Enum):
+    """A CPU architecture that the firmware runs on."""
+
+    X86_64 = "x86_64"
+    AARCH64 = "aarch64"
+    RISCV64 = "riscv64"
+
+
+class LinkKind(Enum):
+    """What a link's frames travel through."""
+
+    IVSHMEM = "ivshmem"
+    VIRTIO_SERIAL = "virtio-serial"
+
+
+class CableMode(Enum):
+    """What lies between the two ends; further modes join this enum with the taps."""
+
+    DIRECT = "direct"
+
+
+class Idle(Enum):
+    """What a node does that has nothing to do."""
+
+    HALT = "halt"
+    POLL = "poll"
+
+
+class Trace(Enum):
+    """How much of the traffic is recorded as events."""
+
+    DIGESTS = "digests"
+    MESSAGES = "messages"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConstants:
+    """Parameters that must be equal on all nodes; training refuses a peer that differs."""
+
+    nodes_max: int = 64
+    window: int = 64
+    keepalive_ns: int = 100_000_000
+    link_down_after_ns: int = 1_000_000_000
+    dead_after_ns: int = 3_000_000_000
+    ack_delay_ns: int = 100_000
+    ack_count: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSpec:
+    """One node as the topology describes it."""
+
+    name: str
+    id: NodeId
+    arch: Arch
+    memory_bytes: int = 32 << 20
+    servers: tuple[str, ...] = ()
+    forward: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSpec:
+    """One link as the topology describes it; `ends[0]` is end 0 of its cable."""
+
+    name: str
+    kind: LinkKind
+    ends: tuple[str, str]
+    cable: CableMode = CableMode.DIRECT
+    payload_crc: bool = False
+    raw: bool = False
+
+    @property
+    def directions(self) -> tuple[str, str]:
+        """The link's two directions, `a->b` and `b->a`."""
+        first, second = self.ends
+        return (f"{first}->{second}", f"{second}->{first}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """A whole cluster, validated."""
+
+    name: str
+    seed: int
+    nodes: tuple[NodeSpec, ...]
+    links: tuple[LinkSpec, ...]
+    constants: ClusterConstants = ClusterConstants()
+    idle: Idle = Idle.HALT
+    poll_ns: int = 50_000
+    trace: Trace = Trace.DIGESTS
+    host_forwards: bool = False
+    source: str = ""
+
+    def node(self, name: str) -> NodeSpec:
+        """Look a node up by name.
+
+        Raises:
+            KeyError: no node has that name.
+        """
+        for spec in self.nodes:
+            if spec.name == name:
+                return spec
+        raise KeyError(name)
+
+    def links_of(self, node: str) -> tuple[LinkSpec, ...]:
+        """The links with an end at this node, in the order of the file."""
+        return tuple(link for link in self.links if node in link.ends)
+
+
+__all__ = [
+    "HOST_NAME",
+    "Arch",
+    "CableMode",
+    "ClusterConstants",
+    "Idle",
+    "LinkKind",
+    "LinkSpec",
+    "NodeSpec",
+    "Topology",
+    "Trace",
+]
