@@ -81,8 +81,7 @@ def _plain(value: object) -> object:
     return value
 
 
-# --- the run
-# ------------------------------------------------------------------------------------------------------
+# --- the run ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +118,6 @@ class RunVerdict(Event):
 
 
 # --- host truth: nodes
-# --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +207,6 @@ class EventsLost(Event):
 
 
 # --- host truth: links and faults
-# ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +254,6 @@ class FaultReceipt(Event):
 
 
 # --- guest claims
-# -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,8 +389,7 @@ class GuestEventUnknown(GuestEvent):
     args: tuple[int, int, int]
 
 
-# --- traffic
-# ------------------------------------------------------------------------------------------------------
+# --- traffic ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
