@@ -46,6 +46,7 @@ class Outcome(Enum):
 
     PASS = "pass"
     FAIL = "fail"
+    NOT_EXERCISED = "not exercised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,6 +391,15 @@ class GuestEventUnknown(GuestEvent):
 
 
 # --- traffic ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingAnswered(Event):
+    """One node's kernel measured a round trip to another's, by its own clock."""
+
+    node: str
+    to: str
+    round_trip_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
