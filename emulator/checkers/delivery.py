@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """I1 to I5: what became of every message, by the accounts that both ends kept.
 
-An account is a ledger in a node's black box, counted and checked message by message inside the node;
-the host reads it when the stream ends and, of a node that died, from the memory it left behind. With
-`trace = "messages"` the single messages are looked at as well.
+An account is a ledger in a node's black box, counted and checked message by message inside the
+node; the host reads it when the stream ends and, of a node that died, from the memory it left
+behind. With `trace = "messages"` the single messages are looked at as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from emulator.events.types import CreditBroken, Event, MessageSeen, StreamAccoun
 NO_TRAFFIC = "no checked traffic in this run"
 
 Digest = Callable[[StreamHistory, int], int | None]
-"""The running hash of the first n messages of a stream, computed by the host alone; None: not known."""
+"""A stream's running hash after n messages, computed by the host alone; None: not known."""
 
 
 def check_order(history: History) -> Finding:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A run's events, put in the order that questions are asked in: lives, deaths, streams, faults.
 
-Built once from a list of events and never changed. Deaths come from the host alone (a process ended,
-a machine was reset); what nodes claim stays in the events.
+Built once from a list of events and never changed. Deaths come from the host alone (a process
+ended, a machine was reset); what nodes claim stays in the events.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def check_notices(history: History, within_s: float) -> Finding:
     for death in history.deaths:
         for node, incarnation in _survivors(history, death, within_s):
             found = notices.get((node, incarnation, death.node, death.incarnation))
-            violation = _late(history, death, node, incarnation, found, within_s)
+            violation = _late(history, death, (node, incarnation), found, within_s)
             if violation is not None:
                 return violation
             told += 1
@@ -147,10 +147,11 @@ def _hear(
         spoken = event.source_incarnation
     if spoken >= observer.known:
         return None
-    if isinstance(event, StreamDigest):
-        # The first digest after the new life came up may still count what arrived before.
-        if event.messages <= observer.frozen.setdefault(event.stream_id, event.messages):
-            return None
+    # The first digest after the new life came up may still count what arrived before.
+    if isinstance(event, StreamDigest) and event.messages <= observer.frozen.setdefault(
+        event.stream_id, event.messages
+    ):
+        return None
     return failed(
         f"{event.node} received a message of {opened.source} {incarnation_text(spoken)} after "
         f"{incarnation_text(observer.known)} was up",
@@ -175,11 +176,11 @@ def _survivors(history: History, death: Death, within_s: float) -> Iterable[tupl
 def _late(
     history: History,
     death: Death,
-    node: str,
-    incarnation: int,
+    survivor: tuple[str, int],
     notice: DeathNotice | None,
     within_s: float,
 ) -> Finding | None:
+    node, incarnation = survivor
     from_ns = history.runs_from_ns(node, incarnation, death.at_ns)
     if from_ns is None:
         return None  # it hangs to the end of the run: it cannot be told

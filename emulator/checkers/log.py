@@ -60,7 +60,7 @@ def parse_events(lines: Iterable[str], *, name: str) -> Iterator[Event]:
 
 def _event(record: dict[str, Any]) -> Event:
     kind = EVENT_KINDS[record["kind"]]
-    hints = _field_types(kind)
+    hints = _field_types(kind.__name__)
     fields = {name: _decoded(hints[name], value) for name, value in record["fields"].items()}
     return kind(
         seq=record["seq"],
@@ -71,8 +71,8 @@ def _event(record: dict[str, Any]) -> Event:
 
 
 @functools.cache
-def _field_types(kind: type[Event]) -> dict[str, Any]:
-    return typing.get_type_hints(kind, globalns=vars(event_types))
+def _field_types(kind: str) -> dict[str, Any]:
+    return typing.get_type_hints(EVENT_KINDS[kind], globalns=vars(event_types))
 
 
 def _decoded(hint: Any, value: Any) -> Any:  # noqa: ANN401 - a field has whatever type it has

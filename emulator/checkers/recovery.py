@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """I11: after the last fault every link comes back, and stays.
 
-A link counts when both its ends live at the end of the run, none of them is hung, and nobody left it
-cut on purpose.
+A link counts when both its ends live at the end of the run, none of them is hung, and nobody left
+it cut on purpose.
 """
 
 from __future__ import annotations
