@@ -24,7 +24,6 @@ from emulator.events.types import (
     NodeReset,
     NodeResumed,
     PingAnswered,
-    RunVerdict,
 )
 
 _Effect = Callable[[FaultReceipt, Event], bool]
@@ -65,8 +64,6 @@ def _unasked(history: History) -> Finding | None:
     }
     for event in history.events:
         match event:
-            case RunVerdict():
-                return None
             case NodeExited() if (
                 not event.requested and (event.node, event.incarnation) not in asked
             ):

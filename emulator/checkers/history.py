@@ -7,12 +7,14 @@ ended, a machine was reset); what nodes claim stays in the events.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from emulator.events.types import (
     CarrierChanged,
+    CheckerVerdict,
     DirectionChanged,
     Event,
     EventsLost,
@@ -23,12 +25,14 @@ from emulator.events.types import (
     NodeReset,
     NodeResumed,
     Role,
+    RunVerdict,
     StreamAccount,
     StreamOpened,
 )
 from emulator.model import HOST_NAME, incarnation_text
 
 EventT = TypeVar("EventT", bound=Event)
+_VERDICTS = (CheckerVerdict, RunVerdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +92,12 @@ class History:
         """Put events into order.
 
         Args:
-            events: a run's events in the order of their `seq`.
+            events: a run's events in the order of their `seq`; what comes after the first verdict
+                is the cluster being taken down, and left out.
         """
-        ordered = tuple(events)
+        ordered = tuple(
+            itertools.takewhile(lambda event: not isinstance(event, _VERDICTS), events)
+        )
         deaths = tuple(_deaths(ordered))
         streams = tuple(
             _stream(opened, ordered, deaths)
