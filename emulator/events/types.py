@@ -118,7 +118,7 @@ class RunVerdict(Event):
     detail: str = ""
 
 
-# --- host truth: nodes
+# --- host truth: nodes ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +207,7 @@ class EventsLost(Event):
     count: int
 
 
-# --- host truth: links and faults
+# --- host truth: links and faults ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +254,7 @@ class FaultReceipt(Event):
     detail: str = ""
 
 
-# --- guest claims
+# --- guest claims ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

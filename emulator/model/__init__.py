@@ -11,6 +11,8 @@ from emulator.model.ids import (
 )
 from emulator.model.states import DeathCause, DirectionState, Drop, LinkReason, NodeState, Refusal
 from emulator.model.topology import (
+    LINKS_PER_NODE_MAX,
+    MEMORY_BYTES_DEFAULT,
     Arch,
     CableMode,
     ClusterConstants,
@@ -25,6 +27,8 @@ from emulator.model.topology import (
 __all__ = [
     "HOST_ID",
     "HOST_NAME",
+    "LINKS_PER_NODE_MAX",
+    "MEMORY_BYTES_DEFAULT",
     "Arch",
     "CableMode",
     "ClusterConstants",
