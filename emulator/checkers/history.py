@@ -95,9 +95,7 @@ class History:
             events: a run's events in the order of their `seq`; what comes after the first verdict
                 is the cluster being taken down, and left out.
         """
-        ordered = tuple(
-            itertools.takewhile(lambda event: not isinstance(event, _VERDICTS), events)
-        )
+        ordered = tuple(itertools.takewhile(lambda event: not isinstance(event, _VERDICTS), events))
         deaths = tuple(_deaths(ordered))
         streams = tuple(
             _stream(opened, ordered, deaths)

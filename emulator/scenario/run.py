@@ -134,9 +134,7 @@ async def run_scenario(
 async def _body(scenario: Scenario, cluster: Cluster) -> MnlabError | None:
     try:
         await scenario.body(cluster)
-    except (
-        Exception
-    ) as error:  # whatever a script raises is a verdict about it, not a crash of ours
+    except Exception as error:
         return blame(error, scenario.folder)
     return None
 

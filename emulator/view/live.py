@@ -40,7 +40,9 @@ def run_view(console: Console, *, title: str) -> RunView:
         console: where to draw.
         title: the first line.
     """
-    return LiveView(console, title=title) if console.is_terminal else PlainView(console, title=title)
+    return (
+        LiveView(console, title=title) if console.is_terminal else PlainView(console, title=title)
+    )
 
 
 class PlainView:
