@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Attaches this terminal to a running node's serial console.
+
+QEMU offers the console as a pty and writes the same bytes to the run folder; attaching and leaving
+changes nothing for the node. Who runs is read from the run folders: each live run keeps a record of
+its process and its nodes' terminals there (`emulator.runtime.run_folder`).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import serial
+
+from emulator.errors import HostError
+
+LEAVE = b"\x1d"  # Ctrl-]
+_READ_BYTES = 4096
+
+
+def attach(pty: str, *, node: str) -> None:
+    """Join the terminal to a console until Ctrl-] is typed or the node's machine ends.
+
+    Args:
+        pty: the console's terminal device.
+        node: its name, for messages.
+
+    Raises:
+        HostError: the terminal device cannot be opened.
+    """
+    try:
+        line = serial.Serial(pty, timeout=0)
+    except (serial.SerialException, OSError) as error:
+        raise HostError(
+            f"node {node}: its console {pty} cannot be opened: {error}",
+            hint="the machine has ended, or another program holds its console",
+        ) from error
+    with line, _raw_terminal():
+        _join(line.fileno())
+
+
+def _join(line: int) -> None:
+    """Copy bytes both ways between standard input and output and an open terminal device."""
+    sources = [line, sys.stdin.fileno()]
+    while True:
+        ready, _, _ = select.select(sources, [], [])
+        if line in ready:
+            try:
+                said = os.read(line, _READ_BYTES)
+            except OSError:
+                return  # the other side of the pty is gone: the machine ended
+            if not said:
+                return
+            os.write(sys.stdout.fileno(), said)
+        if sys.stdin.fileno() in ready:
+            typed = os.read(sys.stdin.fileno(), _READ_BYTES)
+            if not typed:
+                sources.remove(sys.stdin.fileno())  # nothing more to type; go on listening
+                continue
+            before, leave, _ = typed.partition(LEAVE)
+            os.write(line, before)
+            if leave:
+                return
+
+
+@contextmanager
+def _raw_terminal() -> Iterator[None]:
+    """Pass every key on as it is typed; does nothing when standard input is no terminal."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setraw(sys.stdin)
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
