@@ -383,6 +383,15 @@ class MessageSeen(GuestEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficRefused(GuestEvent):
+    """The node dropped traffic that belongs to no account of its; `count` so far."""
+
+    stream_id: int
+    count: int
+    source_incarnation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestEventUnknown(GuestEvent):
     """A black box event of a kind that this version does not know."""
 
@@ -418,7 +427,8 @@ class StreamOpened(Event):
 class StreamAccount(Event):
     """The account of a stream at one end, read from a black box, of a living node or a dead one.
 
-    `final`: nothing can be added any more (the stream was closed, or the node is dead).
+    `final`: nothing can be added any more (the stream was closed, or the node is dead). `torn`: the
+    node died while it wrote, so the last message may be counted in one field and not in another.
     """
 
     stream_id: int
@@ -439,6 +449,7 @@ class StreamAccount(Event):
     gaps: int
     corrupt: int
     final: bool
+    torn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ boots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -92,7 +92,7 @@ class Topology:
     seed: int
     nodes: tuple[NodeSpec, ...]
     links: tuple[LinkSpec, ...]
-    constants: ClusterConstants = ClusterConstants()
+    constants: ClusterConstants = field(default_factory=ClusterConstants)
     idle: Idle = Idle.HALT
     poll_ns: int = 50_000
     trace: Trace = Trace.DIGESTS
