@@ -23,6 +23,7 @@ from emulator.machines.image import find_image
 from emulator.machines.machine import MACHINES, Machine
 from emulator.model import NodeId, NodeSpec, Topology
 from emulator.runtime.cluster import Cluster, RunOptions
+from emulator.scenario.blame import first_error
 
 PYTHON_OLDEST = (3, 11)
 CORES_WANTED = 2
@@ -185,20 +186,16 @@ async def _boot(machine: Machine) -> Check:
     clock = asyncio.get_running_loop().time
     with tempfile.TemporaryDirectory(prefix="mnlab-doctor-") as folder:
         options = RunOptions(runs_path=Path(folder), boot_within_s=BOOT_WITHIN_S)
-        began_s = clock()
+        began_s = took_s = clock()
+        failure: MnlabError | None = None
         try:
             async with Cluster.from_topology(topology, options=options):
                 took_s = clock() - began_s
         except* MnlabError as group:
-            error = group.exceptions[0]
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            return Check(
-                name=name,
-                finding=Finding.MISSING,
-                said=error.message,
-                remedy=error.hint or "see what the machine said: mnlab run scenarios/pair",
-            )
+            failure = first_error(group)
+    if failure is not None:
+        remedy = failure.hint or "see what the machine said: mnlab run scenarios/pair"
+        return Check(name=name, finding=Finding.MISSING, said=failure.message, remedy=remedy)
     return Check(name=name, finding=Finding.GOOD, said=f"ready after {took_s:.2f} s")
 
 

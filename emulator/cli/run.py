@@ -184,6 +184,6 @@ def _positive(text: str) -> int:
 
 
 def _natural(text: str) -> int:
-    if not text.isdigit() or int(text) >= 1 << 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no seed; valid: 0 .. 2^64-1")
+    if not text.isdigit() or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; valid: 0 .. 2^63-1")
     return int(text)

@@ -56,6 +56,12 @@ def blame(error: BaseException, folder: Path) -> MnlabError:
     return raised
 
 
+def first_error(group: BaseExceptionGroup[MnlabError]) -> MnlabError:
+    """The first deliberate error of those that ended a cluster; the others followed from it."""
+    first = group.exceptions[0]
+    return first_error(first) if isinstance(first, BaseExceptionGroup) else first
+
+
 def _within(filename: str, folder: Path) -> bool:
     return Path(filename).resolve().is_relative_to(folder.resolve())
 

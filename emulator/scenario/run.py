@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.checkers import Bounds, Verdict, check_run
-from emulator.errors import MnlabError, ScenarioError, VerdictFailure
+from emulator.errors import MnlabError, VerdictFailure
 from emulator.events.stream import EventStream
 from emulator.events.types import CheckerVerdict, Event, Outcome, RunVerdict
 from emulator.model import Topology
 from emulator.runtime.cluster import Cluster, RunOptions
-from emulator.scenario.blame import blame
+from emulator.scenario.blame import blame, first_error
 from emulator.scenario.load import Scenario
 
 EXIT_PASS = 0
@@ -120,7 +120,7 @@ async def run_scenario(
             verdicts = check_run(events, expected=scenario.faults, bounds=bounds)
             _record(cluster.stream, verdicts, error)
     except* MnlabError as group:
-        error = error or _first(group)
+        error = error or first_error(group)
     return RunResult(
         scenario=scenario,
         seed=seed,
@@ -153,9 +153,3 @@ def _record(stream: EventStream, verdicts: tuple[Verdict, ...], error: MnlabErro
             detail="" if error is None else error.message,
         )
     )
-
-
-def _first(group: BaseExceptionGroup[MnlabError]) -> MnlabError:
-    for item in group.exceptions:
-        return _first(item) if isinstance(item, BaseExceptionGroup) else item
-    raise ScenarioError("an empty exception group")  # cannot be: groups hold at least one
