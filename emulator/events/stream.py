@@ -10,6 +10,7 @@ stream itself never waits for anybody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import time
@@ -71,10 +72,19 @@ class EventStream:
     Args:
         file: where to write, opened for text; None: nowhere.
         history_length: how many of the latest events `history` keeps.
+        on_failure: called once when the file cannot be written (disk full, ...), which ends the
+            writing and nothing else; None: `emit` raises.
     """
 
-    def __init__(self, file: TextIO | None = None, *, history_length: int = 65_536) -> None:
+    def __init__(
+        self,
+        file: TextIO | None = None,
+        *,
+        history_length: int = 1_048_576,
+        on_failure: Callable[[HostError], None] | None = None,
+    ) -> None:
         self._file = file
+        self._on_failure = on_failure
         self._next_seq = 0
         self._subscriptions: list[Subscription] = []
         self._listeners: list[Callable[[Event], None]] = []
@@ -92,7 +102,7 @@ class EventStream:
             The event with its number and, if it had none, its time.
 
         Raises:
-            HostError: it could not be written (disk full, ...).
+            HostError: it could not be written, and there is no `on_failure`.
         """
         stamped = dataclasses.replace(
             event,
@@ -138,7 +148,7 @@ class EventStream:
         """End every subscription and close the file.
 
         Raises:
-            HostError: the last events could not be written.
+            HostError: the last events could not be written, and there is no `on_failure`.
         """
         for subscription in self._subscriptions:
             subscription.close()
@@ -148,7 +158,7 @@ class EventStream:
             try:
                 file.close()
             except OSError as error:
-                raise _unwritable(error) from error
+                self._fail(error)
 
     def _write(self, event: Event) -> None:
         if self._file is None:
@@ -157,7 +167,19 @@ class EventStream:
             self._file.write(event_line(event))
             self._file.flush()
         except OSError as error:
-            raise _unwritable(error) from error
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError):
+                file.close()
+            self._fail(error)
+
+    def _fail(self, cause: OSError) -> None:
+        error = HostError(
+            f"cannot write the event stream: {cause.strerror}",
+            hint="free space where the run folder is, or choose another place with --runs",
+        )
+        if self._on_failure is None:
+            raise error from cause
+        self._on_failure(error)
 
 
 def event_line(event: Event) -> str:
@@ -172,9 +194,3 @@ def event_line(event: Event) -> str:
     record["fields"] = event.fields()
     return json.dumps(record, separators=(",", ":")) + "\n"
 
-
-def _unwritable(error: OSError) -> HostError:
-    return HostError(
-        f"cannot write the event stream: {error.strerror}",
-        hint="free space where the run folder is, or choose another with --runs",
-    )

@@ -102,6 +102,11 @@ class ClusterReady(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStopping(Event):
+    """The run is over for the nodes: from now on they are ended, and nobody is told of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckerVerdict(Event):
     """An invariant checker reached its verdict."""
 

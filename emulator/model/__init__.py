@@ -6,8 +6,10 @@ from emulator.model.ids import (
     HOST_NAME,
     Incarnation,
     NodeId,
+    boot_count_of,
     incarnation_of,
     incarnation_text,
+    launch_of,
 )
 from emulator.model.states import DeathCause, DirectionState, Drop, LinkReason, NodeState, Refusal
 from emulator.model.topology import (
@@ -46,6 +48,8 @@ __all__ = [
     "Refusal",
     "Topology",
     "Trace",
+    "boot_count_of",
     "incarnation_of",
     "incarnation_text",
+    "launch_of",
 ]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Numbers and enumerations of the link protocol, and the cluster constants.
 
-The same values as `firmware/include/abi/frame.h`; specified in docs/spec/link.md. This module holds no behaviour.
+The same values as `firmware/include/abi/frame.h`; specified in docs/spec/link.md. This module holds
+no behaviour.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Fragmentation of mnl messages: cutting on the way out, reassembly of hostile pieces on the way in, replay window.
+"""Fragmentation of mnl messages: cutting on the way out, reassembly of hostile pieces on the way
+in, replay window.
 
-Pieces of one link are in order and never interleaved (docs/spec/link.md, sections 3.5 and 3.6). Used by `LinkEnd` only.
+Pieces of one link are in order and never interleaved (docs/spec/link.md, sections 3.5 and 3.6).
+Used by `LinkEnd` only.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Piece:
 
 
 def cut(message: bytes, mtu: int) -> Iterator[Piece]:
-    """Yield the pieces of `message`, each at most `mtu` bytes; the first holds the mnl header because mtu >= 256."""
+    """Yield the pieces of `message`, each at most `mtu` bytes; the first holds the mnl header
+    because mtu >= 256."""
     total = len(message)
     if total <= mtu:
         yield Piece(FLAG_FIRST | FLAG_LAST, message)
@@ -48,7 +51,8 @@ class FragmentError(Exception):
 
 
 class Reassembly:
-    """Puts the pieces of one message together; memory grows with bytes received, never with a size announced."""
+    """Puts the pieces of one message together; memory grows with bytes received, never with a size
+    announced."""
 
     def __init__(self, message_max: int) -> None:
         """Begin with nothing open.
@@ -110,8 +114,8 @@ class _Unacknowledged:
 class SendWindow:
     """DATA frames of one transmit epoch: what waits, what is out, what the peer acknowledged.
 
-    Without replay nothing is kept: a piece is out and forgotten. With replay at most 64 frames and 256 KiB are out, and at
-    most one message waits behind them.
+    Without replay nothing is kept: a piece is out and forgotten. With replay at most 64 frames and
+    256 KiB are out, and at most one message waits behind them.
     """
 
     def __init__(self, *, replay: bool) -> None:
@@ -191,4 +195,6 @@ class SendWindow:
     def _may_send(self, len_bytes: int) -> bool:
         if not self._out:
             return True
-        return len(self._out) < REPLAY_FRAMES_MAX and self._out_bytes + len_bytes <= REPLAY_BYTES_MAX
+        return (
+            len(self._out) < REPLAY_FRAMES_MAX and self._out_bytes + len_bytes <= REPLAY_BYTES_MAX
+        )

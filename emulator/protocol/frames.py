@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Frames of the link protocol: the 64-byte header, the records that some frames carry, and frames in a byte stream.
+"""Frames of the link protocol: the 64-byte header, the records that some frames carry, and frames
+in a byte stream.
 
-Codecs only: nothing here knows the state of a link (`link.py` does). Everything is little-endian. Received bytes are
-hostile: `check_frame()` returns a frame's header or the reason why the frame cannot be used, and never raises.
+Codecs only: nothing here knows the state of a link (`link.py` does). Everything is little-endian.
+Received bytes are
+hostile: `check_frame()` returns a frame's header or the reason why the frame cannot be used, and
+    never raises.
 Specified in docs/spec/link.md, sections 1 and 2, and docs/spec/cable.md, section 2.
 """
 
@@ -48,9 +51,11 @@ _HEADER_CRC_OFFSET: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeader:
-    """Header of a frame; the fields of docs/spec/link.md, section 1, less the constant and reserved ones.
+    """Header of a frame; the fields of docs/spec/link.md, section 1, less the constant and reserved
+    ones.
 
-    `type` is a plain number because a received frame may say anything; `payload_crc` is what the frame carries.
+    `type` is a plain number because a received frame may say anything; `payload_crc` is what the
+    frame carries.
     """
 
     src_node: int
@@ -143,12 +148,14 @@ class FrameHeader:
         return (
             f"{name} {self.src_node}->{self.dst_node} epoch {self.src_epoch}/{self.dst_epoch} "
             f"life {self.src_incarnation:#x}/{self.dst_incarnation:#x} flags {self.flags} "
-            f"seq {self.seq} ack {self.ack} flipc {self.flipc_ack}/{self.flipc_credit} +{self.length}"
+            f"seq {self.seq} ack {self.ack} flipc {self.flipc_ack}/{self.flipc_credit} "
+            f"+{self.length}"
         )
 
 
 def encode_frame(header: FrameHeader, payload: bytes = b"") -> bytes:
-    """Return the bytes of a frame; `header.length` and `header.payload_crc` are taken as they are."""
+    """Return the bytes of a frame; `header.length` and `header.payload_crc` are taken as they
+    are."""
     return header.serialize() + payload
 
 
@@ -206,7 +213,8 @@ class TrainRecord:
 
     @classmethod
     def parse(cls, payload: bytes | memoryview) -> Self | None:
-        """Return the record at the start of `payload`, or None if it is too short; a longer one is fine."""
+        """Return the record at the start of `payload`, or None if it is too short; a longer one is
+        fine."""
         if len(payload) < cls.SIZE:
             return None
         f = _TRAIN.unpack_from(payload)
@@ -318,11 +326,15 @@ class CableRecord:
 
     def __str__(self) -> str:
         state = "up" if self.carrier else "down"
-        return f"cable direction {self.direction} {state} generation {self.generation} flags {self.flags}"
+        return (
+            f"cable direction {self.direction} {state} "
+            f"generation {self.generation} flags {self.flags}"
+        )
 
 
 def cable_frame(direction: Direction, *, up: bool, generation: int, checked: bool = True) -> bytes:
-    """Return the frame by which the cable of a byte stream tells an end about one of its directions.
+    """Return the frame by which the cable of a byte stream tells an end about one of its
+    directions.
 
     Args:
         direction: As the receiving end sees it.
@@ -359,7 +371,8 @@ def cable_frame(direction: Direction, *, up: bool, generation: int, checked: boo
 class FrameStream:
     """Cuts a byte stream into frames and finds the next frame after garbage.
 
-    Only the header is checked here; the payload CRC is the link's business. Holds at most one unfinished frame.
+    Only the header is checked here; the payload CRC is the link's business. Holds at most one
+    unfinished frame.
     """
 
     def __init__(self, mtu: int) -> None:
@@ -397,7 +410,8 @@ class FrameStream:
         return frames
 
     def _next_candidate(self, start: int) -> int:
-        """Return the next offset from `start` on at which a magic may begin, and count the skipped bytes."""
+        """Return the next offset from `start` on at which a magic may begin, and count the skipped
+        bytes."""
         found = self._buffer.find(_MAGIC_BYTES, start)
         if found < 0:
             end = len(self._buffer)

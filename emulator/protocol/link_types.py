@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""What goes into a `LinkEnd` and what comes out: configuration, the owner's half of the contract, outputs, counters.
+"""What goes into a `LinkEnd` and what comes out: configuration, the owner's half of the contract,
+outputs, counters.
 
-Records only. `LinkEnd` itself is in `link.py`; the C implementation is driven through the same records.
+Records only. `LinkEnd` itself is in `link.py`; the C implementation is driven through the same
+records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from emulator.protocol.constants import (
     Admission,
@@ -23,6 +25,7 @@ from emulator.protocol.frames import TrainRecord
 
 __all__ = [
     "Admit",
+    "ClockSample",
     "Confirmed",
     "Deliver",
     "Dropped",
@@ -69,7 +72,8 @@ class LinkConfig:
 
 
 class Flow(Protocol):
-    """The owner's FLIPC state of the pair behind a link; the link carries its acks and credits in every header.
+    """The owner's FLIPC state of the pair behind a link; the link carries its acks and credits in
+    every header.
 
     Called synchronously; must not call back into the link.
     """
@@ -90,7 +94,44 @@ class Flow(Protocol):
         """Take the peer's ack and credit from a header that counts."""
 
     def ack_deadline_ns(self) -> int | None:
-        """Return when an ack that a header can carry has to go out; now or earlier: it is due. None: none is."""
+        """Return when an ack that a header can carry has to go out; now or earlier: it is due.
+        None: none is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSample:
+    """Relation of the peer's clock to ours, measured by an echo in training: ours = peer's +
+    offset.
+
+    Args:
+        offset_ns: To be added to the peer's time.
+        error_ns: The offset is wrong by at most this much, as of `taken_ns`.
+        taken_ns: Our time of the measurement.
+    """
+
+    offset_ns: int
+    error_ns: int
+    taken_ns: int
+
+    @classmethod
+    def of_echo(cls, sent_ns: int, echoed_in_ns: int, echoed_out_ns: int, now_ns: int) -> Self:
+        """Return the sample of one echo.
+
+        Args:
+            sent_ns: When we sent, by our clock.
+            echoed_in_ns: When the peer received that, by its clock.
+            echoed_out_ns: When the peer answered, by its clock.
+            now_ns: When the answer arrived, by our clock.
+        """
+        return cls(
+            offset_ns=(sent_ns - echoed_in_ns + now_ns - echoed_out_ns) // 2,
+            error_ns=(now_ns - sent_ns - (echoed_out_ns - echoed_in_ns) + 1) // 2,
+            taken_ns=now_ns,
+        )
+
+    def ours(self, peer_ns: int) -> int:
+        """Return our time at the peer's time `peer_ns`."""
+        return peer_ns + self.offset_ns
 
 
 Admit = Callable[[int, int], Admission]
@@ -122,7 +163,8 @@ class StateChanged:
         peer_epoch: The one heard; 0 while the receive direction is down.
         peer_incarnation: The one the link talks to; 0 unknown.
         reason: Of the change.
-        flipc_next: When `tx_up`: the next FLIPC number the peer expects of us as far as its records said; None: they did not.
+        flipc_next: When `tx_up`: the next FLIPC number the peer expects of us as far as its records
+            said; None: they did not.
     """
 
     rx_up: bool
@@ -136,7 +178,8 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTrained:
-    """The receive direction comes up with this incarnation of the peer; told before the StateChanged that says so.
+    """The receive direction comes up with this incarnation of the peer; told before the
+    StateChanged that says so.
 
     Args:
         node_id: The peer.
@@ -160,7 +203,8 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A claim was refused: by us (`incarnation` is the peer's) or ours by the peer (`incarnation` is ours)."""
+    """A claim was refused: by us (`incarnation` is the peer's) or ours by the peer (`incarnation`
+    is ours)."""
 
     by_us: bool
     reason: LinkRefusal

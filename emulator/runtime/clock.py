@@ -39,10 +39,20 @@ class ClockMap:
     def happened_after(self, guest_ns: int, host_ns: int) -> None:
         """Something the node stamped `guest_ns` had not happened yet at `host_ns`."""
         low = host_ns - guest_ns
-        if low >= self._low_now(host_ns):
+        if low < self._low_now(host_ns):
+            return
+        # The node stamps an event before it publishes it, and may be preempted in between; so such a
+        # bound can be wrong, unlike one from having seen something: where they conflict, it loses.
+        if self._high is None or low <= self._high_now(host_ns):
             self._low, self._low_at = low, host_ns
-            if self._high is not None and self._high_now(host_ns) < low:
-                self._high, self._high_at = low + CONFLICT_WIDTH_NS, host_ns
+
+    def measured(self, offset_ns: int, error_ns: int, taken_ns: int) -> None:
+        """An exchange with the node bounded the offset from both sides."""
+        low, high = offset_ns - error_ns, offset_ns + error_ns
+        if self._high is None or high <= self._high_now(taken_ns):
+            self._high, self._high_at = high, taken_ns
+        if low >= self._low_now(taken_ns) or self._low_now(taken_ns) > high:
+            self._low, self._low_at = low, taken_ns
 
     def stood_still(self) -> None:
         """The node was stopped for a while: its clock fell back by an unknown time."""

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The folder of a run: everything that is known of it afterwards, and what the next start needs to clean up after a killed tool.
+"""The folder of a run: everything that is known of it afterwards.
+
+It also holds what the next start needs to clean up after a killed tool.
 
 runs/20261122-051800-pair-4711/
     run.json               seed, versions, command line of the tool, when

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Waiting for a condition on the cluster: woken by changes, bounded by a deadline, never by sleeping and looking again."""
+"""Waiting for a condition on the cluster: woken by changes, bounded by a deadline."""
 
 from __future__ import annotations
 
