@@ -15,6 +15,7 @@ from typing import TypeVar
 from emulator.events.types import (
     CarrierChanged,
     CheckerVerdict,
+    ClusterStopping,
     DirectionChanged,
     Event,
     EventsLost,
@@ -32,7 +33,7 @@ from emulator.events.types import (
 from emulator.model import HOST_NAME, incarnation_text
 
 EventT = TypeVar("EventT", bound=Event)
-_VERDICTS = (CheckerVerdict, RunVerdict)
+_OVER = (ClusterStopping, CheckerVerdict, RunVerdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +93,10 @@ class History:
         """Put events into order.
 
         Args:
-            events: a run's events in the order of their `seq`; what comes after the first verdict
-                is the cluster being taken down, and left out.
+            events: a run's events in the order of their `seq`; what comes after the first verdict,
+                or after the cluster began to stop, is left out.
         """
-        ordered = tuple(itertools.takewhile(lambda event: not isinstance(event, _VERDICTS), events))
+        ordered = tuple(itertools.takewhile(lambda event: not isinstance(event, _OVER), events))
         deaths = tuple(_deaths(ordered))
         streams = tuple(
             _stream(opened, ordered, deaths)

@@ -195,3 +195,9 @@ def test_line_that_is_no_event_is_named(line: str, what: str) -> None:
 def test_missing_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read .*events\.jsonl: No such file"):
         read_events(tmp_path)
+
+
+@pytest.mark.parametrize(("torn", "outcome"), [(True, Outcome.PASS), (False, Outcome.FAIL)])
+def test_account_torn_by_death_may_be_one_message_off(torn: bool, outcome: Outcome) -> None:
+    off_by_one = changed({"change": {"67": {"torn": torn, "received": 203, "next_sequence": 203}}})
+    assert outcomes(check_run(off_by_one))["I3"] is outcome
