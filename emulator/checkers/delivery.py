@@ -123,11 +123,10 @@ def _checked(history: History, what: str) -> Finding:
 
 def _unaccounted(stream: StreamHistory) -> Finding | None:
     opened: Event = stream.opened
+    if stream.closed is None:
+        return failed(f"{stream}: was never stopped, so it has no final accounts", opened)
     if stream.source is None or not stream.source.final:
-        return failed(
-            f"{stream}: no final account of its source; was the stream stopped?",
-            stream.source or opened,
-        )
+        return failed(f"{stream}: no final account of its source", stream.source or opened)
     if stream.sink is None and stream.source.acked:
         return failed(
             f"{stream}: {stream.source.acked} messages acknowledged, and no account of the sink",

@@ -28,6 +28,7 @@ from emulator.events.types import (
     Role,
     RunVerdict,
     StreamAccount,
+    StreamClosed,
     StreamOpened,
 )
 from emulator.model import HOST_NAME, incarnation_text
@@ -55,11 +56,12 @@ class Death:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamHistory:
-    """One traffic stream: what was asked for, and the last account of each of its ends."""
+    """One traffic stream: what was asked for, the last account of each end, who died before its end."""
 
     opened: StreamOpened
     source: StreamAccount | None
     sink: StreamAccount | None
+    closed: StreamClosed | None
     deaths: tuple[Death, ...]
 
     @property
@@ -199,15 +201,23 @@ def _stream(
         (opened.source, opened.source_incarnation),
         (opened.sink, opened.sink_incarnation),
     }
-    closed = max((item.seq for item in (source, sink) if item is not None), default=None)
+    closed = next(
+        (
+            event
+            for event in events
+            if isinstance(event, StreamClosed) and event.stream_id == opened.stream_id
+        ),
+        None,
+    )
     return StreamHistory(
         opened=opened,
         source=source,
         sink=sink,
+        closed=closed,
         deaths=tuple(
             death
             for death in deaths
             if (death.node, death.incarnation) in ends
-            and (closed is None or death.event.seq < closed)
+            and (closed is None or death.event.seq < closed.seq)
         ),
     )

@@ -114,7 +114,7 @@ def test_streams_that_carried_nothing_fail() -> None:
 
 
 def test_run_without_faults_exercises_no_death() -> None:
-    patch = {"drop": list(range(54, 105))}
+    patch = {"drop": list(range(54, 107))}
     calm = [event for event in changed(patch) if getattr(event, "stream_id", 3) == 3]
     found = outcomes(check_run(calm))
     assert found.pop("I6") is Outcome.NOT_EXERCISED
@@ -133,13 +133,13 @@ def test_bounds_are_respected() -> None:
 
 
 def test_link_left_cut_on_purpose_is_no_violation() -> None:
-    left_cut = changed({"drop": list(range(98, 105))})
+    left_cut = changed({"drop": list(range(100, 107))})
     assert outcomes(check_run(left_cut))["I11"] is Outcome.PASS
 
 
 def test_hung_survivor_is_told_when_it_runs_again() -> None:
     hang = {"kind": "NodeHung", "time_monotonic_ns": 295_000_000, "after": 53}
-    resume = {"kind": "NodeResumed", "time_monotonic_ns": 420_000_000, "after": 93}
+    resume = {"kind": "NodeResumed", "time_monotonic_ns": 420_000_000, "after": 95}
     fields = {"node": "c", "incarnation": 1 << 32 | 1}
     late = changed(
         {
