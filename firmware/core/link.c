@@ -152,9 +152,6 @@ void link_start_epoch(struct link *link, uint64_t now_ns)
 {
     link->tx_epoch++;
     link->train_count = 0;
-    link->tx_seq = 0;
-    link->tx_base = 0;
-    link->replay_next = 0;
     link_refresh_constants(link);
     link_send_train(link, now_ns);
 }

@@ -184,8 +184,10 @@ static void note_record(struct link *link, const struct frame_header *header,
     }
     link->peer_knows_us = true;
     link->peer_flipc_next = record->flipc_next;
+    /* A sample from before a long silence says nothing about now. */
     if (record->echo_clock_ns != 0 && record->echo_clock_ns < now_ns &&
-        record->echo_received_ns <= record->clock_ns && held_ns < away_ns) {
+        record->echo_received_ns <= record->clock_ns && held_ns < away_ns &&
+        away_ns < link->configuration.constants.link_down_after_ns) {
         link->statistics.round_trip_ns = away_ns - held_ns;
     }
 }
