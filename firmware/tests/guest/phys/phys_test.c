@@ -188,6 +188,7 @@ static void wait_up(struct end *end)
 
     while (!end->tx_up || !end->rx_up) {
         (void)end->operations->poll(end->phy, POLL_BUDGET);
+        end->operations->flush(end->phy);
         if (clock_now_ns() > deadline_ns)
             fail("no carrier");
         if ((!end->tx_up || !end->rx_up) && !end->operations->arm(end->phy))
