@@ -162,7 +162,7 @@ static void receive_until(struct end *end, uint64_t count, bool poll_only)
         uint64_t before = end->received;
 
         (void)end->operations->poll(end->phy, POLL_BUDGET);
-        if (end->received != before) {
+        if (end->received != before || end->stop) {
             end->operations->flush(end->phy);
             idle = 0;
             deadline_ns = 0;
