@@ -11,7 +11,7 @@
 
 #define SERVICE_REPLY_OFFSET 100
 
-enum kernel_service {
+enum kernel_request {
     KERNEL_ECHO = 2000,
     KERNEL_PING = 2001,
     KERNEL_STATISTICS = 2002,
@@ -20,7 +20,7 @@ enum kernel_service {
     KERNEL_HANG = 2005,
 };
 
-enum traffic_service {
+enum traffic_request {
     TRAFFIC_DATA = 2200,
     TRAFFIC_START = 2201,
     TRAFFIC_STOP = 2202,
