@@ -43,7 +43,7 @@ async def measure_footprint(
                 100 * (_cpu_s(pid) - used) / passed_s
                 for pid, used in zip(pids, before, strict=True)
             ]
-        memory = [float(private_bytes(Path(f"/proc/{pid}/smaps").read_text())) for pid in pids]
+        memory = [float(private_bytes(_smaps(pid))) for pid in pids]
     if wanted(pair.name(MEMORY)):
         yield figure(pair.name(MEMORY), "B", memory, virtual_cpus=_NODES)
     if wanted(pair.name(IDLE)):
@@ -72,6 +72,10 @@ def private_bytes(smaps: str) -> int:
             elif name == "Private_Dirty":
                 private += kib
     return (private + max(touched.values(), default=0)) << 10
+
+
+def _smaps(pid: int) -> str:
+    return Path(f"/proc/{pid}/smaps").read_text()
 
 
 def _cpu_s(pid: int) -> float:

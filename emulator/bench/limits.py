@@ -59,7 +59,8 @@ async def _raw(message_id: int, a: Node, b: Node, *, size_bytes: int, count: int
 async def _ask(node: Node, message_id: int, role: int, *, size_bytes: int, count: int) -> int:
     timeout_ns = round(RAW_WITHIN_S * _NS_PER_S)
     body = _REQUEST.pack(RAW_LINK_INDEX, role, size_bytes, 0, count, timeout_ns)
-    reply = await node.request(SERVER, message_id, body, within_s=2 * RAW_WITHIN_S)
+    port = await node.port(SERVER)
+    reply = await node.call(message_id, body, port=port, within_s=2 * RAW_WITHIN_S)
     total_ns, _, _ = _REPLY.unpack(take_status(reply))
     return int(total_ns)
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from emulator.bench.figure import RAW_ROUND_TRIP_UNFIT_S, Figure, figure
 from emulator.bench.limits import raw_rate_hz, raw_round_trip_s
 from emulator.bench.pair import Pair, Wire
+from emulator.errors import DeadlineExpired
 from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.runtime.node import Node
 
@@ -21,6 +22,8 @@ RATE_MESSAGES = 200_000
 BULK_BYTES = 64 << 20
 _NODES = 2
 _US = 1e6
+_NS_PER_S = 1e9
+ANSWERS_WITHIN_S = 10.0
 
 _ROUND_TRIPS = {"rtt.ivshmem.64B_us": 64, "rtt.ivshmem.120B_us": 120}
 _BULK = {"bulk.ivshmem.4KiB_Bps": 4096, "bulk.ivshmem.64KiB_Bps": 65536}
@@ -72,8 +75,7 @@ async def _round_trip(name: str, a: Node, b: Node, size_bytes: int) -> Figure:
     samples, limits = [], []
     for _ in range(RUNS):
         limits.append(await raw_round_trip_s(a, b, size_bytes=size_bytes, count=ROUND_TRIPS))
-        trips = await a.measure_round_trips(b, count=ROUND_TRIPS, size_bytes=size_bytes)
-        samples.append(trips.mean_s)
+        samples.append(await _mean_s(a, b, count=ROUND_TRIPS, size_bytes=size_bytes))
     return figure(
         name,
         "us",
@@ -89,9 +91,22 @@ async def _slow_round_trip(pair: Pair, wire: Wire, name: str, options: RunOption
     async with Cluster.from_topology(pair.topology(wire), options=options) as cluster:
         a, b = cluster.node("a"), cluster.node("b")
         for _ in range(RUNS):
-            trips = await a.measure_round_trips(b, count=SLOW_ROUND_TRIPS, size_bytes=64)
-            samples.append(trips.mean_s * _US)
+            mean_s = await _mean_s(a, b, count=SLOW_ROUND_TRIPS, size_bytes=64)
+            samples.append(mean_s * _US)
     return figure(pair.name(name), "us", samples, virtual_cpus=_NODES)
+
+
+async def _mean_s(a: Node, b: Node, *, count: int, size_bytes: int) -> float:
+    """The mean of so many round trips, one after another, by a's clock."""
+    reply = await a.measure_round_trips(
+        b, count=count, size_bytes=size_bytes, within_s=ANSWERS_WITHIN_S
+    )
+    if reply.answered < count:
+        raise DeadlineExpired(
+            f"{reply.answered} of {count} round trips were answered in {ANSWERS_WITHIN_S:g} s",
+            hint="see the events in the run folder",
+        )
+    return reply.total_ns / count / _NS_PER_S
 
 
 async def _rate(name: str, a: Node, b: Node) -> Figure:
@@ -116,5 +131,6 @@ async def _bulk(name: str, a: Node, b: Node, size_bytes: int) -> Figure:
 async def _one_way_hz(a: Node, b: Node, *, size_bytes: int, count: int) -> float:
     """Messages a second from the first send to the last settlement, by a's clock."""
     stream = await a.traffic(to=b, size_bytes=size_bytes, count=count, check_content=False)
-    ledger = await stream.stop(within_s=30.0, finish=True)
+    await stream.wait_done(within_s=30.0)
+    ledger = await stream.stop()
     return ledger.acked / ledger.elapsed_s

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pty
 import threading
+import tty
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,7 @@ def test_console_copies_both_ways_until_it_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     machine, device = pty.openpty()
+    tty.setraw(device)  # as QEMU does
     keys_read, keys = os.pipe()
     live_run(tmp_path, "run", os.ttyname(device))
 
@@ -148,5 +150,6 @@ def test_console_copies_both_ways_until_it_is_left(
         talker.join()
     os.close(keys)
     assert os.read(machine, 100) == b"hello"
+    assert b"mnlab: node a\r\n" in capfdbinary.readouterr().out
     os.close(machine)
     os.close(device)

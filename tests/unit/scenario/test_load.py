@@ -137,4 +137,4 @@ async def test_bug_below_the_scenario_shows_everything(tmp_path: Path) -> None:
 def test_group_of_one_is_its_error(tmp_path: Path) -> None:
     inner = UsageError("wrong", hint="right")
     assert blame(ExceptionGroup("tasks", [inner]), tmp_path) is inner
-    assert first_error(ExceptionGroup("a", [ExceptionGroup("b", [inner])])) is inner
+    assert first_error(ExceptionGroup("a", [inner])) is inner
