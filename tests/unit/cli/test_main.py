@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import pty
-import threading
 import tty
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,25 +131,32 @@ def test_console_that_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_console_copies_both_ways_until_it_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine, device = pty.openpty()
     tty.setraw(device)  # as QEMU does
     keys_read, keys = os.pipe()
+    screen, screen_write = os.pipe()
     live_run(tmp_path, "run", os.ttyname(device))
 
-    def converse() -> None:
+    def converse() -> bytes:
+        os.write(keys, b"hello")
+        assert os.read(machine, 100) == b"hello"
         os.write(machine, b"mnlab: node a\r\n")
-        os.write(keys, b"hello\x1dignored")
+        said = os.read(screen, 100)
+        os.write(keys, b"bye\x1dignored")
+        return said
 
-    with os.fdopen(keys_read, "rb", buffering=0) as typed:
+    with (
+        os.fdopen(keys_read, "rb", buffering=0) as typed,
+        os.fdopen(screen_write, "wb", buffering=0) as shown,
+        ThreadPoolExecutor() as threads,
+    ):
         monkeypatch.setattr("sys.stdin", typed)
-        talker = threading.Thread(target=converse)
-        talker.start()
+        monkeypatch.setattr("sys.stdout", shown)
+        conversation = threads.submit(converse)
         assert main(["console", "a", "--runs", str(tmp_path)]) == 0
-        talker.join()
-    os.close(keys)
-    assert os.read(machine, 100) == b"hello"
-    assert b"mnlab: node a\r\n" in capfdbinary.readouterr().out
-    os.close(machine)
-    os.close(device)
+        assert conversation.result() == b"mnlab: node a\r\n"
+    assert os.read(machine, 100) == b"bye"
+    for descriptor in (keys, screen, machine, device):
+        os.close(descriptor)
