@@ -40,13 +40,16 @@ $(HOST_BUILD)/libmnlab_core.so: $(HOST_SOURCES:%=$(HOST_BUILD)/plain/%.o)
 define host_rules
 $(HOST_BUILD)/$(1)/%.c.o: %.c host.mk
 	@mkdir -p $$(@D)
-	$(HOST_CC) $(HOST_CFLAGS) $(HOST_FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+	@echo 'CC   $(1) $$<'
+	@$(HOST_CC) $(HOST_CFLAGS) $(HOST_FLAGS_$(1)) -MMD -MP -c $$< -o $$@
 
 $(HOST_BUILD)/$(1)/unit: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_TEST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
-	$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+	@echo 'LINK $$@'
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
 
 $(HOST_BUILD)/$(1)/bench: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_BENCH_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
-	$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+	@echo 'LINK $$@'
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
 
 -include $(patsubst %,$(HOST_BUILD)/$(1)/%.d,$(HOST_SOURCES) $(HOST_TEST_SOURCES) $(HOST_BENCH_SOURCES))
 endef
