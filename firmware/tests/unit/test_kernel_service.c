@@ -2,7 +2,7 @@
  *
  * Requests to the kernel port and to `echo`, well-formed and hostile, on one node and between two.
  */
-#include "test_node.h"
+#include "whole_node.h"
 #include "unit.h"
 
 #include <abi/flipc.h>

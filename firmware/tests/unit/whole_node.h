@@ -3,8 +3,8 @@
  * A whole node in this process for tests: host, black box, kernel service, servers; two of them
  * joined by a link in memory; and a client that calls services.
  */
-#ifndef TEST_NODE_H
-#define TEST_NODE_H
+#ifndef WHOLE_NODE_H
+#define WHOLE_NODE_H
 
 #include <abi/blackbox.h>
 #include <abi/boot.h>
