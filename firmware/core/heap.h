@@ -21,6 +21,9 @@ enum heap_kind {
  * anything. */
 int heap_open(struct mach_host *host, void *arena, size_t arena_bytes) MUST_CHECK;
 
+/* The arena is its owner's again, with whatever it holds. */
+void heap_close(struct mach_host *host);
+
 void *heap_allocate_kind(struct mach_host *host, size_t bytes, enum heap_kind kind);
 
 /* Blocks of that kind in use now. */
