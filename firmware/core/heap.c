@@ -342,18 +342,11 @@ void *heap_allocate(struct mach_host *host, size_t bytes)
     return heap_allocate_kind(host, bytes, HEAP_OTHER);
 }
 
-void heap_free(struct mach_host *host, void *payload)
+static void free_locked(struct heap *heap, struct block *block)
 {
-    struct heap *heap = host->heap;
-    struct block *block;
-    size_t size;
+    size_t size = block_size(block);
 
-    if (payload == NULL)
-        return;
-    block = block_of(payload);
-    lock_acquire(&heap->lock);
     panic_unless((block->size_and_flags & (BLOCK_FREE | BLOCK_RECENT)) == 0);
-    size = block_size(block);
     block_show(block);
     heap->counts[(block->size_and_flags & BLOCK_FLAGS) >> BLOCK_KIND_SHIFT]--;
     heap->used_bytes -= size;
@@ -366,7 +359,35 @@ void heap_free(struct mach_host *host, void *payload)
     } else {
         block_merge(heap, block);
     }
+}
+
+void heap_free(struct mach_host *host, void *payload)
+{
+    struct heap *heap = host->heap;
+
+    if (payload == NULL)
+        return;
+    lock_acquire(&heap->lock);
+    free_locked(heap, block_of(payload));
     lock_release(&heap->lock);
+}
+
+void heap_free_list(struct mach_host *host, struct list *blocks)
+{
+    struct heap *heap = host->heap;
+    struct list *link = blocks->next;
+
+    if (list_is_empty(blocks))
+        return;
+    lock_acquire(&heap->lock);
+    while (link != blocks) {
+        struct list *next = link->next;
+
+        free_locked(heap, block_of(link));
+        link = next;
+    }
+    lock_release(&heap->lock);
+    list_init(blocks);
 }
 
 struct heap_statistics heap_statistics(struct mach_host *host)
