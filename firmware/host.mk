@@ -16,7 +16,9 @@ HOST_TEST_ARGUMENTS ?=
 # What the machine layer of a guest brings, and this machine's libc or arch/host brings here.
 HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c core/console.c core/string.c \
     core/kernel_main.c
-HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c)) $(wildcard arch/host/*.c servers/*/*.c))
+# Servers that drive a device: they need a guest's.
+HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c)
+HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c servers/*/*.c)) $(wildcard arch/host/*.c))
 HOST_TEST_SOURCES := $(sort $(wildcard tests/unit/*.c))
 HOST_BENCH_SOURCES := tests/bench/messages.c
 
@@ -40,13 +42,16 @@ $(HOST_BUILD)/libmnlab_core.so: $(HOST_SOURCES:%=$(HOST_BUILD)/plain/%.o)
 define host_rules
 $(HOST_BUILD)/$(1)/%.c.o: %.c host.mk
 	@mkdir -p $$(@D)
-	$(HOST_CC) $(HOST_CFLAGS) $(HOST_FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+	@echo 'CC   $(1) $$<'
+	@$(HOST_CC) $(HOST_CFLAGS) $(HOST_FLAGS_$(1)) -MMD -MP -c $$< -o $$@
 
 $(HOST_BUILD)/$(1)/unit: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_TEST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
-	$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+	@echo 'LINK $$@'
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
 
 $(HOST_BUILD)/$(1)/bench: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_BENCH_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
-	$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+	@echo 'LINK $$@'
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
 
 -include $(patsubst %,$(HOST_BUILD)/$(1)/%.d,$(HOST_SOURCES) $(HOST_TEST_SOURCES) $(HOST_BENCH_SOURCES))
 endef

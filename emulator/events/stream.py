@@ -57,7 +57,8 @@ class Subscription:
         self._closed = True
         self._wake.set()
 
-    def _put(self, event: Event) -> None:
+    def put(self, event: Event) -> None:
+        """Called by the stream with each event."""
         if self._closed or (self._accepts is not None and not self._accepts(event)):
             return
         if len(self._events) == self._events.maxlen:
@@ -88,6 +89,8 @@ class EventStream:
         self._next_seq = 0
         self._subscriptions: list[Subscription] = []
         self._listeners: list[Callable[[Event], None]] = []
+        self._undelivered: deque[Event] = deque()
+        self._is_delivering = False
         self.history: deque[Event] = deque(maxlen=history_length)
 
     @property
@@ -112,10 +115,8 @@ class EventStream:
         self._next_seq += 1
         self._write(stamped)
         self.history.append(stamped)
-        for listener in self._listeners:
-            listener(stamped)
-        for subscription in self._subscriptions:
-            subscription._put(stamped)
+        self._undelivered.append(stamped)
+        self._deliver()
         return stamped
 
     def listen(self, listener: Callable[[Event], None]) -> None:
@@ -160,6 +161,21 @@ class EventStream:
             except OSError as error:
                 self._fail(error)
 
+    def _deliver(self) -> None:
+        """Hand events to their readers, in order even when a listener emits one itself."""
+        if self._is_delivering:
+            return
+        self._is_delivering = True
+        try:
+            while self._undelivered:
+                event = self._undelivered.popleft()
+                for listener in self._listeners:
+                    listener(event)
+                for subscription in self._subscriptions:
+                    subscription.put(event)
+        finally:
+            self._is_delivering = False
+
     def _write(self, event: Event) -> None:
         if self._file is None:
             return
@@ -193,4 +209,3 @@ def event_line(event: Event) -> str:
         record["time_error_ns"] = event.time_error_ns
     record["fields"] = event.fields()
     return json.dumps(record, separators=(",", ":")) + "\n"
-

@@ -74,7 +74,9 @@ class SharedMemoryCable:
         self._map = mmap.mmap(self._memory, REGION_BYTES)
         self._view = memoryview(self._map)
         self._page = CablePage(self._view, checked=checked)
-        self._server = IvshmemServer(self._memory, on_lost=self._lost)
+        self._server = IvshmemServer(
+            self._memory, map(ivshmem_id, range(END_COUNT)), on_lost=self._lost
+        )
         for direction in self.state.directions:
             self._page.write(direction)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -144,9 +144,11 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True)
 class _Queued:
-    header: MnlHeader
+    sub: Sub
+    cmd: int
+    name: int
     payload: bytes
-    token: object
+    token: object = None
     refuses: int | None = None
 
 
@@ -218,17 +220,10 @@ class Pair:
             message: For a port of the peer.
             token: Comes back in its outcome.
         """
-        payload = message.serialize()
-        header = MnlHeader(
-            sub=Sub.FLIPC,
-            cmd=FlipcCommand.IPC,
-            sequenced=True,
-            node_id=self._node_id,
-            object=message.remote,
-            size=len(payload),
-        )
         queue = self._queues.setdefault(message.remote, deque())
-        queue.append(_Queued(header, payload, token))
+        queue.append(
+            _Queued(Sub.FLIPC, FlipcCommand.IPC, message.remote, message.serialize(), token)
+        )
 
     def enqueue_death(self, death: Death) -> None:
         """Queue node 0's word that an incarnation is dead; it goes before every IPC message."""
@@ -398,17 +393,23 @@ class Pair:
         return min(_distance(self._peer_credit, self._base()), ahead_max)
 
     def _enqueue_control(self, sub: Sub, cmd: int, payload: bytes, refuses: int | None) -> None:
-        header = MnlHeader(
-            sub=sub, cmd=cmd, sequenced=True, node_id=self._node_id, size=len(payload)
-        )
-        self._control.append(_Queued(header, payload, None, refuses))
+        self._control.append(_Queued(sub, cmd, 0, payload, refuses=refuses))
 
     def _transmit(self, queued: _Queued, send: Callable[[bytes], bool]) -> bool:
         """Give a message the next number, if the link takes it."""
-        message = replace(queued.header, options=self._next_seq).serialize() + queued.payload
+        header = MnlHeader(
+            sub=queued.sub,
+            cmd=queued.cmd,
+            sequenced=True,
+            node_id=self._node_id,
+            object=queued.name,
+            options=self._next_seq,
+            size=len(queued.payload),
+        )
+        message = header.serialize() + queued.payload
         if not send(message):
             return False
-        is_control = queued.header.cmd != FlipcCommand.IPC or queued.header.sub != Sub.FLIPC
+        is_control = queued.sub is not Sub.FLIPC or queued.cmd != FlipcCommand.IPC
         self._outstanding[self._next_seq] = _Sent(message, queued.token, is_control, queued.refuses)
         self._next_seq = (self._next_seq + 1) & _MASK
         return True

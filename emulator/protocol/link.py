@@ -139,6 +139,7 @@ class LinkEnd:
         self._last_sent_ns = 0
         self._tx_mode = _Mode()
         self._window = SendWindow(replay=False)
+        self._progress_ns = 0  # when the peer's ack moved last
         # Receive direction.
         self._rx_up = False
         self._peer_epoch = 0  # heard last; meaningful for comparison while down
@@ -198,6 +199,10 @@ class LinkEnd:
 
     def receive(self, frame: bytes, now_ns: int) -> None:
         """Take a frame from the PHY; any bytes are allowed."""
+        self._take(frame, now_ns)
+        self._pump(now_ns)  # its ack may have made room
+
+    def _take(self, frame: bytes, now_ns: int) -> None:
         header = check_frame(frame, self._config.mtu, payload_checked=self._rx_mode.payload_checked)
         if isinstance(header, LinkDrop):
             self._drop(header)
@@ -409,6 +414,7 @@ class LinkEnd:
         sent_ns = self._window.oldest_sent_ns
         if sent_ns is None:
             return None
+        sent_ns = max(sent_ns, self._progress_ns)
         timeout_ns = 4 * self._round_trip_ns if self._round_trip_ns else REPLAY_TIMEOUT_UNKNOWN_NS
         timeout_ns = max(timeout_ns, REPLAY_TIMEOUT_MIN_NS) << self._window.tries
         return sent_ns + min(timeout_ns, REPLAY_TIMEOUT_MAX_NS)
@@ -740,12 +746,14 @@ class LinkEnd:
             self._change(LinkReason.TRAINED, rx_up=self._rx_up, tx=_TxState.UP)
         if self._tx is not _TxState.UP:
             return
+        base_seq = self._window.base_seq
         message_count = self._window.acknowledge(header.ack)
+        if self._window.base_seq != base_seq:
+            self._progress_ns = now_ns
         if message_count is None:
             self._drop(LinkDrop.BAD_ACK)
         elif message_count:
             self._outputs.append(Confirmed(message_count))
-        self._pump(now_ns)
 
     def _take_nak(self, header: FrameHeader, now_ns: int) -> None:
         if header.dst_epoch == self._epoch and self._window.oldest_sent_ns is not None:

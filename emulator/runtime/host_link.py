@@ -285,23 +285,35 @@ class ManagementLink:
             return
         self._is_busy = True
         try:
-            while True:
-                self._send_what_may_go(now_ns)
-                outputs = self._link.take_outputs()
-                if not outputs:
-                    break
-                for output in outputs:
-                    self._act(output, now_ns)
-            for outcome in self.pair.take_outcomes():
-                self._owner.resolved(outcome)
+            deadline_ns = self._run(now_ns)
         finally:
             self._is_busy = False
+        for outcome in self.pair.take_outcomes():
+            self._owner.resolved(outcome)
         self._flush()
-        self._set_timer(now_ns)
+        if deadline_ns is not None:
+            self._set_timer(deadline_ns)
+
+    def _run(self, now_ns: int) -> int | None:
+        """Move messages and outputs until both rest; return when to look again."""
+        while True:
+            if self.tx_up:
+                self._send_what_may_go(now_ns)
+            outputs = self._link.take_outputs()
+            for output in outputs:
+                self._act(output, now_ns)
+            if outputs:
+                continue
+            deadline_ns = self._link.next_deadline_ns()
+            if deadline_ns is not None and deadline_ns <= now_ns:
+                self._link.tick(now_ns)
+                continue
+            snapshot_at_ns = self.pair.snapshot_deadline_ns() if self.tx_up else None
+            if snapshot_at_ns is None or snapshot_at_ns <= now_ns:  # due, but waits for room
+                return deadline_ns
+            return snapshot_at_ns if deadline_ns is None else min(snapshot_at_ns, deadline_ns)
 
     def _send_what_may_go(self, now_ns: int) -> None:
-        if not self.tx_up:
-            return
         snapshot_at_ns = self.pair.snapshot_deadline_ns()
         if (
             snapshot_at_ns is not None
@@ -310,9 +322,6 @@ class ManagementLink:
         ):
             self.pair.snapshot_sent()
         self.pair.pump(lambda message: self._offer(message, now_ns))
-        deadline_ns = self._link.next_deadline_ns()
-        if deadline_ns is not None and deadline_ns <= now_ns:
-            self._link.tick(now_ns)
 
     def _offer(self, message: bytes, now_ns: int) -> bool:
         return len(self._backlog) < _BACKLOG_FULL_BYTES and self._link.send(message, now_ns)
@@ -428,19 +437,11 @@ class ManagementLink:
 
     # Time ----------------------------------------------------------------------------------------
 
-    def _set_timer(self, now_ns: int) -> None:
+    def _set_timer(self, deadline_ns: int) -> None:
         """Arm the timer for the next deadline; one that fires too early only looks again."""
         if self._loop is None or self._sock is None:
             return
-        deadline_ns = self._link.next_deadline_ns()
-        snapshot_at_ns = self.pair.snapshot_deadline_ns() if self.tx_up else None
-        if snapshot_at_ns is not None and snapshot_at_ns > now_ns:  # else it waits for room
-            deadline_ns = (
-                snapshot_at_ns if deadline_ns is None else min(snapshot_at_ns, deadline_ns)
-            )
-        if deadline_ns is None:
-            return
-        at_s = max(deadline_ns, now_ns) / 1e9
+        at_s = deadline_ns / 1e9
         if self._timer is not None:
             if self._timer.when() <= at_s:
                 return
@@ -449,6 +450,4 @@ class ManagementLink:
 
     def _on_timer(self) -> None:
         self._timer = None
-        now_ns = time.monotonic_ns()
-        self._link.tick(now_ns)
-        self.service(now_ns)
+        self.service(time.monotonic_ns())

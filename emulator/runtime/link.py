@@ -13,7 +13,6 @@ from typing import NoReturn
 from emulator.errors import DeadlineExpired, UsageError
 from emulator.events.types import CarrierChanged, DirectionChanged, FaultKind, FaultReceipt
 from emulator.model import HOST_NAME, DirectionState, LinkKind
-from emulator.protocol.constants import Direction as EndDirection
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.link_runtime import LinkRuntime
 from emulator.runtime.node_runtime import NodeRuntime
@@ -233,7 +232,7 @@ class ManagementLink(Link):
     def __init__(self, node: NodeRuntime, world: World) -> None:
         super().__init__(f"{node.spec.name}-{HOST_NAME}", (node.spec.name, HOST_NAME), world)
         self._node = node
-        self._cut = [False, False]
+        self._shown = (DirectionState.CUT, DirectionState.CUT)
         self._generation = 1
 
     @property
@@ -241,16 +240,19 @@ class ManagementLink(Link):
         """What its frames travel through."""
         return LinkKind.VIRTIO_SERIAL
 
-    def show_change(self) -> None:
-        """Tell the stream that a direction may have changed."""
-        for index, name in enumerate(self.directions):
-            self._world.stream.emit(
-                DirectionChanged(link=self.name, direction=name, state=self._state_of(index))
-            )
-        self._world.watch.changed()
+    def look(self) -> None:
+        """Tell the stream which direction changed since the last look."""
+        before, self._shown = self._shown, (self._state_of(0), self._state_of(1))
+        for index, state in enumerate(self._shown):
+            if state is not before[index]:
+                self._world.stream.emit(
+                    DirectionChanged(link=self.name, direction=self.directions[index], state=state)
+                )
+        if self._shown != before:
+            self._world.watch.changed()
 
     def _state_of(self, index: int) -> DirectionState:
-        if self._cut[index] or self._node.launch is None:
+        if self._node.management_cut[index] or self._node.launch is None:
             return DirectionState.CUT
         up = self._world.host.directions_up(self._node.spec.id)[index]
         return DirectionState.UP if up else DirectionState.DOWN
@@ -261,17 +263,13 @@ class ManagementLink(Link):
     def _reason_of(self, index: int) -> str:
         if self._node.launch is None:
             return f" ({self._node.spec.name} is off)"
-        return " (cut by us)" if self._cut[index] else ""
+        return " (cut by us)" if self._node.management_cut[index] else ""
 
     def _set_carrier(self, index: int, *, up: bool) -> None:
-        changed = self._cut[index] is up
-        self._cut[index] = not up
-        if not changed:
+        if self._node.management_cut[index] is not up:
             return
-        if self._node.launch is not None:
-            # As node 0 sees it: it receives what the node sends.
-            end_direction = EndDirection.RX if index == 0 else EndDirection.TX
-            self._world.host.set_carrier(self._node.spec.id, end_direction, up=up)
+        self._node.management_cut[index] = not up
+        self._node.apply_management_cut(index)
         self._generation += 1
         self._world.stream.emit(
             CarrierChanged(
@@ -281,6 +279,7 @@ class ManagementLink(Link):
                 generation=self._generation,
             )
         )
+        self.look()
 
 
 def _yes(value: bool) -> str:

@@ -14,7 +14,7 @@ import socket
 import time
 from typing import Final
 
-from emulator.errors import StateError
+from emulator.errors import LaunchError, StateError
 from emulator.events.types import (
     DeathAnnounced,
     NodeExited,
@@ -36,6 +36,7 @@ from emulator.model import (
     boot_count_of,
     launch_of,
 )
+from emulator.protocol.constants import Direction
 from emulator.qemu.command import LinkDevice
 from emulator.runtime.box_events import BoxContext
 from emulator.runtime.launch import Launch, LaunchPlan
@@ -44,6 +45,7 @@ from emulator.runtime.link_runtime import LinkRuntime
 from emulator.runtime.world import World
 
 MANAGEMENT_LINK: Final = "host"
+_EXPLAIN_LINES: Final = 3
 
 
 class NodeRuntime:
@@ -63,6 +65,8 @@ class NodeRuntime:
         self.launch: Launch | None = None
         self.exit_status: int | None = None
         self.accounts_of_the_dead: list[StreamAccount] = []
+        self.management_cut = [False, False]  # what it sends to the host, what the host sends
+        self._state_before_hang = NodeState.BOOTING
         self._links = links
         self._world = world
         self._over = Incarnation(0)  # the newest life that has ended
@@ -115,6 +119,13 @@ class NodeRuntime:
         if self._post_mortem is not None:
             self._post_mortem.close()
             self._post_mortem = None
+
+    def apply_management_cut(self, index: int) -> None:
+        """Make node 0's end follow `management_cut`; no effect while the node is off."""
+        if self.launch is not None:
+            # As node 0 sees it: it receives what the node sends.
+            direction = Direction.RX if index == 0 else Direction.TX
+            self._world.host.set_carrier(self.spec.id, direction, up=not self.management_cut[index])
 
     # --- what the machine does ---
 
@@ -179,10 +190,51 @@ class NodeRuntime:
         """The stream accounts of the present life, as they are now."""
         return [] if self._life is None else self._life.accounts(final=False)
 
-    def clock_stood_still(self) -> None:
-        """The machine was stopped and runs again."""
+    def stopped(self) -> None:
+        """The CPU was stopped by us."""
+        self._state_before_hang = self.state
+        self.state = NodeState.HUNG
+        self._world.watch.changed()
+
+    def continued(self) -> None:
+        """The CPU runs again."""
+        self.state = self._state_before_hang
         if self._life is not None:
             self._life.stood_still()
+        self._world.watch.changed()
+
+    def console_tail(self, lines: int) -> tuple[str, ...]:
+        """The last lines of the console of the current or last launch."""
+        launch = self.launch or self._post_mortem
+        return () if launch is None else launch.console.tail(lines)
+
+    def explain(self) -> tuple[str, ...]:
+        """How far it came: its state, its management link, and what it said last."""
+        name = self.spec.name
+        if self.launch is None:
+            state = f"off, exit status {self.exit_status}" if self.launches else "never started"
+            link = ""
+        else:
+            said = BoxState.EMPTY if self._life is None else self._life.state()
+            heard, hears = self._world.host.directions_up(self.spec.id)
+            state = f"{self.state.value}, its black box says {said.name.lower()}"
+            link = f"; management link: host hears it: {heard}, it hears the host: {hears}"
+        last = self.console_tail(_EXPLAIN_LINES) or ("(nothing)",)
+        return (
+            f"node {name} ({self.spec.arch.value}): {state}{link}; console says:",
+            *(f"  {name}| {line}" for line in last),
+        )
+
+    def end_before_kernel(self) -> LaunchError | None:
+        """If the last launch ended before any life began: why; else None."""
+        launch = self._post_mortem
+        if self.launch is not None or launch is None or self._has_begun(launch):
+            return None
+        return launch.process.launch_error(
+            f"node {self.spec.name}: {launch.process.program} ended with status "
+            f"{launch.process.status} before its kernel started",
+            hint=f"see {launch.process.error_log}",
+        )
 
     @property
     def _is_alive(self) -> bool:
@@ -222,17 +274,14 @@ class NodeRuntime:
             self._world.stream.emit(NodeReset(node=self.spec.name, incarnation=over))
 
     def _announce_death(self, over: Incarnation) -> None:
-        host = self._world.host
-        told = tuple(
-            name
-            for number, name in self._context.node_names.items()
-            if number != self.spec.id and host.is_up(number)
-        )
-        host.announce_death(self.spec.id, over)
+        told = self._world.host.announce_death(self.spec.id, over)
         told_ns = time.monotonic_ns()
         self._world.stream.emit(
             DeathAnnounced(
-                of=self.spec.name, incarnation=over, told=told, time_monotonic_ns=told_ns
+                of=self.spec.name,
+                incarnation=over,
+                told=tuple(self._context.node_name(number) for number in told),
+                time_monotonic_ns=told_ns,
             )
         )
 
@@ -258,6 +307,9 @@ class NodeRuntime:
         self.state = NodeState.BOOTING
         self._life = LifeReader(launch.ram, self._context, self._world.stream)
         self._world.host.attach(self.spec.id, management)
+        for index, is_cut in enumerate(self.management_cut):
+            if is_cut:
+                self.apply_management_cut(index)
         self._monitor_task = self._world.tasks.create_task(
             launch.serve(), name=f"monitor of {self.spec.name}"
         )

@@ -268,7 +268,7 @@ static const char *parse_servers(struct parser *parser, struct span value)
             return "servers: names of a-z, 0-9, _ and - separated by blanks";
     out[0] = '\0';
     if (value.length > 0 && !span_copy(value, out, BOOT_SERVERS_SIZE))
-        return "servers: more than 255 characters";
+        return "servers: more than 1023 characters";
     return NULL;
 }
 

@@ -28,9 +28,7 @@ bool kernel_events_life_over(const struct kernel_events *events)
     return __atomic_load_n(&events->life_over, __ATOMIC_ACQUIRE);
 }
 
-/* --- Nodes
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Nodes ------------------------------------------------------------------------------------ */
 
 static void node_up(void *context, uint32_t node_id, uint64_t incarnation)
 {
@@ -88,9 +86,7 @@ void kernel_events_open(struct kernel_events *events, struct mach_host *host)
     node_observe(host, &events->nodes);
 }
 
-/* --- Links
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Links ------------------------------------------------------------------------------------ */
 
 static uint64_t direction_bits(bool rx_up, bool tx_up)
 {

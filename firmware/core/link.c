@@ -107,7 +107,7 @@ static void report(struct link *link, enum link_reason reason)
         .epoch = link->tx_epoch,
         .peer_epoch = link->rx_up ? link->peer_epoch : 0,
         .peer_incarnation = link->peer_incarnation,
-        .flipc_next = link->peer_knows_us ? link->peer_record.flipc_next : 0,
+        .flipc_next = link->peer_flipc_next,
         .reason = reason,
     };
 
@@ -152,9 +152,6 @@ void link_start_epoch(struct link *link, uint64_t now_ns)
 {
     link->tx_epoch++;
     link->train_count = 0;
-    link->tx_seq = 0;
-    link->tx_base = 0;
-    link->replay_next = 0;
     link_refresh_constants(link);
     link_send_train(link, now_ns);
 }
@@ -168,8 +165,8 @@ void link_enter_training(struct link *link, enum link_reason reason, uint64_t no
 void link_forget_life(struct link *link)
 {
     memset(&link->peer_record, 0, sizeof(link->peer_record));
-    link->record_known = false;
     link->peer_knows_us = false;
+    link->peer_flipc_next = 0;
     link->trained_epoch = 0;
     link->trained_seq = 0;
     link->echo_clock_ns = 0;

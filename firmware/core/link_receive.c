@@ -147,9 +147,11 @@ static void commit_piece(struct link *link, const struct frame_header *header, u
     link->rx_next++;
     link->rx_nak_sent = false;
     link->statistics.rx_data_frames++;
-    owe_ack(link, now_ns);
     if (link->assembly_bytes == link->assembly_total) {
         deliver(link, now_ns);
+    }
+    if (link->rx_up) {
+        owe_ack(link, now_ns);
     }
 }
 

@@ -46,8 +46,9 @@ void link_window_drop(struct link *link)
         settle_oldest(link);
     }
     link->tx_replay = false;
-    link->tx_base = link->tx_seq;
-    link->replay_next = link->tx_seq;
+    link->tx_seq = 0; /* numbers start again with the next epoch */
+    link->tx_base = 0;
+    link->replay_next = 0;
     link->replay_bytes = 0;
     link->replay_tries = 0;
 }

@@ -164,6 +164,12 @@ static void begin_life(struct link *link, uint64_t incarnation)
     link_refresh_constants(link);
 }
 
+/* Does the sender know this life of ours? */
+static bool is_for_us(const struct link *link, const struct frame_header *header)
+{
+    return header->dst_incarnation == link->configuration.incarnation;
+}
+
 static void note_record(struct link *link, const struct frame_header *header,
                         const struct train_record *record, uint64_t now_ns)
 {
@@ -171,12 +177,17 @@ static void note_record(struct link *link, const struct frame_header *header,
     uint64_t away_ns = now_ns - record->echo_clock_ns;
 
     link->peer_record = *record;
-    link->record_known = true;
-    link->peer_knows_us = header->dst_incarnation == link->configuration.incarnation;
     link->echo_clock_ns = record->clock_ns;
     link->echo_received_ns = now_ns;
-    if (link->peer_knows_us && record->echo_clock_ns != 0 && record->echo_clock_ns < now_ns &&
-        record->echo_received_ns <= record->clock_ns && held_ns < away_ns) {
+    if (!is_for_us(link, header)) {
+        return;
+    }
+    link->peer_knows_us = true;
+    link->peer_flipc_next = record->flipc_next;
+    /* A sample from before a long silence says nothing about now. */
+    if (record->echo_clock_ns != 0 && record->echo_clock_ns < now_ns &&
+        record->echo_received_ns <= record->clock_ns && held_ns < away_ns &&
+        away_ns < link->configuration.constants.link_down_after_ns) {
         link->statistics.round_trip_ns = away_ns - held_ns;
     }
 }
@@ -219,7 +230,7 @@ static void answer(struct link *link, const struct frame_header *header, bool lo
     }
     if (lost_us) {
         link_start_epoch(link, now_ns);
-    } else if (link->peer_knows_us && header->dst_epoch == link->tx_epoch) {
+    } else if (is_for_us(link, header) && header->dst_epoch == link->tx_epoch) {
         link_confirmed(link, header->ack, now_ns);
         if (link->tx_checked != link_negotiated_crc(link) ||
             link->tx_replay != link_negotiated_replay(link)) {

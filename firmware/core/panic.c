@@ -116,7 +116,7 @@ static _Noreturn void finish(struct panic_state *state, uintptr_t program_counte
 
 _Noreturn void panic_at(const char *file, int line, const char *format, ...)
 {
-    uintptr_t program_counter = (uintptr_t)__builtin_return_address(0);
+    uintptr_t program_counter = (uintptr_t)__builtin_return_address(0) - 1; /* in the call */
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     struct panic_state *state = enter();
     uintptr_t ignored;

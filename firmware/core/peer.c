@@ -181,7 +181,7 @@ static struct managed_link *preferred_link(const struct peer *peer)
 /* The first message that the peer may lack, as far as the link's last record and the acks tell. */
 static uint32_t resume_point(const struct peer *peer, const struct link *link)
 {
-    uint32_t next = link->peer_knows_us ? link->peer_record.flipc_next : 0;
+    uint32_t next = link->peer_flipc_next;
 
     if (peer->flow_known && (!link->peer_knows_us || (int32_t)(peer->flow_ack - next) > 0)) {
         next = peer->flow_ack;

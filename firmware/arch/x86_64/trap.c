@@ -12,8 +12,8 @@
 #include <arch/port.h>
 #include <arch/x86.h>
 
-#define GATE_INTERRUPT                                                                             \
-    0x8e00u /* present, 64-bit interrupt gate: masks interrupts (Intel SDM 3A, 6.14.1) */
+/* Present, 64-bit interrupt gate: masks interrupts (Intel SDM 3A, 6.14.1). */
+#define GATE_INTERRUPT 0x8e00u
 #define CODE_SELECTOR 0x08u
 #define TASK_SELECTOR 0x18u
 #define DESCRIPTOR_CODE64 0x00af9a000000ffffull

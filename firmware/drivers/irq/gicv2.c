@@ -17,8 +17,8 @@
  *   0x0c              R       GICC_IAR, acknowledge
  *   0x10              W       GICC_EOIR, end
  *
- *   v2m frame         access  register (Arm Server Base System Architecture 6.0, appendix on
- * GICv2m) 0x008             R       MSI_TYPER: first interrupt in bits 25 to 16, count in 9 to 0
+ *   v2m frame         access  register (Arm SBSA 6.0, appendix on GICv2m)
+ *   0x008             R       MSI_TYPER: first interrupt in bits 25 to 16, count in 9 to 0
  *   0x040             W       MSI_SETSPI_NS: raise the interrupt written
  */
 #include <arch/aarch64.h>

@@ -7,8 +7,7 @@
  *   siselect      access  register behind sireg
  *   0x70          RW      eidelivery: 1 delivers
  *   0x72          RW      eithreshold: 0 lets all through
- *   0xc0 + 2*k    RW      eie: enable bits of identities 64*k to 64*k+63 (even numbers only on 64
- * bits)
+ *   0xc0 + 2*k    RW      eie: enable bits of identities 64*k to 64*k+63
  */
 #include <arch/machine.h>
 #include <arch/port.h>

@@ -14,7 +14,7 @@
 
 #define BOOT_NAME_SIZE 32u /* names have at most 31 characters and end in NUL */
 #define BOOT_LINKS_MAXIMUM 64u
-#define BOOT_SERVERS_SIZE 256u
+#define BOOT_SERVERS_SIZE 1024u
 
 enum boot_link_kind {
     BOOT_LINK_IVSHMEM,

@@ -86,7 +86,7 @@ struct link_event {
     uint32_t epoch;      /* ours */
     uint32_t peer_epoch; /* heard now; 0: none */
     uint64_t peer_incarnation;
-    uint32_t flipc_next; /* of the peer's last record */
+    uint32_t flipc_next; /* of the last such record */
     enum link_reason reason;
 };
 
@@ -154,9 +154,9 @@ struct link {
     uint64_t newest_incarnation; /* ever accepted here */
     uint64_t dead_incarnation;   /* newest that the owner declared dead */
     struct train_record peer_record;
-    bool record_known;
-    bool peer_knows_us;     /* the record was addressed to this life */
-    uint32_t trained_epoch; /* (epoch, seq) of the last TRAIN accepted of it */
+    bool peer_knows_us;       /* a record of it was addressed to this life of ours */
+    uint32_t peer_flipc_next; /* and the last such one said this */
+    uint32_t trained_epoch;   /* (epoch, seq) of the last TRAIN accepted of it */
     uint32_t trained_seq;
     uint64_t echo_clock_ns;
     uint64_t echo_received_ns;

@@ -3,11 +3,12 @@
  * The end of a node: a broken invariant or a CPU exception. Never for what a peer sends.
  *
  * A panic prints, in this order and each ended by a newline,
- *   PANIC node=<name> id=<decimal> incarnation=<hex> at=<file>:<line> reason=<text to the end of
- * the line> REG <name>=0x<hex> ...          (up to eight registers a line; after a CPU exception
- * only) BACKTRACE 0x<hex> 0x<hex> ...   (program counter first, then return addresses by frame
- * pointers) hands the same text to the recorder, and powers the machine off. A panic inside a panic
- * prints one short line first.
+ *   PANIC node=<name> id=<decimal> incarnation=<hex> at=<file>:<line> reason=<text>
+ *   REG <name>=0x<hex> ...          up to eight a line; after a CPU exception only
+ *   BACKTRACE 0x<hex> 0x<hex> ...   program counter, then return addresses by frame pointers
+ * hands the same text to the recorder, and powers the machine off. The program counter lies in the
+ * instruction that failed or called panic(); a return address is the instruction after a call. A
+ * panic inside a panic prints the line "PANIC inside a panic" and powers off.
  */
 #ifndef KERNEL_PANIC_H
 #define KERNEL_PANIC_H

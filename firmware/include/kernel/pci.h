@@ -20,8 +20,7 @@
 #define PCI_BAR_COUNT 6u
 #define PCI_MSIX_VECTORS_MAXIMUM 16u /* a driver uses vectors 0 .. 15 of a device */
 
-#define PCI_CAPABILITY_VENDOR                                                                      \
-    0x09u /* PCI Code and ID Assignment: vendor specific, used by virtio */
+#define PCI_CAPABILITY_VENDOR 0x09u /* vendor specific, used by virtio */
 #define PCI_CAPABILITY_MSIX 0x11u
 
 struct pci_bar {

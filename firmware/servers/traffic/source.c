@@ -49,9 +49,13 @@ struct traffic_source *traffic_source_next(struct traffic_source *source)
     return source->next;
 }
 
-/* --- Outcomes
- * -------------------------------------------------------------------------------------------------------
- */
+/* Durations come from requests: one too long is for ever. */
+static uint64_t deadline_after(uint64_t from_ns, uint64_t duration_ns)
+{
+    return duration_ns < DEADLINE_NEVER - from_ns ? from_ns + duration_ns : DEADLINE_NEVER;
+}
+
+/* --- Outcomes --------------------------------------------------------------------------------- */
 
 /* Caller holds the lock. */
 static void account_outcome(struct blackbox_ledger *ledger, enum message_outcome outcome)
@@ -90,9 +94,7 @@ static void message_settled(void *context, enum message_outcome outcome)
     lock_release(&traffic->lock);
 }
 
-/* --- Sending
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Sending ---------------------------------------------------------------------------------- */
 
 /* Caller holds the lock. */
 static bool ended(const struct traffic_source *source)
@@ -110,11 +112,11 @@ static void wait_due(struct traffic_source *source)
         (void)condition_wait(&source->wake, &source->traffic->lock, source->due_ns);
         now_ns = clock_now_ns();
     }
-    /* A stream that was held up does not catch up: its rate is a limit. */
-    source->due_ns += source->plan.interval_ns;
-    if (source->due_ns < now_ns) {
+    /* A stream that was held up does not catch up: its rate is a limit. The first is never late. */
+    if (now_ns - source->due_ns >= source->plan.interval_ns) {
         source->due_ns = now_ns;
     }
+    source->due_ns = deadline_after(source->due_ns, source->plan.interval_ns);
 }
 
 /* Wait for room and for the time, then put the message with this hash into the account. False: the
@@ -209,9 +211,7 @@ static void message_send(struct traffic_source *source, struct kmsg *message)
     }
 }
 
-/* --- The end
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- The end ---------------------------------------------------------------------------------- */
 
 static struct traffic_stop_reply stop_reply(const struct traffic_source *source)
 {
@@ -286,8 +286,7 @@ static void source_main(void *argument)
     source_finish(source);
 }
 
-/* --- Requests, in the serving thread
- * -------------------------------------------------------------------------------- */
+/* --- Requests, in the serving thread ---------------------------------------------------------- */
 
 /* Only the serving thread changes the list, so it looks without the lock. */
 static struct traffic_source *source_find(struct traffic *traffic, uint64_t stream_id)
@@ -430,8 +429,7 @@ static bool stop_hand_over(struct traffic_source *source, struct service_promise
     bool running = !source->finished;
     if (running) {
         source->stop_promise = *promise;
-        source->stop_deadline_ns =
-            timeout_ns < DEADLINE_NEVER - now_ns ? now_ns + timeout_ns : DEADLINE_NEVER;
+        source->stop_deadline_ns = deadline_after(now_ns, timeout_ns);
         source->stopped = true;
         condition_signal(&source->wake);
     }

@@ -55,9 +55,7 @@ struct traffic_account {
     uint64_t digest_hash;
 };
 
-/* --- digest.c
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- digest.c --------------------------------------------------------------------------------- */
 
 void traffic_digest_main(void *argument);
 
@@ -73,9 +71,7 @@ static inline void traffic_moved(struct traffic *traffic)
     }
 }
 
-/* --- source.c
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- source.c --------------------------------------------------------------------------------- */
 
 struct traffic_account *traffic_source_account(struct traffic_source *source);
 struct traffic_source *traffic_source_next(struct traffic_source *source);
@@ -95,9 +91,7 @@ int traffic_source_close(struct traffic *traffic, uint64_t stream_id) MUST_CHECK
 /* The server is being unloaded: end every stream, wait until all is settled, free everything. */
 void traffic_source_destroy_all(struct traffic *traffic);
 
-/* --- sink.c
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- sink.c ----------------------------------------------------------------------------------- */
 
 struct traffic_account *traffic_sink_account(struct traffic_sink *sink);
 struct traffic_sink *traffic_sink_next(struct traffic_sink *sink);

@@ -208,9 +208,7 @@ def run_machine(arch: str, image: Path, page: bytes) -> Outcome:
             assert process.stdout is not None
             for text in process.stdout:
                 with contextlib.suppress(FileNotFoundError):
-                    lines.append(
-                        Line(text=text.rstrip("\r\n"), at_s=time.monotonic(), cpu_s=cpu_time_s(process.pid))
-                    )
+                    lines.append(Line(text=text.rstrip("\r\n"), at_s=time.monotonic(), cpu_s=cpu_time_s(process.pid)))
             status = process.wait()
         except TimeoutError:
             lines.append(Line(text="(killed: no end in time)", at_s=time.monotonic(), cpu_s=0.0))
@@ -371,6 +369,8 @@ def judge_arch(arch: str, image: Path, only: str | None, verdicts: Verdicts) -> 
             judge_bad_page(arch, image, name, verdicts)
     if only in (None, "panic_twice"):
         judge_panic_twice(arch, image, verdicts)
+    if only in (None, "idle_poll"):
+        judge_idle_poll(arch, image, verdicts)
     if only in (None, "reset"):
         judge_reset(arch, image, verdicts)
 
@@ -383,6 +383,19 @@ def judge_panic_twice(arch: str, image: Path, verdicts: Verdicts) -> None:
     verdicts.say(arch, "panic_twice", None if good else f"status {outcome.status}, console:\n" + "\n".join(texts))
 
 
+def judge_idle_poll(arch: str, image: Path, verdicts: Verdicts) -> None:
+    """With ``idle=poll`` timers work as ever, and waiting takes CPU time, as asked."""
+    outcome = run_machine(arch, image, boot_page(f"{VALID_TEXT}idle=poll\nservers=timer deadlines idle\n"))
+    texts = outcome.texts()
+    spans = between(outcome, "idle_start", "idle_end")
+    problem = None
+    if "DONE passed=3 failed=0" not in texts or outcome.status != 0 or spans is None:
+        problem = f"status {outcome.status}, console:\n" + "\n".join(texts)
+    elif spans[1] < 0.2:
+        problem = f"a polling guest took {spans[1]:.2f} s of CPU time in {spans[0]:.2f} s"
+    verdicts.say(arch, "idle_poll", problem)
+
+
 def on_alarm(_signal: int, _frame: object) -> None:
     """End the wait for a machine."""
     raise TimeoutError
@@ -390,7 +403,7 @@ def on_alarm(_signal: int, _frame: object) -> None:
 
 def main() -> int:
     """Parse the command line and judge each architecture."""
-    cases = [*SHARED_CASES, *PANIC_CASES, *BAD_PAGES, "panic_twice", "reset"]
+    cases = [*SHARED_CASES, *PANIC_CASES, *BAD_PAGES, "panic_twice", "idle_poll", "reset"]
     parser = argparse.ArgumentParser(description="Boot the firmware's self-test images and judge them.")
     parser.add_argument("--build", type=Path, default=Path(__file__).resolve().parents[2] / "build")
     parser.add_argument("--case", choices=cases, metavar="NAME", help="run only this case")

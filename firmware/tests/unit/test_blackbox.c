@@ -14,12 +14,8 @@
 
 static void record(struct test_node *node, enum blackbox_event_kind kind, uint64_t value)
 {
-    struct blackbox_record event = {.kind = kind,
-                                    .link = 3,
-                                    .peer = 9,
-                                    .arg0 = value,
-                                    .arg1 = value * 3,
-                                    .arg2 = ~value};
+    struct blackbox_record event = {
+        .kind = kind, .link = 3, .peer = 9, .arg0 = value, .arg1 = value * 3, .arg2 = ~value};
 
     blackbox_event(&node->host, &event);
 }
@@ -30,17 +26,17 @@ static void test_open_describes_the_node(void)
 
     test_node_open(&node, 5, INCARNATION, ARENA_BYTES, false);
     const struct blackbox_header *header = test_node_header(&node);
-    CHECK(header->magic == BLACKBOX_MAGIC);
-    CHECK(header->version == BLACKBOX_VERSION);
-    CHECK(header->state == BLACKBOX_STATE_BOOTING);
-    CHECK(header->node_id == 5);
-    CHECK(header->incarnation == INCARNATION);
-    CHECK(header->event_head == 0);
-    CHECK(header->heap_size_bytes != 0);
-    CHECK(header->heap_used_bytes != 0);
-    CHECK(test_node_events(&node)[0].sequence == UINT64_MAX);
+    EXPECT(header->magic == BLACKBOX_MAGIC);
+    EXPECT(header->version == BLACKBOX_VERSION);
+    EXPECT(header->state == BLACKBOX_STATE_BOOTING);
+    EXPECT(header->node_id == 5);
+    EXPECT(header->incarnation == INCARNATION);
+    EXPECT(header->event_head == 0);
+    EXPECT(header->heap_size_bytes != 0);
+    EXPECT(header->heap_used_bytes != 0);
+    EXPECT(test_node_events(&node)[0].sequence == UINT64_MAX);
     blackbox_set_state(&node.host, BLACKBOX_STATE_READY);
-    CHECK(header->state == BLACKBOX_STATE_READY);
+    EXPECT(header->state == BLACKBOX_STATE_READY);
     test_node_close(&node);
 }
 
@@ -51,19 +47,19 @@ static void test_a_new_life_erases_the_old(void)
     test_node_open(&node, 5, INCARNATION, ARENA_BYTES, false);
     record(&node, BLACKBOX_EVENT_BOOT, 1);
     struct blackbox_ledger *ledger = blackbox_ledger_allocate(&node.host);
-    CHECK(ledger != NULL);
+    EXPECT(ledger != NULL);
     ledger->sent = 77;
     blackbox_panic(&node.host, "PANIC", 5, 1);
     blackbox_close(&node.host);
 
     struct blackbox_configuration again = {.memory = node.box};
-    CHECK(blackbox_open(&node.host, &again) == ERROR_NONE);
-    CHECK(blackbox_open(&node.host, &again) == ERROR_EXISTS);
-    CHECK(test_node_header(&node)->event_head == 0);
-    CHECK(test_node_header(&node)->panic[0] == '\0');
-    CHECK(test_node_header(&node)->state == BLACKBOX_STATE_BOOTING);
-    CHECK(test_node_events(&node)[0].sequence == UINT64_MAX);
-    CHECK(test_node_ledgers(&node)[0].sent == 0);
+    EXPECT(blackbox_open(&node.host, &again) == ERROR_NONE);
+    EXPECT(blackbox_open(&node.host, &again) == ERROR_EXISTS);
+    EXPECT(test_node_header(&node)->event_head == 0);
+    EXPECT(test_node_header(&node)->panic[0] == '\0');
+    EXPECT(test_node_header(&node)->state == BLACKBOX_STATE_BOOTING);
+    EXPECT(test_node_events(&node)[0].sequence == UINT64_MAX);
+    EXPECT(test_node_ledgers(&node)[0].sent == 0);
     test_node_close(&node);
 }
 
@@ -75,13 +71,13 @@ static void test_events_are_kept_in_order(void)
     record(&node, BLACKBOX_EVENT_BOOT, 10);
     record(&node, BLACKBOX_EVENT_NODE_UP, 11);
     const struct blackbox_event *events = test_node_events(&node);
-    CHECK(test_node_header(&node)->event_head == 2);
-    CHECK(events[0].sequence == 0 && events[0].kind == BLACKBOX_EVENT_BOOT);
-    CHECK(events[1].sequence == 1 && events[1].kind == BLACKBOX_EVENT_NODE_UP);
-    CHECK(events[1].link == 3 && events[1].peer == 9);
-    CHECK(events[1].arg0 == 11 && events[1].arg1 == 33 && events[1].arg2 == ~11ull);
-    CHECK(events[0].time_ns <= events[1].time_ns);
-    CHECK(test_node_header(&node)->now_ns == events[1].time_ns);
+    EXPECT(test_node_header(&node)->event_head == 2);
+    EXPECT(events[0].sequence == 0 && events[0].kind == BLACKBOX_EVENT_BOOT);
+    EXPECT(events[1].sequence == 1 && events[1].kind == BLACKBOX_EVENT_NODE_UP);
+    EXPECT(events[1].link == 3 && events[1].peer == 9);
+    EXPECT(events[1].arg0 == 11 && events[1].arg1 == 33 && events[1].arg2 == ~11ull);
+    EXPECT(events[0].time_ns <= events[1].time_ns);
+    EXPECT(test_node_header(&node)->now_ns == events[1].time_ns);
     test_node_close(&node);
 }
 
@@ -94,11 +90,11 @@ static void test_the_ring_overwrites_its_oldest(void)
     for (uint64_t i = 0; i < BLACKBOX_EVENT_COUNT + 10; i++) {
         record(&node, BLACKBOX_EVENT_STREAM, i);
     }
-    CHECK(test_node_header(&node)->event_head == BLACKBOX_EVENT_COUNT + 10);
-    CHECK(test_node_events(&node)[9].sequence == BLACKBOX_EVENT_COUNT + 9);
-    CHECK(test_node_events(&node)[10].sequence == 10);
-    CHECK(test_node_count_events(&node, BLACKBOX_EVENT_STREAM, &last) == BLACKBOX_EVENT_COUNT);
-    CHECK(last.arg0 == BLACKBOX_EVENT_COUNT + 9);
+    EXPECT(test_node_header(&node)->event_head == BLACKBOX_EVENT_COUNT + 10);
+    EXPECT(test_node_events(&node)[9].sequence == BLACKBOX_EVENT_COUNT + 9);
+    EXPECT(test_node_events(&node)[10].sequence == 10);
+    EXPECT(test_node_count_events(&node, BLACKBOX_EVENT_STREAM, &last) == BLACKBOX_EVENT_COUNT);
+    EXPECT(last.arg0 == BLACKBOX_EVENT_COUNT + 9);
     test_node_close(&node);
 }
 
@@ -134,7 +130,7 @@ static void test_a_reader_never_takes_half_an_event(void)
     uint64_t cursor = 0, whole = 0, torn = 0;
 
     test_node_open(&node, 1, INCARNATION, ARENA_BYTES, false);
-    CHECK(thread_create(&node.host, "writer", writer_main, &writer, &thread) == ERROR_NONE);
+    EXPECT(thread_create(&node.host, "writer", writer_main, &writer, &thread) == ERROR_NONE);
     while (cursor < writer.count) {
         uint64_t head = __atomic_load_n(&test_node_header(&node)->event_head, __ATOMIC_ACQUIRE);
         if (head > cursor + BLACKBOX_EVENT_COUNT) {
@@ -153,8 +149,8 @@ static void test_a_reader_never_takes_half_an_event(void)
         }
     }
     thread_join(thread);
-    CHECK(torn == 0);
-    CHECK(whole != 0);
+    EXPECT(torn == 0);
+    EXPECT(whole != 0);
     test_node_close(&node);
 }
 
@@ -164,17 +160,18 @@ static void test_a_ledger_is_odd_while_it_changes(void)
 
     test_node_open(&node, 1, INCARNATION, ARENA_BYTES, false);
     struct blackbox_ledger *ledger = blackbox_ledger_allocate(&node.host);
-    CHECK(ledger != NULL);
+    EXPECT(ledger != NULL);
     uint32_t before = ledger->version;
-    CHECK(before % 2 == 0);
+    EXPECT(before % 2 == 0);
     ledger_begin(ledger);
-    CHECK(ledger->version == before + 1);
+    EXPECT(ledger->version == before + 1);
     ledger->sent = 1;
     ledger_end(ledger);
-    CHECK(ledger->version == before + 2);
+    EXPECT(ledger->version == before + 2);
     blackbox_ledger_free(&node.host, ledger);
-    CHECK(ledger->version == before + 4); /* the next owner's fields are never taken for this one's */
-    CHECK(ledger->sent == 0 && ledger->role == BLACKBOX_LEDGER_FREE);
+    EXPECT(ledger->version ==
+           before + 4); /* the next owner's fields are never taken for this one's */
+    EXPECT(ledger->sent == 0 && ledger->role == BLACKBOX_LEDGER_FREE);
     test_node_close(&node);
 }
 
@@ -186,11 +183,11 @@ static void test_ledgers_are_64(void)
     test_node_open(&node, 1, INCARNATION, ARENA_BYTES, false);
     for (uint32_t i = 0; i < BLACKBOX_LEDGER_COUNT; i++) {
         ledgers[i] = blackbox_ledger_allocate(&node.host);
-        CHECK(ledgers[i] == &test_node_ledgers(&node)[i]);
+        EXPECT(ledgers[i] == &test_node_ledgers(&node)[i]);
     }
-    CHECK(blackbox_ledger_allocate(&node.host) == NULL);
+    EXPECT(blackbox_ledger_allocate(&node.host) == NULL);
     blackbox_ledger_free(&node.host, ledgers[17]);
-    CHECK(blackbox_ledger_allocate(&node.host) == ledgers[17]);
+    EXPECT(blackbox_ledger_allocate(&node.host) == ledgers[17]);
     test_node_close(&node);
 }
 
@@ -204,10 +201,10 @@ static void test_a_panic_leaves_its_text(void)
     memset(text, 'x', sizeof(text));
     blackbox_panic(&node.host, text, sizeof(text), 0xabcd);
     const struct blackbox_header *header = test_node_header(&node);
-    CHECK(header->state == BLACKBOX_STATE_PANICKED);
-    CHECK(strlen(header->panic) == BLACKBOX_PANIC_MAXIMUM - 1);
-    CHECK(test_node_count_events(&node, BLACKBOX_EVENT_PANIC, &last) == 1);
-    CHECK(last.arg0 == 0xabcd);
+    EXPECT(header->state == BLACKBOX_STATE_PANICKED);
+    EXPECT(strlen(header->panic) == BLACKBOX_PANIC_MAXIMUM - 1);
+    EXPECT(test_node_count_events(&node, BLACKBOX_EVENT_PANIC, &last) == 1);
+    EXPECT(last.arg0 == 0xabcd);
     test_node_close(&node);
 }
 
@@ -219,27 +216,27 @@ static void test_no_memory_leaves_no_box(void)
     blackbox_close(&node.host);
     struct blackbox_configuration configuration = {.memory = node.box};
     heap_fail_after(&node.host, 1, false);
-    CHECK(blackbox_open(&node.host, &configuration) == ERROR_NO_MEMORY);
+    EXPECT(blackbox_open(&node.host, &configuration) == ERROR_NO_MEMORY);
     /* A host without a box: everything is accepted and does nothing. */
     record(&node, BLACKBOX_EVENT_BOOT, 1);
     blackbox_refresh(&node.host);
     blackbox_set_state(&node.host, BLACKBOX_STATE_READY);
     blackbox_panic(&node.host, "p", 1, 0);
-    CHECK(blackbox_ledger_allocate(&node.host) == NULL);
-    CHECK(!blackbox_traces_messages(&node.host));
-    CHECK(test_node_header(&node)->state == BLACKBOX_STATE_BOOTING);
+    EXPECT(blackbox_ledger_allocate(&node.host) == NULL);
+    EXPECT(!blackbox_traces_messages(&node.host));
+    EXPECT(test_node_header(&node)->state == BLACKBOX_STATE_BOOTING);
     test_node_close(&node);
 }
 
-const struct unit_test blackbox_tests[] = {
-    UNIT_TEST(test_open_describes_the_node),
-    UNIT_TEST(test_a_new_life_erases_the_old),
-    UNIT_TEST(test_events_are_kept_in_order),
-    UNIT_TEST(test_the_ring_overwrites_its_oldest),
-    UNIT_TEST(test_a_reader_never_takes_half_an_event),
-    UNIT_TEST(test_a_ledger_is_odd_while_it_changes),
-    UNIT_TEST(test_ledgers_are_64),
-    UNIT_TEST(test_a_panic_leaves_its_text),
-    UNIT_TEST(test_no_memory_leaves_no_box),
-    UNIT_TEST_END,
+static const struct unit_test blackbox_tests[] = {
+    {"open describes the node", test_open_describes_the_node},
+    {"a new life erases the old", test_a_new_life_erases_the_old},
+    {"events are kept in order", test_events_are_kept_in_order},
+    {"the ring overwrites its oldest", test_the_ring_overwrites_its_oldest},
+    {"a reader never takes half an event", test_a_reader_never_takes_half_an_event},
+    {"a ledger is odd while it changes", test_a_ledger_is_odd_while_it_changes},
+    {"ledgers are 64", test_ledgers_are_64},
+    {"a panic leaves its text", test_a_panic_leaves_its_text},
+    {"no memory leaves no box", test_no_memory_leaves_no_box},
 };
+UNIT_SUITE("blackbox", blackbox_tests);

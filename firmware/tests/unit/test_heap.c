@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The heap: alignment, exhaustion, merging, counting, injected failures, and a long random run with the self-check.
+ * The heap: alignment, exhaustion, merging, counting, injected failures, and a long random run with
+ * the self-check.
  */
 #include "core/heap.h"
 #include "hosts.h"

@@ -26,7 +26,7 @@ static int counting_load(struct mach_host *host, void **instance)
 static void counting_unload(struct mach_host *host, void *instance)
 {
     (void)host;
-    CHECK(instance == &counter);
+    EXPECT(instance == &counter);
     counter.unloads++;
 }
 
@@ -45,8 +45,7 @@ static const struct kern_server counting_server = {.name = "test-counting",
                                                    .service_port = no_port};
 KERN_SERVER(counting_server);
 
-static const struct kern_server permanent_server = {.name = "test-permanent",
-                                                    .phy = &test_phy};
+static const struct kern_server permanent_server = {.name = "test-permanent", .phy = &test_phy};
 KERN_SERVER(permanent_server);
 
 static void node_open(struct test_node *node)
@@ -57,13 +56,13 @@ static void node_open(struct test_node *node)
 
 static void test_the_image_has_a_table(void)
 {
-    CHECK(kern_server_find("test-counting") == &counting_server);
-    CHECK(kern_server_find("echo") != NULL);
-    CHECK(kern_server_find("traffic") != NULL);
-    CHECK(kern_server_find("test-count") == NULL);
-    CHECK(kern_server_find("") == NULL);
-    CHECK(kern_server_find_phy("test-cable") == &test_phy);
-    CHECK(kern_server_find_phy("test-counting") == NULL);
+    EXPECT(kern_server_find("test-counting") == &counting_server);
+    EXPECT(kern_server_find("echo") != NULL);
+    EXPECT(kern_server_find("traffic") != NULL);
+    EXPECT(kern_server_find("test-count") == NULL);
+    EXPECT(kern_server_find("") == NULL);
+    EXPECT(kern_server_find_phy("test-cable") == &test_phy);
+    EXPECT(kern_server_find_phy("test-counting") == NULL);
 }
 
 static void test_load_and_unload_once(void)
@@ -71,17 +70,17 @@ static void test_load_and_unload_once(void)
     struct test_node node;
 
     node_open(&node);
-    CHECK(kern_server_load(&node.host, "test-counting") == ERROR_NONE);
-    CHECK(kern_server_load(&node.host, "test-counting") == ERROR_EXISTS);
-    CHECK(counter.loads == 1);
-    CHECK(kern_server_service_name(&node.host, "test-counting") == 0);
-    CHECK(kern_server_unload(&node.host, "test-counting") == ERROR_NONE);
-    CHECK(kern_server_unload(&node.host, "test-counting") == ERROR_NOT_FOUND);
-    CHECK(counter.unloads == 1);
-    CHECK(kern_server_load(&node.host, "test-counting") == ERROR_NONE);
-    CHECK(counter.loads == 2);
+    EXPECT(kern_server_load(&node.host, "test-counting") == ERROR_NONE);
+    EXPECT(kern_server_load(&node.host, "test-counting") == ERROR_EXISTS);
+    EXPECT(counter.loads == 1);
+    EXPECT(kern_server_service_name(&node.host, "test-counting") == 0);
+    EXPECT(kern_server_unload(&node.host, "test-counting") == ERROR_NONE);
+    EXPECT(kern_server_unload(&node.host, "test-counting") == ERROR_NOT_FOUND);
+    EXPECT(counter.unloads == 1);
+    EXPECT(kern_server_load(&node.host, "test-counting") == ERROR_NONE);
+    EXPECT(counter.loads == 2);
     test_node_close(&node);
-    CHECK(counter.unloads == 2);
+    EXPECT(counter.unloads == 2);
 }
 
 static void test_an_unknown_server_is_not_found(void)
@@ -89,9 +88,9 @@ static void test_an_unknown_server_is_not_found(void)
     struct test_node node;
 
     node_open(&node);
-    CHECK(kern_server_load(&node.host, "nothing") == ERROR_NOT_FOUND);
-    CHECK(kern_server_unload(&node.host, "nothing") == ERROR_NOT_FOUND);
-    CHECK(kern_server_service_name(&node.host, "nothing") == 0);
+    EXPECT(kern_server_load(&node.host, "nothing") == ERROR_NOT_FOUND);
+    EXPECT(kern_server_unload(&node.host, "nothing") == ERROR_NOT_FOUND);
+    EXPECT(kern_server_service_name(&node.host, "nothing") == 0);
     test_node_close(&node);
 }
 
@@ -100,8 +99,8 @@ static void test_a_driver_stays(void)
     struct test_node node;
 
     node_open(&node);
-    CHECK(kern_server_load(&node.host, "test-permanent") == ERROR_NONE);
-    CHECK(kern_server_unload(&node.host, "test-permanent") == ERROR_UNSUPPORTED);
+    EXPECT(kern_server_load(&node.host, "test-permanent") == ERROR_NONE);
+    EXPECT(kern_server_unload(&node.host, "test-permanent") == ERROR_UNSUPPORTED);
     test_node_close(&node);
 }
 
@@ -112,12 +111,12 @@ static void test_a_failed_load_leaves_nothing(void)
     node_open(&node);
     size_t used = heap_statistics(&node.host).used_bytes;
     counter.load_error = ERROR_FULL;
-    CHECK(kern_server_load(&node.host, "test-counting") == ERROR_FULL);
-    CHECK(heap_statistics(&node.host).used_bytes == used);
+    EXPECT(kern_server_load(&node.host, "test-counting") == ERROR_FULL);
+    EXPECT(heap_statistics(&node.host).used_bytes == used);
     counter.load_error = ERROR_NONE;
     heap_fail_after(&node.host, 1, false);
-    CHECK(kern_server_load(&node.host, "test-counting") == ERROR_NO_MEMORY);
-    CHECK(kern_server_load(&node.host, "test-counting") == ERROR_NONE);
+    EXPECT(kern_server_load(&node.host, "test-counting") == ERROR_NO_MEMORY);
+    EXPECT(kern_server_load(&node.host, "test-counting") == ERROR_NONE);
     test_node_close(&node);
 }
 
@@ -133,24 +132,24 @@ static void test_real_servers_fail_cleanly_without_memory(void)
         for (uint64_t n = 1; error != ERROR_NONE && n < 100; n++) {
             heap_fail_after(&node.host, n, false);
             error = kern_server_load(&node.host, names[i]);
-            CHECK(error == ERROR_NONE || error == ERROR_NO_MEMORY);
-            CHECK(error == ERROR_NONE || heap_statistics(&node.host).used_bytes == used);
+            EXPECT(error == ERROR_NONE || error == ERROR_NO_MEMORY);
+            EXPECT(error == ERROR_NONE || heap_statistics(&node.host).used_bytes == used);
         }
         heap_fail_after(&node.host, 0, false);
-        CHECK(error == ERROR_NONE);
-        CHECK(kern_server_service_name(&node.host, names[i]) != 0);
-        CHECK(kern_server_unload(&node.host, names[i]) == ERROR_NONE);
-        CHECK(heap_statistics(&node.host).used_bytes == used);
+        EXPECT(error == ERROR_NONE);
+        EXPECT(kern_server_service_name(&node.host, names[i]) != 0);
+        EXPECT(kern_server_unload(&node.host, names[i]) == ERROR_NONE);
+        EXPECT(heap_statistics(&node.host).used_bytes == used);
         test_node_close(&node);
     }
 }
 
-const struct unit_test kern_server_tests[] = {
-    UNIT_TEST(test_the_image_has_a_table),
-    UNIT_TEST(test_load_and_unload_once),
-    UNIT_TEST(test_an_unknown_server_is_not_found),
-    UNIT_TEST(test_a_driver_stays),
-    UNIT_TEST(test_a_failed_load_leaves_nothing),
-    UNIT_TEST(test_real_servers_fail_cleanly_without_memory),
-    UNIT_TEST_END,
+static const struct unit_test kern_server_tests[] = {
+    {"the image has a table", test_the_image_has_a_table},
+    {"load and unload once", test_load_and_unload_once},
+    {"an unknown server is not found", test_an_unknown_server_is_not_found},
+    {"a driver stays", test_a_driver_stays},
+    {"a failed load leaves nothing", test_a_failed_load_leaves_nothing},
+    {"real servers fail cleanly without memory", test_real_servers_fail_cleanly_without_memory},
 };
+UNIT_SUITE("kern_server", kern_server_tests);

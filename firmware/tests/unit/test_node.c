@@ -151,8 +151,8 @@ long test_call(struct mach_host *host, struct port *port, int32_t id, const void
     } else if (mach_msg_receive(reply, &message, deadline_ns) == MACH_MSG_SUCCESS) {
         if (kmsg_id(message) == id + 100) {
             size = (long)kmsg_body_size(message);
-            size_t copied = kmsg_body_size(message) < answer_bytes ? kmsg_body_size(message)
-                                                                   : answer_bytes;
+            size_t copied =
+                kmsg_body_size(message) < answer_bytes ? kmsg_body_size(message) : answer_bytes;
             if (copied != 0) {
                 memcpy(answer, kmsg_body(message), copied);
             }
@@ -175,9 +175,10 @@ int test_call_status(struct mach_host *host, struct port *port, int32_t id, cons
     return status;
 }
 
-/* --- Cable ---------------------------------------------------------------------------------------------------------- */
+/* --- Cable ------------------------------------------------------------------------------------ */
 
-/* One message and what a frame's header carries, from `from` to the other. False: there was no message. */
+/* One message and what a frame's header carries, from `from` to the other. False: there was no
+ * message. */
 static bool cable_carry(struct test_cable *cable, uint32_t from)
 {
     uint32_t to = 1 - from;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A whole node in this process for tests: host, black box, kernel service, servers; two of them joined by a link in
- * memory; and a client that calls services.
+ * A whole node in this process for tests: host, black box, kernel service, servers; two of them
+ * joined by a link in memory; and a client that calls services.
  */
 #ifndef TEST_NODE_H
 #define TEST_NODE_H
@@ -16,7 +16,8 @@
 #include <kernel/mach_node_link.h>
 
 #define TEST_SECOND_NS 1000000000ull
-#define TEST_CALL_NS (10 * TEST_SECOND_NS) /* longer than any call takes, also under a sanitizer */
+#define TEST_CALL_NS (10 * TEST_SECOND_NS) /* longer than any call takes, also under a sanitizer   \
+                                            */
 
 struct test_node {
     struct mach_host host;
@@ -28,8 +29,9 @@ struct test_node {
     uint32_t asked_by;
 };
 
-/* Bring up node `node_id` with `arena_bytes` of heap; `trace`: an event for every traffic message. Makes it the host of the
- * calling thread. Aborts the test program on failure: nothing else could be tested. */
+/* Bring up node `node_id` with `arena_bytes` of heap; `trace`: an event for every traffic message.
+ * Makes it the host of the calling thread. Aborts the test program on failure: nothing else could
+ * be tested. */
 void test_node_open(struct test_node *node, uint32_t node_id, uint64_t incarnation,
                     size_t arena_bytes, bool trace);
 
@@ -44,7 +46,8 @@ struct blackbox_ledger *test_node_ledgers(const struct test_node *node);
 uint32_t test_node_count_events(const struct test_node *node, uint16_t kind,
                                 struct blackbox_event *last);
 
-/* Call a service and wait for its answer. Returns the answer's body size, or -1: no answer in time, or another id. */
+/* Call a service and wait for its answer. Returns the answer's body size, or -1: no answer in time,
+ * or another id. */
 long test_call(struct mach_host *host, struct port *port, int32_t id, const void *body,
                size_t len_bytes, void *answer, size_t answer_bytes);
 

@@ -6,9 +6,9 @@
  *
  * <arch/cpu_inline.h> holds, besides what kernel/arch.h declares,
  *   void arch_interrupts_disable(void), arch_interrupts_enable(void);
- *   void arch_wait_for_interrupt(void);   called with interrupts masked; returns at the latest when
- * one is pending. It may return with interrupts unmasked; uint64_t arch_counter_read(void);     the
- * raw clock.
+ *   void arch_wait_for_interrupt(void);   called with interrupts masked; returns at the latest
+ *                                         when one is pending, with interrupts masked or not
+ *   uint64_t arch_counter_read(void);     the raw clock
  */
 #ifndef ARCH_PORT_H
 #define ARCH_PORT_H
