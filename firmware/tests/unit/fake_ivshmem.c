@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A shared-memory cable without a machine; see fake_ivshmem.h. State is global because the driver's device functions have no
- * other way to it: one cable at a time, one thread.
+ * A shared-memory cable without a machine; see fake_ivshmem.h. State is global because the driver's
+ * device functions have no other way to it: one cable at a time, one thread.
  */
 #include "fake_ivshmem.h"
 #include "phys/ivshmem/cable.h"
@@ -109,7 +109,8 @@ unsigned fake_cable_rings(unsigned end)
     return cable.ends[end].rings;
 }
 
-/* In place of phys/ivshmem/device.c ------------------------------------------------------------------------------------- */
+/* In place of phys/ivshmem/device.c
+ * ------------------------------------------------------------------------------------- */
 
 int ivshmem_device_open(struct ivshmem_device *device, unsigned slot, interrupt_handler handler,
                         void *context)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A shared-memory cable without a machine: one region, its page written as the host writes it, and in place of
- * phys/ivshmem/device.c a device per end (slot = end) whose doorbells are counted and call the other end's handler.
+ * A shared-memory cable without a machine: one region, its page written as the host writes it, and
+ * in place of phys/ivshmem/device.c a device per end (slot = end) whose doorbells are counted and
+ * call the other end's handler.
  */
 #ifndef FAKE_IVSHMEM_H
 #define FAKE_IVSHMEM_H
@@ -10,7 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A fresh region full of random bytes but for its page: both directions known, generation 1, carrier 0. One cable at a time. */
+/* A fresh region full of random bytes but for its page: both directions known, generation 1,
+ * carrier 0. One cable at a time. */
 void fake_cable_create(uint64_t seed);
 void fake_cable_destroy(void);
 uint8_t *fake_cable_region(void);

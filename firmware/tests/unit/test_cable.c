@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading the cable page: ends are found, changes are seen, and a page that names impossible rings gives no carrier.
+ * Reading the cable page: ends are found, changes are seen, and a page that names impossible rings
+ * gives no carrier.
  */
 #include "fake_ivshmem.h"
 #include "phys/ivshmem/cable.h"
@@ -51,7 +52,8 @@ static void a_change_is_seen_until_it_is_read(void)
     EXPECT(view.ring.data == fake_cable_region() + 0x2000);
     fake_cable_splice(1);
     EXPECT(!cable_view_changed(&view)); /* the other direction */
-    /* Cut and spliced again before anybody looked: carrier reads 1, and still it is another direction. */
+    /* Cut and spliced again before anybody looked: carrier reads 1, and still it is another
+     * direction. */
     fake_cable_cut(0);
     fake_cable_splice(0);
     EXPECT(cable_view_changed(&view));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames out of a byte stream: however the bytes are cut up, every undisturbed frame comes out once, in order, and every other
- * byte is counted as skipped.
+ * Frames out of a byte stream: however the bytes are cut up, every undisturbed frame comes out
+ * once, in order, and every other byte is counted as skipped.
  */
 #include "phys/stream/frame_stream.h"
 #include "unit.h"
@@ -171,7 +171,8 @@ static void a_damaged_header_costs_only_its_frame(void)
     }
 }
 
-/* A header promises bytes that were lost: the frames behind are taken for its payload until it is satisfied. */
+/* A header promises bytes that were lost: the frames behind are taken for its payload until it is
+ * satisfied. */
 static void after_lost_bytes_the_next_whole_frame_is_found(void)
 {
     uint8_t bytes[1024];
@@ -185,7 +186,8 @@ static void after_lost_bytes_the_next_whole_frame_is_found(void)
     heard.stream.frame = on_number;
     push_in_pieces(&heard, bytes, count, 33);
     EXPECT_EQUAL(heard.count, 4);
-    EXPECT_EQUAL(heard.numbers[1], 1); /* with 40 bytes of frame 2 in its payload, for the CRC above to see */
+    EXPECT_EQUAL(heard.numbers[1],
+                 1); /* with 40 bytes of frame 2 in its payload, for the CRC above to see */
     EXPECT_EQUAL(heard.numbers[2], 3);
     EXPECT_EQUAL(heard.numbers[3], 4);
     EXPECT_EQUAL(heard.skipped_bytes, FRAME_HEADER_SIZE + 100 - 40);
@@ -233,7 +235,8 @@ static const struct unit_test tests[] = {
     {"pieces of any size give the same frames", pieces_of_any_size_give_the_same_frames},
     {"what is no frame is skipped and counted", what_is_no_frame_is_skipped_and_counted},
     {"a damaged header costs only its frame", a_damaged_header_costs_only_its_frame},
-    {"after lost bytes the next whole frame is found", after_lost_bytes_the_next_whole_frame_is_found},
+    {"after lost bytes the next whole frame is found",
+     after_lost_bytes_the_next_whole_frame_is_found},
     {"a reset forgets half a frame", a_reset_forgets_half_a_frame},
     {"random bytes never make a frame", random_bytes_never_make_a_frame},
 };
