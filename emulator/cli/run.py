@@ -21,7 +21,7 @@ from emulator.runtime.cluster import RunOptions
 from emulator.scenario import RunResult, Scenario, find_scenario, load_scenario, run_scenario
 from emulator.view.describe import describe
 from emulator.view.live import run_view
-from emulator.view.render import verdict_table
+from emulator.view.render import verdict_lines
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -94,8 +94,7 @@ def _run_one(scenario: Scenario, options: RunOptions, console: Console | None) -
 def _show_result(console: Console, result: RunResult) -> None:
     console.print()
     if result.verdicts:
-        console.print(verdict_table(result.verdicts))
-        console.print()
+        console.print(verdict_lines(result.verdicts), soft_wrap=True)
     style = "bold green" if result.passed else "bold red"
     verdict = "PASS" if result.passed else "FAIL"
     console.print(
