@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from emulator.cli.output import show_error, show_json
+from emulator.cli.output import make_console, show_error, show_json
 from emulator.config import load_topology
 from emulator.events.types import Event, Outcome
 from emulator.runtime.cluster import RunOptions
@@ -49,7 +49,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    console = Console()
+    console = make_console()
     # All are loaded before the first one boots: a mistake in the last costs no waiting.
     scenarios = [load_scenario(find_scenario(name)) for name in arguments.scenarios]
     results = []
