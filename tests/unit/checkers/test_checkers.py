@@ -201,3 +201,8 @@ def test_missing_log_is_named(tmp_path: Path) -> None:
 def test_account_torn_by_death_may_be_one_message_off(torn: bool, outcome: Outcome) -> None:
     off_by_one = changed({"change": {"67": {"torn": torn, "received": 203, "next_sequence": 203}}})
     assert outcomes(check_run(off_by_one))["I3"] is outcome
+
+
+def test_streams_of_a_run_that_was_broken_off_are_passed_over() -> None:
+    patch = json.loads((RUNS / "violations" / "i3_never_stopped.json").read_text())
+    assert outcomes(check_run(changed(patch), finished=False))["I3"] is Outcome.PASS
