@@ -199,6 +199,10 @@ class LinkEnd:
 
     def receive(self, frame: bytes, now_ns: int) -> None:
         """Take a frame from the PHY; any bytes are allowed."""
+        self._take(frame, now_ns)
+        self._pump(now_ns)  # its ack may have made room
+
+    def _take(self, frame: bytes, now_ns: int) -> None:
         header = check_frame(frame, self._config.mtu, payload_checked=self._rx_mode.payload_checked)
         if isinstance(header, LinkDrop):
             self._drop(header)
@@ -750,7 +754,6 @@ class LinkEnd:
             self._drop(LinkDrop.BAD_ACK)
         elif message_count:
             self._outputs.append(Confirmed(message_count))
-        self._pump(now_ns)
 
     def _take_nak(self, header: FrameHeader, now_ns: int) -> None:
         if header.dst_epoch == self._epoch and self._window.oldest_sent_ns is not None:

@@ -74,7 +74,9 @@ struct wire_mach_header {
 #define NAME_TAG(name) ((uint16_t)((name) >> 32))
 #define NAME_SERIAL(name) ((uint32_t)(name))
 #define NAME_WELL_KNOWN(node, serial) NAME_MAKE(node, 0, serial)
-#define NAME_TAG_OF_INCARNATION(incarnation) ((uint16_t)(1u + (incarnation) % 65535u))
+/* Launch number * 256 + boot count, mod 65535: neighbouring lives differ however they followed each other. */
+#define NAME_TAG_OF_INCARNATION(incarnation)                                                       \
+    ((uint16_t)(1u + (((uint64_t)(incarnation) >> 32) * 256u + (uint32_t)(incarnation)) % 65535u))
 
 _Static_assert(sizeof(struct flipc_ack_body) == 16, "ack body");
 _Static_assert(sizeof(struct flipc_nak_body) == 16, "nak body");

@@ -18,6 +18,7 @@ struct name_table;      /* core/name_table.c */
 struct link_manager;    /* core/link_manager.c */
 struct server_registry; /* core/kern_server.c */
 struct blackbox;        /* core/blackbox.c */
+struct boot_configuration; /* kernel/boot.h */
 
 /* Equal on every node of a cluster; exchanged in training. */
 struct cluster_constants {
@@ -37,7 +38,6 @@ struct mach_host_configuration {
     struct cluster_constants constants;
     void *arena; /* heap memory, owned by the caller, 16-byte aligned */
     size_t arena_bytes;
-    void *blackbox; /* BOOT_BLACKBOX_SIZE bytes, or null for none */
 };
 
 struct mach_host {
@@ -53,10 +53,11 @@ struct mach_host {
     struct link_manager *links;
     struct server_registry *servers;
     struct event link_event; /* signalled when the link manager has something to do */
+    const struct boot_configuration *boot; /* set by kernel_main(); null on a host that no machine booted */
 };
 
-/* Bring up the parts that every host has: heap, black box, IPC, names, node table. 0, ERROR_INVALID (an id or constant out of range) or ERROR_NO_MEMORY
- * (then nothing is left allocated). */
+/* Bring up the parts that every host has: heap, IPC, names, node table. Everything lies in the arena. Returns 0; ERROR_INVALID: an id
+ * or constant out of range, or an arena that is misaligned or tiny; ERROR_NO_MEMORY: the arena is too small. */
 int mach_host_initialize(struct mach_host *host, const struct mach_host_configuration *configuration) MUST_CHECK;
 void mach_host_destroy(struct mach_host *host); /* every thread of the host has ended */
 

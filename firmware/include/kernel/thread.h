@@ -46,12 +46,16 @@ void event_signal(struct event *event); /* any context, interrupts included; che
 bool event_wait(struct event *event, uint64_t deadline_ns); /* consumes the flag; false: deadline passed */
 bool event_poll(struct event *event);                       /* consumes the flag if set; never waits */
 
-/* Start a thread named `name` (copied, 15 characters kept) that runs entry(argument). Returns 0, or a negative error of
+/* Start a thread named `name` (copied, 15 characters kept) that runs entry(argument); `host` null: the creator's. Returns 0, or a negative error of
  * kernel/error.h. Ends when entry returns. `out` may be null. */
 int thread_create(struct mach_host *host, const char *name, void (*entry)(void *), void *argument, struct thread **out);
 void thread_join(struct thread *thread); /* wait for its end and free it; at most one joiner */
 void thread_yield(void);                 /* let every other runnable thread run once */
 bool thread_others_runnable(void);       /* is anyone else ready to run? (pthreads: always false) */
 struct mach_host *thread_current_host(void); /* the host whose thread this is; the arch hook of the mnl_* face */
+
+/* Make `host` the host of the running thread, and so of the threads that it creates without naming one. The first thread
+ * has none until it calls this. */
+void thread_set_host(struct mach_host *host);
 
 #endif

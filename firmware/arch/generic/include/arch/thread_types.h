@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The complete types behind kernel/thread.h on a guest: one CPU, cooperative threads. Their fields
+ * belong to core/sched.c.
+ */
+#ifndef ARCH_THREAD_TYPES_H
+#define ARCH_THREAD_TYPES_H
+
+#include <stdint.h>
+
+struct thread;
+
+struct lock {
+    struct thread *owner; /* null: free */
+};
+
+struct condition {
+    struct thread *first_waiter;
+    struct thread *last_waiter;
+};
+
+struct event {
+    volatile uint32_t signalled;    /* set in any context, cleared by the waiter */
+    struct thread *volatile waiter; /* null: nobody waits */
+};
+
+#endif

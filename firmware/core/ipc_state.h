@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the message layer has one of per host: its lock, and the list of what must wait until the
+ * lock is released. Private to core.
+ *
+ * The IPC lock guards ports, port sets, names, nodes and flows alike: docs/design/locking.md says
+ * why there is one. With it held nothing is allocated, freed or called back; what has to be is put
+ * into a struct deferred and done afterwards.
+ */
+#ifndef CORE_IPC_STATE_H
+#define CORE_IPC_STATE_H
+
+#include "list.h"
+#include <kernel/host.h>
+#include <kernel/ipc.h>
+
+struct ipc_state {
+    struct lock lock;
+};
+
+static inline void ipc_lock(struct mach_host *host)
+{
+    lock_acquire(&host->ipc->lock);
+}
+
+static inline void ipc_unlock(struct mach_host *host)
+{
+    lock_release(&host->ipc->lock);
+}
+
+/* Work collected under the IPC lock. */
+struct deferred {
+    struct list messages; /* by kmsg.queue: tell the outcome, then free */
+    struct port *ports;   /* by port.name_next: free */
+};
+
+static inline void deferred_init(struct deferred *deferred)
+{
+    list_init(&deferred->messages);
+    deferred->ports = NULL;
+}
+
+/* Do it all; the IPC lock is not held. */
+void deferred_run(struct mach_host *host, struct deferred *deferred);
+
+/* The last right is gone or the message is at its end: free it when the lock is released, telling
+ * its sender `outcome` (0: nobody asks) first. In no queue any more. */
+void kmsg_defer(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred);
+
+#endif

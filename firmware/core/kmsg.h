@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * struct kmsg: one Mach message and everything the kernel knows about it, in one block of memory.
+ * Private to core.
+ *
+ * The wire form - mnl header, Mach header, body - is the end of the struct and contiguous. A
+ * message is sent between nodes from where its body was written, and received into where its body
+ * will be read: no copy, no conversion, one allocation. A message refused on arrival becomes its
+ * own NAK in place, so refusing never needs memory.
+ *
+ * A kmsg is owned by one party: a thread, a port's queue, or a flow. `queue` links it in the order
+ * of its owner; `flow` is used while its source node waits to hear what became of it.
+ */
+#ifndef CORE_KMSG_H
+#define CORE_KMSG_H
+
+#include "list.h"
+#include <abi/flipc.h>
+#include <kernel/ipc.h>
+#include <kernel/mach_node_link.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire form is used in place");
+
+struct node;
+
+enum kmsg_disposal {
+    KMSG_OWNED = 0,   /* by a thread, a queue or a flow */
+    KMSG_LEAVING = 1, /* deferred, while a link still has it fetched */
+    KMSG_ORPHAN = 2,  /* only a link has it: mnl_msg_complete() frees it */
+};
+
+struct kmsg {
+    struct list queue;
+    struct list flow; /* of `source`: unsettled messages, ascending */
+    struct mach_host *host;
+    struct port *remote; /* the proxy that it was sent to, with a reference; null once it is
+                            settled, and on receipt */
+    struct port *local;  /* the reply right that it carries, or null */
+    struct node *source; /* the living node that waits for its settlement, or null */
+    message_completion completion;
+    void *completion_context;
+    uint64_t source_incarnation;
+    uint32_t source_node;
+    uint32_t payload_capacity; /* bytes that fit behind `header` */
+    uint32_t sequence_in;      /* under which `source` sent it */
+    uint16_t held;             /* fetches by a link that are not completed */
+    uint8_t outcome;           /* enum message_outcome, of a deferred message */
+    uint8_t disposal;          /* enum kmsg_disposal */
+    _Alignas(8) struct mnl_msg header;
+    struct wire_mach_header mach;
+    uint8_t body[];
+};
+
+_Static_assert(offsetof(struct kmsg, mach) ==
+                   offsetof(struct kmsg, header) + sizeof(struct mnl_msg),
+               "wire form is contiguous");
+_Static_assert(offsetof(struct kmsg, body) ==
+                   offsetof(struct kmsg, mach) + sizeof(struct wire_mach_header),
+               "body follows its header");
+_Static_assert(sizeof(struct flipc_nak_body) <= sizeof(struct wire_mach_header),
+               "a refused message has room for its NAK");
+
+#define KMSG_PAYLOAD_MAXIMUM ((uint32_t)(sizeof(struct wire_mach_header) + MESSAGE_BODY_MAXIMUM))
+
+#define MACH_BITS(remote, local) ((uint32_t)(remote) | (uint32_t)(local) << 8)
+#define MACH_BITS_REMOTE(bits) ((bits)&0x1fu)
+#define MACH_BITS_LOCAL(bits) ((bits) >> 8 & 0x1fu)
+#define MACH_BITS_USED 0x1f1fu
+
+static inline struct kmsg *kmsg_of_queue(struct list *link)
+{
+    return LIST_CONTAINER(link, struct kmsg, queue);
+}
+
+static inline struct kmsg *kmsg_of_flow(struct list *link)
+{
+    return LIST_CONTAINER(link, struct kmsg, flow);
+}
+
+static inline struct kmsg *kmsg_of_header(struct mnl_msg *header)
+{
+    return LIST_CONTAINER(header, struct kmsg, header);
+}
+
+/* A message with room for `payload_bytes` behind its mnl header, which is zeroed but for the size.
+ * Null: more than KMSG_PAYLOAD_MAXIMUM, or no memory. */
+struct kmsg *kmsg_allocate_payload(struct mach_host *host, size_t payload_bytes);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a node handle: instantiated, registered, dead, released. The functions of
+ * kernel/mach_node_link.h that change it are here; those that move messages are in mnl.c.
+ */
+#include "node.h"
+#include "heap.h"
+#include "name_table.h"
+#include "port.h"
+
+mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
+{
+    struct mach_host *host = thread_current_host();
+    struct node *node;
+
+    (void)flags;
+    if (host == NULL || nid < 0 || node_slot_of(host, (uint32_t)nid) == NULL)
+        return MNL_NODE_NULL;
+    node = heap_allocate_kind(host, sizeof(*node), HEAP_NODE);
+    if (node == NULL)
+        return MNL_NODE_NULL;
+    *node = (struct node){.info = {.node_id = nid}, .host = host, .id = (uint32_t)nid};
+    list_init(&node->handle);
+    list_init(&node->proxies);
+    condition_init(&node->fetch);
+    flow_init(&node->flow, &host->constants);
+    ipc_lock(host);
+    list_append(&host->nodes->handles, &node->handle);
+    ipc_unlock(host);
+    return &node->info;
+}
+
+/* --- Before registration
+ * --------------------------------------------------------------------------------------------- */
+
+kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, uint32_t flags)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result = KERN_SUCCESS;
+
+    (void)flags;
+    if (node == NULL || incarnation == 0)
+        return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    if (node->state == NODE_DEAD ||
+        incarnation <= node_slot_of(node->host, node->id)->dead_incarnation) {
+        result = KERN_NODE_DOWN;
+    } else if (node->state == NODE_REGISTERED) {
+        result = KERN_FAILURE;
+    } else {
+        node->incarnation = incarnation;
+        node->flow_in_headers = true;
+    }
+    ipc_unlock(node->host);
+    return result;
+}
+
+static bool info_is_complete(const struct node *node)
+{
+    const struct mnl_node_info *info = &node->info;
+
+    return info->node_id == (mach_node_id_t)node->id && info->datamodel != 0 &&
+           info->datamodel <= MNL_DATAMODEL_LP64 && info->byteorder != MNL_BYTEORDER_UNKNOWN &&
+           info->byteorder <= MNL_BYTEORDER_BIG && info->proto_vers_min != 0 &&
+           info->proto_vers_min <= MNL_PROTOCOL_V1 && info->proto_vers_max >= MNL_PROTOCOL_V1;
+}
+
+static kern_return_t register_locked(struct node *node)
+{
+    struct node_slot *slot = node_slot_of(node->host, node->id);
+
+    if (node->state == NODE_DEAD)
+        return KERN_NODE_DOWN;
+    if (node->state == NODE_REGISTERED)
+        return KERN_FAILURE;
+    if (!info_is_complete(node))
+        return KERN_INVALID_ARGUMENT;
+    if (slot->live != NULL || slot->closing != 0)
+        return KERN_FAILURE;
+    if (!node->flow_in_headers)
+        node->incarnation = slot->dead_incarnation + 1u;
+    else if (node->incarnation <= slot->dead_incarnation)
+        return KERN_NODE_DOWN;
+    node->state = NODE_REGISTERED;
+    slot->live = node;
+    return KERN_SUCCESS;
+}
+
+kern_return_t mnl_register(mnl_node_info_t handle, uint32_t flags)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result;
+    bool up;
+
+    (void)flags;
+    if (node == NULL)
+        return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    result = register_locked(node);
+    up = result == KERN_SUCCESS && node_becomes_up(node);
+    ipc_unlock(node->host);
+    if (up)
+        node_tell_up(node->host, node->id, node->incarnation);
+    return result;
+}
+
+/* --- Link bits
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+bool node_becomes_up(struct node *node)
+{
+    if (node->state != NODE_REGISTERED || node->link != MNL_LINK_UP || node->told_up)
+        return false;
+    node->told_up = true;
+    return true;
+}
+
+void node_kick(struct node *node)
+{
+    if (node->kicked)
+        return;
+    node->kicked = true;
+    if (node->fetchers_waiting != 0)
+        condition_signal(&node->fetch);
+    event_signal(&node->host->link_event);
+}
+
+kern_return_t mnl_set_link_state(mnl_node_info_t handle, int link, uint32_t flags)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result = KERN_SUCCESS;
+    bool up = false;
+
+    (void)flags;
+    if (node == NULL || link <= 0 || link > (int)MNL_LINK_UP)
+        return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    if (node->state == NODE_DEAD) {
+        result = KERN_NODE_DOWN;
+    } else if ((node->link & link) != 0) {
+        result = KERN_INVALID_ARGUMENT;
+    } else {
+        node->link |= (uint8_t)link;
+        node->kicked = false;
+        node_kick(node);
+        up = node_becomes_up(node);
+    }
+    ipc_unlock(node->host);
+    if (up)
+        node_tell_up(node->host, node->id, node->incarnation);
+    return result;
+}
+
+kern_return_t mnl_set_link_down(mnl_node_info_t handle, int link, uint32_t flags)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result = KERN_SUCCESS;
+
+    (void)flags;
+    if (node == NULL || link <= 0 || link > (int)MNL_LINK_UP)
+        return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    if (node->state == NODE_DEAD)
+        result = KERN_NODE_DOWN;
+    else
+        node->link &= (uint8_t)~link;
+    ipc_unlock(node->host);
+    return result;
+}
+
+/* --- The end
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+void node_end(struct node *node, struct deferred *deferred)
+{
+    struct node_slot *slot = node_slot_of(node->host, node->id);
+
+    if (slot->live == node)
+        slot->live = NULL;
+    node->state = NODE_DEAD;
+    node->link = MNL_LINK_DOWN;
+    flipc_abandon(node, deferred);
+    condition_broadcast(&node->fetch);
+}
+
+/* What was never registered was nobody's peer: its incarnation may be tried again. */
+static kern_return_t end_unregistered(struct node *node)
+{
+    struct mach_host *host = node->host;
+    struct deferred deferred;
+    kern_return_t result = KERN_FAILURE;
+
+    deferred_init(&deferred);
+    ipc_lock(host);
+    if (node->state == NODE_DEAD) {
+        result = KERN_NODE_DOWN;
+    } else if (node->state == NODE_INSTANTIATED) {
+        node_end(node, &deferred);
+        result = KERN_SUCCESS;
+    }
+    ipc_unlock(host);
+    deferred_run(host, &deferred);
+    return result;
+}
+
+kern_return_t mnl_terminate(mnl_node_info_t handle, uint32_t flags)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result;
+
+    (void)flags;
+    if (node == NULL)
+        return KERN_INVALID_ARGUMENT;
+    result = end_unregistered(node);
+    if (result != KERN_FAILURE)
+        return result;
+    /* Somebody else may have declared it dead since; then the handle is dead already. */
+    return node_declare_dead(node->host, node->id, node->incarnation, NODE_DEATH_DRIVER) == 0
+               ? KERN_SUCCESS
+               : KERN_NODE_DOWN;
+}
+
+void mnl_node_release(mnl_node_info_t handle, uint32_t flags)
+{
+    struct node *node = node_of_handle(handle);
+
+    if (node == NULL)
+        return;
+    (void)mnl_terminate(handle, flags);
+    ipc_lock(node->host);
+    list_remove(&node->handle);
+    ipc_unlock(node->host);
+    heap_free(node->host, node);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * struct node: one incarnation of another node as this kernel knows it, and the table of them.
+ * Private to core; guarded by the IPC lock.
+ *
+ * A node begins with its mnl_node_info, so a driver's handle is the node. The driver may write the
+ * info at any time; what the kernel relies on (id, incarnation) is kept behind it. The struct lives
+ * until its handle is released; when the node dies everything that referred to it is cut loose, so
+ * nothing else keeps it.
+ */
+#ifndef CORE_NODE_H
+#define CORE_NODE_H
+
+#include "flow.h"
+#include "list.h"
+#include <kernel/mach_node_link.h>
+#include <kernel/node.h>
+#include <kernel/thread.h>
+
+#define NODES_LIMIT 65535u /* ids are 16 bits in names and frames; 0xffff is a cable's */
+
+enum node_state {
+    NODE_INSTANTIATED = 0, /* a handle, in no table */
+    NODE_REGISTERED = 1,
+    NODE_DEAD = 2,
+};
+
+struct node {
+    struct mnl_node_info info;
+    struct mach_host *host;
+    struct list handle; /* in the table's list of all handles */
+    uint64_t incarnation;
+    uint32_t id;
+    uint8_t state; /* enum node_state */
+    uint8_t link;  /* MNL_LINK_* bits that are up */
+    bool told_up;
+    bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
+                  */
+    bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
+    uint32_t fetchers_waiting;
+    struct condition fetch; /* something to fetch, or the end */
+    struct list proxies;    /* port.member */
+    struct flow flow;
+};
+
+struct node_slot {
+    struct node *live;         /* registered; null: none */
+    uint64_t dead_incarnation; /* the largest declared dead; 0: none */
+    uint32_t closing;          /* deaths that are being told: nobody may register yet */
+};
+
+struct node_counters {
+    uint64_t sent;
+    uint64_t settled;
+    uint64_t failed;
+    uint64_t unknown;
+    uint64_t received;
+    uint64_t refused;
+    uint64_t duplicates;
+    uint64_t deaths;
+    uint64_t dropped; /* arrived for a node that is dead, not registered or not listening, or broke
+                         the rules */
+};
+
+struct node_table {
+    struct node_observer *observers;
+    struct list handles; /* node.handle */
+    struct node_counters counters;
+    uint32_t slot_count;
+    struct node_slot slots[];
+};
+
+static inline struct node *node_of_handle(mnl_node_info_t handle)
+{
+    return (struct node *)(void *)handle;
+}
+
+int node_table_open(struct mach_host *host) MUST_CHECK;
+
+/* The slot of an id; null: out of range, or the local id. */
+struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id);
+
+/* The living node that a name of another node can belong to; null: none. */
+struct node *node_of_name(struct mach_host *host, uint64_t name);
+
+/* Tell the link that there is something to fetch. Cheap when it knows. */
+void node_kick(struct node *node);
+
+/* A registered node that both directions reach is up: true for the caller who has to tell, once. */
+bool node_becomes_up(struct node *node);
+
+/* Tell the observers; without the lock. */
+void node_tell_up(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
+void node_tell_dead(struct mach_host *host, uint32_t node_id, uint64_t incarnation,
+                    enum node_death_cause cause);
+
+/* End a node that is not dead: everything that mnl_terminate() promises but telling. */
+void node_end(struct node *node, struct deferred *deferred);
+
+/* A DEATH message of node 0 arrived; without the lock. */
+void node_death_received(struct mach_host *host, const struct node_death_body *death);
+
+#endif

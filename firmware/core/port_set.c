@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Port sets: one queue of ready members, so that receiving never looks at a member without
+ * messages. Members with messages take turns, one message each.
+ */
+#include "heap.h"
+#include "port.h"
+#include <kernel/panic.h>
+
+int port_set_create(struct mach_host *host, struct port_set **set)
+{
+    struct port_set *new_set = heap_allocate(host, sizeof(*new_set));
+
+    *set = new_set;
+    if (new_set == NULL)
+        return ERROR_NO_MEMORY;
+    *new_set = (struct port_set){.host = host, .references = 1};
+    list_init(&new_set->members);
+    list_init(&new_set->ready);
+    condition_init(&new_set->receivers);
+    return 0;
+}
+
+static void leave_set(struct port *port)
+{
+    list_remove(&port->ready);
+    list_remove(&port->member);
+    port->set = NULL;
+}
+
+/* Waiting receivers still look at the set: the last of them frees it. */
+void port_set_destroy(struct port_set *set)
+{
+    struct mach_host *host = set->host;
+    bool last;
+
+    ipc_lock(host);
+    panic_unless(!set->dead);
+    set->dead = true;
+    while (!list_is_empty(&set->members))
+        leave_set(port_of_member(set->members.next));
+    condition_broadcast(&set->receivers);
+    last = --set->references == 0;
+    ipc_unlock(host);
+    if (last)
+        heap_free(host, set);
+}
+
+int port_set_insert(struct port_set *set, struct port *port)
+{
+    int error = 0;
+
+    ipc_lock(set->host);
+    if (port->kind != PORT_PRINCIPAL || port->dead || set->dead || port->host != set->host) {
+        error = ERROR_INVALID;
+    } else if (port->set != NULL) {
+        error = ERROR_EXISTS;
+    } else {
+        port->set = set;
+        list_append(&set->members, &port->member);
+        if (!list_is_empty(&port->queue))
+            list_append(&set->ready, &port->ready);
+        /* All of them: the port may bring many messages. */
+        condition_broadcast(&set->receivers);
+    }
+    ipc_unlock(set->host);
+    return error;
+}
+
+void port_set_remove(struct port *port)
+{
+    ipc_lock(port->host);
+    if (port->set != NULL)
+        leave_set(port);
+    ipc_unlock(port->host);
+}

@@ -1,0 +1,73 @@
+# The core as a library on the machine you sit at (arch/host), its unit tests and its micro benchmark.
+#
+#   make host            build/host/libmnlab_core.so
+#   make host-test       unit tests
+#   make host-test-asan  the same under AddressSanitizer and UndefinedBehaviorSanitizer
+#   make host-test-tsan  the same under ThreadSanitizer
+#   make host-bench      messages a second through two hosts in one thread, without a link
+#
+# Included by Makefile; also works alone: make -f host.mk host. A file in tests/unit/ is part of the tests; a file in core/,
+# phys/ or servers/ is part of the library unless it is the guest's own.
+
+HOST_CC ?= clang
+HOST_BUILD := build/host
+HOST_TEST_ARGUMENTS ?=
+
+# What the machine layer of a guest brings, and this machine's libc or arch/host brings here.
+HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c core/console.c core/string.c \
+    core/kernel_main.c
+# Servers that drive a device: they need a guest's.
+HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c)
+HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c servers/*/*.c)) $(wildcard arch/host/*.c))
+# Drivers whose hardware the unit tests play (tests/unit/fake_*.c), and the memory code under them.
+HOST_TEST_DRIVERS := phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/ivshmem.c phys/stream/frame_stream.c \
+    drivers/virtio/virtqueue.c
+HOST_TEST_SOURCES := $(sort $(wildcard tests/unit/*.c) $(HOST_TEST_DRIVERS))
+HOST_BENCH_SOURCES := tests/bench/messages.c
+
+HOST_CFLAGS := -std=c11 -O2 -g -fPIC -Wall -Wextra -Werror -Wshadow -Wcast-qual -Wpointer-arith -Wwrite-strings \
+    -Wmissing-prototypes -Wstrict-prototypes -Wsign-compare -fno-omit-frame-pointer -fno-strict-aliasing \
+    -I. -Iinclude -Iarch/host/include
+HOST_LDFLAGS := -pthread
+
+HOST_FLAGS_plain :=
+HOST_FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+HOST_FLAGS_tsan := -fsanitize=thread
+
+.PHONY: host host-test host-test-asan host-test-tsan host-bench
+
+host: $(HOST_BUILD)/libmnlab_core.so
+
+$(HOST_BUILD)/libmnlab_core.so: $(HOST_SOURCES:%=$(HOST_BUILD)/plain/%.o)
+	$(HOST_CC) -shared $(HOST_LDFLAGS) $^ -o $@
+
+# host_rules(variant): objects and the test program of one sanitizer setting.
+define host_rules
+$(HOST_BUILD)/$(1)/%.c.o: %.c host.mk
+	@mkdir -p $$(@D)
+	@echo 'CC   $(1) $$<'
+	@$(HOST_CC) $(HOST_CFLAGS) $(HOST_FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+
+$(HOST_BUILD)/$(1)/unit: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_TEST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
+	@echo 'LINK $$@'
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+
+$(HOST_BUILD)/$(1)/bench: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_BENCH_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
+	@echo 'LINK $$@'
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+
+-include $(patsubst %,$(HOST_BUILD)/$(1)/%.d,$(HOST_SOURCES) $(HOST_TEST_SOURCES) $(HOST_BENCH_SOURCES))
+endef
+$(foreach variant,plain asan tsan,$(eval $(call host_rules,$(variant))))
+
+host-test: $(HOST_BUILD)/plain/unit
+	$< $(HOST_TEST_ARGUMENTS)
+
+host-test-asan: $(HOST_BUILD)/asan/unit
+	$< $(HOST_TEST_ARGUMENTS)
+
+host-test-tsan: $(HOST_BUILD)/tsan/unit
+	$< $(HOST_TEST_ARGUMENTS)
+
+host-bench: $(HOST_BUILD)/plain/bench
+	$<
