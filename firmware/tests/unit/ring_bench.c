@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A ring on the bench; see ring_bench.h. A frame is its number, then bytes that follow from number and position.
+ * A ring on the bench; see ring_bench.h. A frame is its number, then bytes that follow from number
+ * and position.
  */
 #include "ring_bench.h"
 #include "unit.h"
@@ -41,8 +42,9 @@ void ring_bench_destroy(struct ring_bench *bench)
 
 void ring_bench_start(struct ring_bench *bench, uint32_t session)
 {
-    ring_consumer_open(&bench->consumer, &bench->memory, BENCH_FRAME_MINIMUM, BENCH_FRAME_MAXIMUM);
-    ring_producer_start(&bench->producer, &bench->memory, session);
+    ring_consumer_open(&bench->consumer, &bench->memory, BENCH_GENERATION, BENCH_FRAME_MINIMUM,
+                       BENCH_FRAME_MAXIMUM);
+    ring_producer_start(&bench->producer, &bench->memory, session, BENCH_GENERATION);
     REQUIRE(ring_consumer_session_changed(&bench->consumer));
     REQUIRE(ring_consumer_follow(&bench->consumer));
     REQUIRE(ring_producer_followed(&bench->producer));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The shared-memory ring: each promise of docs/spec/cable.md section 1 on its own, then long random runs of both ends with
- * restarts, then two threads (which the thread sanitizer watches).
+ * The shared-memory ring: each promise of docs/spec/cable.md section 1 on its own, then long random
+ * runs of both ends with restarts, then two threads (which the thread sanitizer watches).
  */
 #include "ring_bench.h"
 #include "unit.h"
@@ -63,7 +63,8 @@ static void a_full_ring_says_so_until_there_is_room(void)
         sent++;
     EXPECT_EQUAL(sent, SIZE / 256);
     ring_producer_publish(&bench.producer);
-    EXPECT_EQUAL(ring_producer_reserve(&bench.producer, 248, 0, &frame), (unsigned long long)ERROR_FULL);
+    EXPECT_EQUAL(ring_producer_reserve(&bench.producer, 248, 0, &frame),
+                 (unsigned long long)ERROR_FULL);
     EXPECT(!ring_producer_has_room(&bench.producer));
     EXPECT(ring_bench_read(&bench, &number));
     EXPECT(ring_producer_has_room(&bench.producer));
@@ -91,10 +92,11 @@ static void nothing_moves_before_the_session_is_followed(void)
 
     ring_bench_create(&bench, SIZE, 5);
     bench.memory.control->session = 0;
-    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_FRAME_MINIMUM, BENCH_FRAME_MAXIMUM);
+    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_GENERATION, BENCH_FRAME_MINIMUM,
+                       BENCH_FRAME_MAXIMUM);
     EXPECT(!ring_consumer_session_changed(&bench.consumer));
     EXPECT(!ring_consumer_follow(&bench.consumer));
-    ring_producer_start(&bench.producer, &bench.memory, 9);
+    ring_producer_start(&bench.producer, &bench.memory, 9, BENCH_GENERATION);
     EXPECT(!ring_producer_followed(&bench.producer));
     EXPECT(ring_consumer_follow(&bench.consumer));
     EXPECT(ring_producer_followed(&bench.producer));
@@ -114,7 +116,7 @@ static void a_restarted_producer_starts_an_empty_ring(void)
     ring_bench_start(&bench, 7);
     EXPECT_EQUAL(ring_bench_write(&bench, 1, 100, 0), 0);
     ring_producer_publish(&bench.producer);
-    ring_producer_start(&bench.producer, &bench.memory, 8);
+    ring_producer_start(&bench.producer, &bench.memory, 8, BENCH_GENERATION);
     EXPECT(ring_consumer_session_changed(&bench.consumer));
     EXPECT(ring_consumer_follow(&bench.consumer));
     EXPECT(!ring_bench_read(&bench, &number));
@@ -134,7 +136,8 @@ static void a_restarted_consumer_starts_at_the_head(void)
     ring_bench_start(&bench, 7);
     EXPECT_EQUAL(ring_bench_write(&bench, 1, 100, 0), 0);
     ring_producer_publish(&bench.producer);
-    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_FRAME_MINIMUM, BENCH_FRAME_MAXIMUM);
+    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_GENERATION, BENCH_FRAME_MINIMUM,
+                       BENCH_FRAME_MAXIMUM);
     EXPECT(ring_consumer_follow(&bench.consumer));
     EXPECT(ring_producer_followed(&bench.producer)); /* it need not even know */
     EXPECT(!ring_bench_read(&bench, &number));
@@ -155,9 +158,32 @@ static void a_refused_session_is_not_followed_again(void)
     EXPECT(!ring_producer_followed(&bench.producer));
     EXPECT(!ring_consumer_session_changed(&bench.consumer));
     EXPECT(!ring_consumer_follow(&bench.consumer));
-    ring_producer_start(&bench.producer, &bench.memory, 8);
+    ring_producer_start(&bench.producer, &bench.memory, 8, BENCH_GENERATION);
     EXPECT(ring_consumer_session_changed(&bench.consumer));
     EXPECT(ring_consumer_follow(&bench.consumer));
+    ring_bench_destroy(&bench);
+}
+
+static void a_session_of_another_generation_is_not_followed(void)
+{
+    struct ring_bench bench;
+
+    ring_bench_create(&bench, SIZE, 13);
+    ring_bench_start(&bench, 7);
+    /* The consumer sees the cut first: what the producer still does under the old generation is not
+     * for it. */
+    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_GENERATION + 1, BENCH_FRAME_MINIMUM,
+                       BENCH_FRAME_MAXIMUM);
+    EXPECT(!ring_consumer_session_changed(&bench.consumer));
+    EXPECT(!ring_consumer_follow(&bench.consumer));
+    ring_producer_start(&bench.producer, &bench.memory, 8, BENCH_GENERATION + 1);
+    EXPECT(ring_consumer_session_changed(&bench.consumer));
+    EXPECT(ring_consumer_follow(&bench.consumer));
+    /* The producer sees the next one first. */
+    ring_producer_start(&bench.producer, &bench.memory, 9, BENCH_GENERATION + 2);
+    EXPECT(ring_consumer_session_changed(&bench.consumer));
+    EXPECT(!ring_consumer_follow(&bench.consumer));
+    EXPECT(!ring_consumer_session_changed(&bench.consumer));
     ring_bench_destroy(&bench);
 }
 
@@ -175,7 +201,8 @@ static void a_sleeping_consumer_is_rung_once_a_sleep(void)
         EXPECT(!ring_producer_must_wake(&bench.producer));
     }
     /* The same for one that died asleep and sleeps again in its next life. */
-    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_FRAME_MINIMUM, BENCH_FRAME_MAXIMUM);
+    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_GENERATION, BENCH_FRAME_MINIMUM,
+                       BENCH_FRAME_MAXIMUM);
     EXPECT(ring_consumer_follow(&bench.consumer));
     ring_consumer_arm(&bench.consumer);
     EXPECT(ring_producer_must_wake(&bench.producer));
@@ -225,8 +252,8 @@ static void byte_counts_wrap_around(void)
     ring_bench_destroy(&bench);
 }
 
-/* Random lengths, batches and restarts of both ends: in every session what is read is what was written, in order, and
- * nothing is missing unless the consumer was restarted. */
+/* Random lengths, batches and restarts of both ends: in every session what is read is what was
+ * written, in order, and nothing is missing unless the consumer was restarted. */
 static void random_run(uint64_t seed)
 {
     struct ring_bench bench;
@@ -240,8 +267,9 @@ static void random_run(uint64_t seed)
         uint64_t choice = ring_bench_random(&bench) >> 20;
 
         if (choice % 100 < 45) {
-            uint32_t length = BENCH_FRAME_MINIMUM +
-                              (uint32_t)(choice >> 8) % (BENCH_FRAME_MAXIMUM - BENCH_FRAME_MINIMUM + 1);
+            uint32_t length =
+                BENCH_FRAME_MINIMUM +
+                (uint32_t)(choice >> 8) % (BENCH_FRAME_MAXIMUM - BENCH_FRAME_MINIMUM + 1);
 
             if (ring_bench_write(&bench, next, length, 0) == 0)
                 next++;
@@ -254,15 +282,15 @@ static void random_run(uint64_t seed)
             may_skip = false;
             expected = number + 1;
         } else if (choice % 2 != 0) {
-            ring_producer_start(&bench.producer, &bench.memory, ++session);
+            ring_producer_start(&bench.producer, &bench.memory, ++session, BENCH_GENERATION);
             EXPECT(ring_consumer_session_changed(&bench.consumer));
             EXPECT(ring_consumer_follow(&bench.consumer));
             EXPECT(ring_producer_followed(&bench.producer));
             expected = next;
             may_skip = false;
         } else {
-            ring_consumer_open(&bench.consumer, &bench.memory, BENCH_FRAME_MINIMUM,
-                               BENCH_FRAME_MAXIMUM);
+            ring_consumer_open(&bench.consumer, &bench.memory, BENCH_GENERATION,
+                               BENCH_FRAME_MINIMUM, BENCH_FRAME_MAXIMUM);
             EXPECT(ring_consumer_follow(&bench.consumer));
             may_skip = true;
         }
@@ -276,7 +304,9 @@ static void random_runs_keep_order_and_content(void)
         random_run(seed);
 }
 
-/* Threads --------------------------------------------------------------------------------------------------------------- */
+/* Threads
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 #define THREAD_FRAMES 30000u
 
@@ -310,8 +340,9 @@ static void two_threads_agree(void)
     pthread_t producer;
 
     ring_bench_create(&bench, SIZE, 12);
-    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_FRAME_MINIMUM, BENCH_FRAME_MAXIMUM);
-    ring_producer_start(&bench.producer, &bench.memory, 5);
+    ring_consumer_open(&bench.consumer, &bench.memory, BENCH_GENERATION, BENCH_FRAME_MINIMUM,
+                       BENCH_FRAME_MAXIMUM);
+    ring_producer_start(&bench.producer, &bench.memory, 5, BENCH_GENERATION);
     REQUIRE(pthread_create(&producer, NULL, produce, &bench) == 0);
     REQUIRE(ring_consumer_follow(&bench.consumer));
     while (expected < THREAD_FRAMES) {
@@ -335,6 +366,8 @@ static const struct unit_test tests[] = {
     {"a restarted producer starts an empty ring", a_restarted_producer_starts_an_empty_ring},
     {"a restarted consumer starts at the head", a_restarted_consumer_starts_at_the_head},
     {"a refused session is not followed again", a_refused_session_is_not_followed_again},
+    {"a session of another generation is not followed",
+     a_session_of_another_generation_is_not_followed},
     {"a sleeping consumer is rung once a sleep", a_sleeping_consumer_is_rung_once_a_sleep},
     {"a producer without room is rung once a sleep", a_producer_without_room_is_rung_once_a_sleep},
     {"byte counts wrap around", byte_counts_wrap_around},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ring against an other side that writes what it likes. Promised: nothing outside the ring is touched (the ring's memory
- * is a heap block of its own, so the address sanitizer judges that), work is bounded, and each end says GARBAGE instead
- * of believing.
+ * The ring against an other side that writes what it likes. Promised: nothing outside the ring is
+ * touched (the ring's memory is a heap block of its own, so the address sanitizer judges that),
+ * work is bounded, and each end says GARBAGE instead of believing.
  */
 #include "ring_bench.h"
 #include "unit.h"
@@ -159,7 +159,7 @@ static void random_words_change(uint64_t seed)
         if (ring_bench_write(&bench, step, BENCH_FRAME_MINIMUM + choice % 900, 0) ==
                 ERROR_GARBAGE ||
             !ring_producer_followed(&bench.producer))
-            ring_producer_start(&bench.producer, &bench.memory, ++session);
+            ring_producer_start(&bench.producer, &bench.memory, ++session, BENCH_GENERATION);
         ring_producer_publish(&bench.producer);
         (void)ring_producer_must_wake(&bench.producer);
         (void)ring_consumer_must_wake(&bench.consumer);
@@ -193,7 +193,7 @@ static void a_new_session_follows_garbage(void)
     EXPECT_EQUAL(next_is_sane(&bench), (unsigned long long)ERROR_GARBAGE);
     ring_consumer_refuse(&bench.consumer);
     EXPECT(!ring_producer_followed(&bench.producer));
-    ring_producer_start(&bench.producer, &bench.memory, 8);
+    ring_producer_start(&bench.producer, &bench.memory, 8, BENCH_GENERATION);
     EXPECT(ring_consumer_follow(&bench.consumer));
     EXPECT_EQUAL(ring_bench_write(&bench, 3, 64, 0), 0);
     ring_producer_publish(&bench.producer);

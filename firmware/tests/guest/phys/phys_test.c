@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Guest test of the PHY drivers and the raw ring: the kernel_main() of an image of its own. One node plays one end; the
- * boot page's `servers` names what it does, its link 0 is the device under test. Results are console lines
- *   RESULT <what>=<number> ...   then   VERDICT pass | VERDICT fail <reason>
+ * Guest test of the PHY drivers and the raw ring: the kernel_main() of an image of its own. One
+ * node plays one end; the boot page's `servers` names what it does, its link 0 is the device under
+ * test. Results are console lines RESULT <what>=<number> ...   then   VERDICT pass | VERDICT fail
+ * <reason>
  *
  *   raw_active, raw_passive      both measurements of servers/raw_ring, at several sizes
- *   phy_active, phy_passive      frames through the PHY driver: round trips while polling and while sleeping, one way, bulk
- *   phy_echo                     answer every frame with itself, for a peer on the host; ends at a frame of type 0xff
+ *   phy_active, phy_passive      frames through the PHY driver: round trips while polling and while
+ * sleeping, one way, bulk phy_echo                     answer every frame with itself, for a peer
+ * on the host; ends at a frame of type 0xff
  */
 #include <abi/frame.h>
+#include <abi/services.h>
 #include <kernel/arch.h>
 #include <kernel/boot.h>
 #include <kernel/console.h>
@@ -16,7 +19,6 @@
 #include <kernel/host.h>
 #include <kernel/kern_server.h>
 #include <kernel/string.h>
-#include <abi/services.h>
 
 #define SECOND_NS 1000000000ull
 #define TEST_TIMEOUT_NS (20 * SECOND_NS)
@@ -72,12 +74,14 @@ static void on_frame(void *context, const uint8_t *frame, size_t length,
         end->wrong++;
     end->expected = header->src_incarnation + 1;
     end->received++;
-    if (end->echo && end->operations->send(end->phy, private_frame, private_frame + FRAME_HEADER_SIZE,
-                                           length - FRAME_HEADER_SIZE) != 0)
+    if (end->echo &&
+        end->operations->send(end->phy, private_frame, private_frame + FRAME_HEADER_SIZE,
+                              length - FRAME_HEADER_SIZE) != 0)
         end->dropped++;
 }
 
-static void on_carrier(void *context, uint32_t direction, bool up, uint32_t generation, bool checked)
+static void on_carrier(void *context, uint32_t direction, bool up, uint32_t generation,
+                       bool checked)
 {
     struct end *end = context;
 
@@ -360,8 +364,7 @@ static void ask_raw(struct mach_host *host, int32_t id, enum raw_role role,
     kmsg_set_id(message, id);
     if (mach_msg_send(message, server, answers, PORT_SEND_ONCE, 0) != MACH_MSG_SUCCESS ||
         mach_msg_receive(answers, &message, DEADLINE_NEVER) != MACH_MSG_SUCCESS ||
-        kmsg_id(message) != id + SERVICE_REPLY_OFFSET ||
-        kmsg_body_size(message) != sizeof(*reply))
+        kmsg_id(message) != id + SERVICE_REPLY_OFFSET || kmsg_body_size(message) != sizeof(*reply))
         fail("no answer from raw_ring");
     memcpy(reply, kmsg_body(message), sizeof(*reply));
     if (reply->status.status != 0) {
