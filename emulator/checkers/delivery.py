@@ -84,13 +84,13 @@ def check_integrity(history: History, digest: Digest | None = None) -> Finding:
                 f"{source.next_sequence} were sent",
                 sink,
             )
-        expected = _expected_hash(stream, sink, digest)
-        if expected is not None and sink.running_hash != expected:
-            return failed(
-                f"{stream}: the first {sink.next_sequence} messages hash to "
-                f"{sink.running_hash:016x} at {sink.node}, sent were {expected:016x}",
-                sink,
-            )
+        for expected in _expected_hashes(stream, sink, digest):
+            if sink.running_hash != expected:
+                return failed(
+                    f"{stream}: the first {sink.next_sequence} messages hash to "
+                    f"{sink.running_hash:016x} at {sink.node}, sent were {expected:016x}",
+                    sink,
+                )
     return _checked(history, "messages as they were sent")
 
 
@@ -180,10 +180,15 @@ def _slack(*accounts: StreamAccount | None) -> int:
     return int(any(account is not None and account.torn for account in accounts))
 
 
-def _expected_hash(stream: StreamHistory, sink: StreamAccount, digest: Digest | None) -> int | None:
+def _expected_hashes(
+    stream: StreamHistory, sink: StreamAccount, digest: Digest | None
+) -> Iterator[int]:
+    """What a sink's hash must be: by its source's account, and by the host's own reckoning."""
     source = stream.source
-    if sink.torn or (source is not None and source.torn):
-        return None
-    if source is not None and source.next_sequence == sink.next_sequence:
-        return source.running_hash
-    return digest(stream, sink.next_sequence) if digest is not None else None
+    if sink.torn:
+        return
+    if source is not None and not source.torn and source.next_sequence == sink.next_sequence:
+        yield source.running_hash
+    own = digest(stream, sink.next_sequence) if digest is not None else None
+    if own is not None:
+        yield own

@@ -418,7 +418,11 @@ class PingAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOpened(Event):
-    """A traffic stream was asked for and started."""
+    """A traffic stream was asked for and started.
+
+    What its messages contain follows from `seed` and `check` (0 headers, 1 whole contents): the
+    host can compute the running hash of the first n by itself.
+    """
 
     stream_id: int
     source: str
@@ -426,6 +430,8 @@ class StreamOpened(Event):
     source_incarnation: int
     sink_incarnation: int
     size_bytes: int
+    seed: int
+    check: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

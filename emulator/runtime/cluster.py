@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import itertools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +57,7 @@ class RunOptions:
         name: the run's name; default: the topology's.
         machines: the machine of each architecture.
         images: firmware images to use instead of the built ones.
+        listeners: called with every event, from the first one on; must not block.
     """
 
     runs_path: Path = Path("runs")
@@ -65,6 +66,7 @@ class RunOptions:
     name: str | None = None
     machines: Mapping[Arch, Machine] = field(default_factory=lambda: MACHINES)
     images: Mapping[Arch, Path] = field(default_factory=dict)
+    listeners: tuple[Callable[[Event], None], ...] = ()
 
 
 class Cluster:
@@ -222,6 +224,11 @@ class Cluster:
         except TimeoutError:
             raise self._not_up(within_s) from None
 
+    def settle(self) -> None:
+        """Take in everything that the nodes have recorded by now, as events."""
+        for node in self._node_runtimes.values():
+            node.look()
+
     def events(self, node: Node | None = None) -> Subscription:
         """Events from now on, to be read with `async for`; ends when the cluster does.
 
@@ -282,6 +289,8 @@ class Cluster:
         folder = RunFolder.create(options.runs_path, options.name or topology.name)
         self._failure = asyncio.get_running_loop().create_future()
         stream = EventStream(folder.open_events(), on_failure=self._stream_failed)
+        for listener in options.listeners:
+            stream.listen(listener)
         world = World(
             topology=topology,
             seed=self._seed,

@@ -90,6 +90,30 @@ class Stream:
         """The stream's number in events and black boxes."""
         return self._opened.stream_id
 
+    async def wait_done(self, *, within_s: float = 5.0) -> None:
+        """Wait until a stream with a count has sent all of it and knows what became of each.
+
+        Raises:
+            DeadlineExpired: it has not after `within_s` seconds.
+        """
+        try:
+            await self._world.watch.until(self._is_done, Deadline.after(within_s))
+        except TimeoutError:
+            raise DeadlineExpired(
+                f"stream {self.id} {self._opened.source}->{self._opened.sink} is not done after "
+                f"{within_s:g} s",
+                hint="give it a count, and time enough; or stop it instead",
+                details=self._source.explain(),
+            ) from None
+
+    def _is_done(self) -> bool:
+        accounts = (*self._source.accounts_of_the_dead, *self._source.accounts())
+        return any(
+            account.final
+            for account in accounts
+            if (account.stream_id, account.role) == (self.id, Role.SOURCE)
+        )
+
     async def stop(self, *, within_s: float = 5.0) -> StreamLedger:
         """End the stream and settle both accounts.
 
@@ -191,6 +215,7 @@ async def open_stream(
     destination = await world.host.lookup(sink.spec.id, SERVER, deadline)
     port = await world.host.lookup(source.spec.id, SERVER, deadline)
     stream_id = next(world.stream_ids)
+    seed = world.derive_seed("stream", stream_id)
     opened = world.stream.emit(
         StreamOpened(
             stream_id=stream_id,
@@ -199,6 +224,8 @@ async def open_stream(
             source_incarnation=source.incarnation,
             sink_incarnation=sink.incarnation,
             size_bytes=request.size_bytes,
+            seed=seed,
+            check=request.check,
         )
     )
     start = TrafficStart(
@@ -208,7 +235,7 @@ async def open_stream(
         window=request.window,
         count=request.count,
         interval_ns=request.interval_ns,
-        seed=world.derive_seed("stream", stream_id),
+        seed=seed,
         check=request.check,
     )
     reply = await world.host.call(

@@ -7,15 +7,18 @@ scenario that fails is checked all the same. Nothing is printed here.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.checkers import Bounds, Verdict, check_run
+from emulator.checkers.digest import stream_digest
+from emulator.config import load_topology
 from emulator.errors import MnlabError, VerdictFailure
 from emulator.events.stream import EventStream
-from emulator.events.types import CheckerVerdict, Event, Outcome, RunVerdict
+from emulator.events.types import CheckerVerdict, Event, Outcome, RunStarted, RunVerdict
 from emulator.model import Topology
 from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.scenario.blame import blame, first_error
@@ -78,7 +81,7 @@ class RunResult:
         return f"{tested} of {len(self.verdicts)} invariants put to the test, all kept"
 
 
-Watch = Callable[[Topology, EventStream], None]
+Watch = Callable[[Topology], Callable[[Event], None]]
 
 
 async def run_scenario(
@@ -96,35 +99,35 @@ async def run_scenario(
         scenario: what to run.
         options: where the run folder goes, the seed, the bound on booting.
         bounds: how long notices and links may take; None: the defaults.
-        watch: called with the topology and the event stream before the first event.
+        watch: called with the topology; what it returns is called with every event.
 
     Returns:
         How it ended; every deliberate error is in there, nothing but bugs of ours is raised.
     """
     began_s = time.monotonic()
+    plan = options or RunOptions()
     events: list[Event] = []
     verdicts: tuple[Verdict, ...] = ()
-    folder: Path | None = None
-    seed = (options.seed if options is not None else None) or 0
     error: MnlabError | None = None
+    seed = plan.seed or 0
     try:
-        cluster = Cluster.from_file(scenario.topology_path, options=options)
-        seed = cluster.seed
-        cluster.stream.listen(events.append)
-        if watch is not None:
-            watch(cluster.topology, cluster.stream)
-        async with cluster:
-            folder = cluster.folder
+        topology = load_topology(scenario.topology_path)
+        seed = topology.seed if plan.seed is None else plan.seed
+        shown = () if watch is None else (watch(topology),)
+        plan = dataclasses.replace(plan, listeners=(*plan.listeners, events.append, *shown))
+        async with Cluster.from_topology(topology, options=plan) as cluster:
             error = await _body(scenario, cluster)
-            await cluster.settle()
-            verdicts = check_run(events, expected=scenario.faults, bounds=bounds)
+            cluster.settle()
+            verdicts = check_run(
+                events, expected=scenario.faults, bounds=bounds, digest=stream_digest
+            )
             _record(cluster.stream, verdicts, error)
     except* MnlabError as group:
         error = error or first_error(group)
     return RunResult(
         scenario=scenario,
         seed=seed,
-        folder=folder,
+        folder=_folder(events),
         elapsed_s=time.monotonic() - began_s,
         verdicts=verdicts,
         error=error,
@@ -137,6 +140,11 @@ async def _body(scenario: Scenario, cluster: Cluster) -> MnlabError | None:
     except Exception as error:
         return blame(error, scenario.folder)
     return None
+
+
+def _folder(events: list[Event]) -> Path | None:
+    started = next((event for event in events if isinstance(event, RunStarted)), None)
+    return None if started is None else Path(started.folder)
 
 
 def _record(stream: EventStream, verdicts: tuple[Verdict, ...], error: MnlabError | None) -> None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 
-from emulator.events.stream import EventStream
 from emulator.events.types import Event
 from emulator.model import Topology
 from emulator.view.render import format_line, render
@@ -26,8 +26,8 @@ REDRAW_S = 0.1
 class RunView(Protocol):
     """Something that shows a run."""
 
-    def watch(self, topology: Topology, stream: EventStream) -> None:
-        """Show a run from its first event on; called inside a running event loop."""
+    def watch(self, topology: Topology) -> Callable[[Event], None]:
+        """Begin to show a run, inside a running event loop; returns what takes its events."""
 
     def close(self) -> None:
         """Show the last state and let go of the terminal."""
@@ -53,11 +53,11 @@ class PlainView:
         self._state = ViewState()
         self._title = title
 
-    def watch(self, topology: Topology, stream: EventStream) -> None:
-        """Show a run from its first event on."""
+    def watch(self, topology: Topology) -> Callable[[Event], None]:
+        """Begin to show a run; returns what takes its events."""
         self._print(self._title)
         self._state = ViewState.of(topology)
-        stream.listen(self._take)
+        return self._take
 
     def close(self) -> None:
         """Nothing is held."""
@@ -81,13 +81,13 @@ class LiveView:
         self._began_s = time.monotonic()
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, topology: Topology, stream: EventStream) -> None:
-        """Show a run from its first event on."""
+    def watch(self, topology: Topology) -> Callable[[Event], None]:
+        """Begin to show a run; returns what takes its events."""
         self._state = ViewState.of(topology)
         self._began_s = time.monotonic()
-        stream.listen(self._take)
         self._live.start()
         self._redraw()
+        return self._take
 
     def close(self) -> None:
         """Show the last state and let go of the terminal."""

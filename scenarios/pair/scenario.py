@@ -14,5 +14,6 @@ async def scenario(cluster: Cluster) -> None:
     there = await a.traffic(to=b, count=1000)
     back = await b.traffic(to=a, count=1000)
     for stream in (there, back):
+        await stream.wait_done()
         ledger = await stream.stop()
-        assert ledger.received == ledger.sent
+        assert ledger.received == ledger.sent == 1000

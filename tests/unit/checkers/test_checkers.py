@@ -155,12 +155,12 @@ def test_host_computes_the_digest_of_a_dead_sinks_messages() -> None:
 
     def digest(stream: StreamHistory, count: int) -> int | None:
         asked.append((stream.opened.stream_id, count))
-        return 1
+        return 1 if stream.opened.stream_id == 3 else None
 
     found = {v.invariant: v for v in check_run(read_events(GOOD), digest=digest)}
-    assert asked == [(1, 205)]  # only where the two accounts end at different messages
+    assert asked == [(1, 205), (2, 208), (3, 500)]
     assert found["I4"].detail == (
-        "stream 1 a->b: the first 205 messages hash to 00000000000004b5 at b, "
+        "stream 3 c->a: the first 500 messages hash to 0000000000000dac at a, "
         "sent were 0000000000000001"
     )
 

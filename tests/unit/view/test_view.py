@@ -130,7 +130,7 @@ def test_plain_view_prints_one_line_an_event() -> None:
     stream = EventStream()
     view = run_view(console, title="crash_restart: shows something")
     assert isinstance(view, PlainView)
-    view.watch(TOPOLOGY, stream)
+    stream.listen(view.watch(TOPOLOGY))
     for event in read_events(GOOD):
         stream.emit(event)
     view.close()
@@ -146,7 +146,7 @@ async def test_live_view_draws_the_last_state_when_it_closes() -> None:
     stream = EventStream()
     view = run_view(console, title="crash_restart")
     assert isinstance(view, LiveView)
-    view.watch(TOPOLOGY, stream)
+    stream.listen(view.watch(TOPOLOGY))
     await asyncio.sleep(0)
     for event in read_events(GOOD):
         stream.emit(event)
