@@ -6,6 +6,7 @@ Each getter checks type and range, notes a mistake, and goes on with the default
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -146,6 +147,5 @@ class Fields:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    """A value as TOML writes it; JSON is the same for what can stand there."""
+    return json.dumps(value, ensure_ascii=False, default=str)

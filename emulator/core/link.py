@@ -308,7 +308,7 @@ def _make_callback(name: str) -> tuple[CData, object]:
         end = cast("CLinkEnd", ffi.from_handle(context))
         try:
             return method(end, *arguments)
-        except BaseException as error:  # noqa: BLE001 - raised again when the call into C returns
+        except BaseException as error:
             end._note_error(error)
             return nothing
 

@@ -89,6 +89,7 @@ class LifeReader:
         emitted = []
         for event in raw:
             host_ns, error_ns = self._clock.host_time(event.time_ns, now_ns)
+            host_ns = max(host_ns, self._life_not_before_ns)  # whatever its clock says
             typed = guest_event(
                 event,
                 self._context,
