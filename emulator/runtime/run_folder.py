@@ -19,6 +19,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -90,7 +91,11 @@ class RunFolder:
                 except FileExistsError:
                     count += 1
                     path = path.with_name(f"{base}.{count}")
-            (path / OWNER).write_text(process_stamp(os.getpid()) + "\n", encoding="ascii")
+            try:
+                (path / OWNER).write_text(process_stamp(os.getpid()) + "\n", encoding="ascii")
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
         return cls(path)
 
     def open_events(self) -> TextIO:
