@@ -16,7 +16,9 @@ HOST_TEST_ARGUMENTS ?=
 # What the machine layer of a guest brings, and this machine's libc or arch/host brings here.
 HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c core/console.c core/string.c \
     core/kernel_main.c
-HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c)) $(wildcard arch/host/*.c servers/*/*.c))
+# Servers that drive a device: they need a guest's.
+HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c)
+HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c servers/*/*.c)) $(wildcard arch/host/*.c))
 HOST_TEST_SOURCES := $(sort $(wildcard tests/unit/*.c))
 HOST_BENCH_SOURCES := tests/bench/messages.c
 

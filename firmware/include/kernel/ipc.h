@@ -7,8 +7,11 @@
  * queues what is to be sent there. A *port set* receives from any of its members. A *name* is a port's 64-bit identity
  * between nodes (docs/spec/flipc.md). A *message* (struct kmsg) is owned by exactly one party at a time.
  *
- * Rights are references here: port_right_send() adds one, port_release() gives one back. The last reference of a proxy
- * removes it; a principal dies by port_destroy() only, and what still refers to it then is a dead right.
+ * Rights are references here: port_retain() adds one, port_release() gives one back. The last reference of a proxy
+ * removes it; a principal dies by port_destroy() only, and what still refers to it then is a dead right. Whoever uses a port has a right to
+ * it: a thread that receives while another may destroy the port needs one of its own.
+ *
+ * A send-once right is a promise of its holder: the kernel carries the disposition and does not count the messages.
  *
  * Everything may be called from any thread of the host, nothing from an interrupt handler. Lock order:
  * docs/design/locking.md.
@@ -26,7 +29,7 @@ struct port;
 struct port_set;
 struct kmsg;
 
-#define PORT_LIMIT_DEFAULT 5u
+#define PORT_LIMIT_DEFAULT 5u /* of a principal; a proxy begins with the cluster's window */
 #define PORT_LIMIT_MAXIMUM 1024u
 #define MESSAGE_BODY_MAXIMUM (1024u * 1024u) /* bytes */
 
@@ -51,7 +54,7 @@ typedef void (*message_completion)(void *context, enum message_outcome outcome);
 
 struct kmsg *kmsg_allocate(struct mach_host *host, size_t body_bytes); /* null: too large, or no memory */
 void kmsg_free(struct kmsg *kmsg);                                     /* with the rights it carries; null is allowed */
-void *kmsg_body(struct kmsg *kmsg);
+void *kmsg_body(struct kmsg *kmsg); /* 8-byte aligned */
 size_t kmsg_body_size(const struct kmsg *kmsg);
 int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes) MUST_CHECK; /* not beyond what was allocated */
 int32_t kmsg_id(const struct kmsg *kmsg);

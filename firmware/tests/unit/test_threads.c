@@ -223,6 +223,7 @@ static void traffic_start(struct traffic *traffic, struct pair *pair, int from)
 
     *traffic = (struct traffic){0};
     REQUIRE(port_create(sink, &traffic->receiver.port) == 0);
+    port_retain(traffic->receiver.port); /* the receiving thread's, who may come late to a dead port */
     traffic->proxy = port_from_name(source, port_name(traffic->receiver.port));
     REQUIRE(traffic->proxy != NULL);
     REQUIRE(thread_create(sink, "receiver", receive_all, &traffic->receiver,
@@ -267,6 +268,7 @@ static void everything_arrives(struct pair *pair, void (*run)(void *), unsigned 
         EXPECT_EQUAL(traffic[i].tally.failed + traffic[i].tally.unknown, 0);
         port_release(traffic[i].proxy);
         port_destroy(traffic[i].receiver.port);
+        port_release(traffic[i].receiver.port);
         EXPECT_EQUAL(test_statistics(pair->hosts[i]).messages, 0);
     }
     pair_destroy(pair);
@@ -310,10 +312,11 @@ static void every_send_has_one_outcome_when_the_peer_dies_in_the_middle(void)
                                        NODE_DEATH_HOST),
                      0);
         sent = traffic_join_senders(&traffic);
+        cable_stop(&cable); /* and whatever the lanes were telling is told */
         EXPECT_EQUAL(sent, traffic.tally.settled + traffic.tally.failed + traffic.tally.unknown);
-        cable_stop(&cable);
         port_destroy(traffic.receiver.port);
         thread_join(traffic.receiver.thread);
+        port_release(traffic.receiver.port);
         EXPECT(traffic.receiver.ordered);
         EXPECT(traffic.receiver.received >= traffic.tally.settled);
         port_release(traffic.proxy);

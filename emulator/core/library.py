@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Finds and opens `libmnlab_core.so`, the firmware core built for this machine.
+
+The library is opened when this module is imported; without it the import fails with an ImportError that says how to
+build it. Nothing here knows what the functions mean.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from cffi import FFI
+
+from emulator.core.declarations import DECLARATIONS
+
+if TYPE_CHECKING:
+    from emulator.core.functions import CoreFunctions
+
+__all__ = ["ffi", "lib", "library_path"]
+
+LIBRARY_NAME: Final = "libmnlab_core.so"
+LIBRARY_VARIABLE: Final = "MNLAB_CORE_LIBRARY"  # path of the library, instead of a search
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+
+
+def library_path() -> Path:
+    """Return the library to open: the one named in the environment, the one built here, or the one installed.
+
+    Raises:
+        ImportError: There is none.
+    """
+    named = os.environ.get(LIBRARY_VARIABLE)
+    if named is not None:
+        return Path(named)
+    built = _PACKAGE.parent / "firmware" / "build" / "host" / LIBRARY_NAME
+    installed = _PACKAGE / "_images" / "host" / LIBRARY_NAME
+    for candidate in (built, installed):
+        if candidate.is_file():
+            return candidate
+    raise ImportError(f"{LIBRARY_NAME} is not built; run: make -C firmware host")
+
+
+def _open() -> CoreFunctions:
+    path = library_path()
+    try:
+        opened = ffi.dlopen(str(path), ffi.RTLD_NOW)
+    except OSError as error:
+        raise ImportError(f"cannot open {path}: {error}") from error
+    sizes = opened.link_binding_sizes
+    for name in ("configuration", "operations", "event", "statistics"):
+        declared = ffi.sizeof(f"struct link_{name}")
+        if getattr(sizes, name) != declared:
+            raise ImportError(
+                f"{path} is of another version: struct link_{name} has {getattr(sizes, name)} bytes, "
+                f"not {declared}; run: make -C firmware host"
+            )
+    return cast("CoreFunctions", opened)
+
+
+ffi: Final = FFI()
+ffi.cdef(DECLARATIONS)
+lib: Final = _open()

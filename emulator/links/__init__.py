@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Cables, host side: ivshmem server and region, byte streams."""

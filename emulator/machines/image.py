@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Firmware images: where they are, and whether one is for the machine at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from emulator.errors import HostError, UsageError
+from emulator.machines.machine import Machine
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+IMAGE_NAME = "kernel.elf"
+
+
+def image_candidates(machine: Machine) -> tuple[Path, ...]:
+    """Where an image may be: this checkout's build first, then the installed package's data."""
+    arch = machine.arch.value
+    return (
+        _PACKAGE.parent / "firmware" / "build" / arch / IMAGE_NAME,
+        _PACKAGE / "_images" / arch / IMAGE_NAME,
+    )
+
+
+def find_image(machine: Machine) -> Path:
+    """The firmware image for a machine.
+
+    Raises:
+        HostError: there is none; says where it was looked for.
+        UsageError: what is there is no image for this machine.
+    """
+    candidates = image_candidates(machine)
+    for path in candidates:
+        if path.is_file():
+            check_image(path, machine)
+            return path
+    raise HostError(
+        f"no firmware image for {machine.arch.value}",
+        hint="build the firmware: make firmware",
+        details=tuple(f"looked for {path}" for path in candidates),
+    )
+
+
+def check_image(path: Path, machine: Machine) -> None:
+    """Refuse an image that a machine could not run.
+
+    Raises:
+        UsageError: no ELF file, or for another architecture.
+        HostError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            found = ELFFile(file)["e_machine"]
+    except ELFError as error:
+        raise UsageError(
+            f"{path}: not an ELF image ({error})", hint="build the firmware again: make firmware"
+        ) from error
+    except OSError as error:
+        raise HostError(
+            f"{path}: cannot be read: {error.strerror}", hint="check the file's permissions"
+        ) from error
+    if found != machine.elf_machine:
+        raise UsageError(
+            f"{path}: image for another architecture: {found}, but {machine.arch.value} needs "
+            f"{machine.elf_machine}",
+            hint="put the right image there: make firmware",
+        )

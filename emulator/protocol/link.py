@@ -1,0 +1,799 @@
+# SPDX-License-Identifier: MIT
+"""The link protocol: one end of one link, as a state machine.
+
+It trains both directions, keeps them alive, numbers, acknowledges and where negotiated replays DATA
+frames, cuts and reassembles mnl messages, and refuses peers that cannot be trained with. It reads
+no clock and does no I/O: the owner passes carrier changes, frames and the time, sends what
+`take_outputs()` gives to the PHY, and calls `tick()` no later than `next_deadline_ns()`. It knows
+nothing of ports or of other links; what concerns all links of a node (which incarnation is dead,
+whether an id is taken) it asks through `admit`.
+
+Invariants: the two directions have lives of their own, one epoch each; only a transmit direction
+that is UP raises its epoch in answer to the peer, so two ends that reset at once cannot chase each
+other; an epoch in which DATA may have been sent is never heard twice. Specified in
+docs/spec/link.md, sections 3 to 5, whose numbers the comments below name.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
+
+from emulator.protocol.constants import (
+    CABLE_FLAG_CHECKED,
+    CABLE_NODE,
+    FLAG_CONFIRMED,
+    FRAME_HEADER_SIZE,
+    LINK_DROP_COUNT,
+    MESSAGE_MAX_MAXIMUM,
+    MESSAGE_MAX_MINIMUM,
+    MTU_MAXIMUM,
+    MTU_MINIMUM,
+    REPLAY_TIMEOUT_MAX_NS,
+    REPLAY_TIMEOUT_MIN_NS,
+    REPLAY_TIMEOUT_UNKNOWN_NS,
+    REPLAY_TRIES_MAX,
+    TRAIN_FLAG_PAYLOAD_CRC,
+    TRAIN_FLAG_REPLAY,
+    TRAIN_INTERVAL_NS,
+    Direction,
+    FrameType,
+    LinkDrop,
+    LinkReason,
+    LinkRefusal,
+    Verdict,
+)
+from emulator.protocol.fragments import FragmentError, Reassembly, SendWindow
+from emulator.protocol.frames import (
+    CableRecord,
+    FrameHeader,
+    RefuseRecord,
+    TrainRecord,
+    check_frame,
+    encode_frame,
+)
+from emulator.protocol.link_types import (
+    Admit,
+    ClockSample,
+    Confirmed,
+    Deliver,
+    Dropped,
+    Flow,
+    LinkConfig,
+    LinkStatistics,
+    Output,
+    PeerTrained,
+    Refused,
+    StateChanged,
+    Transmit,
+)
+
+__all__ = ["LinkEnd"]
+
+_TYPES: Final = frozenset(FrameType)
+
+
+class _TxState(Enum):
+    DOWN = "down"
+    TRAINING = "training"
+    UP = "up"
+
+
+class _Mode(NamedTuple):
+    """What both records together say about DATA of a direction; fixed while it is up."""
+
+    payload_checked: bool = False
+    replay: bool = False
+
+
+class _Carrier:
+    """What the cable said last about one direction."""
+
+    __slots__ = ("checked", "generation", "up")
+
+    def __init__(self) -> None:
+        self.up = False
+        self.generation = -1
+        self.checked = False
+
+
+class LinkEnd:
+    """One end of one link.
+
+    Every method that takes `now_ns` wants the node's monotonic clock in nanoseconds, never running
+    backwards.
+    """
+
+    def __init__(self, config: LinkConfig, flow: Flow, admit: Admit) -> None:
+        """Begin without carrier in either direction.
+
+        Args:
+            config: Who we are and what we can do.
+            flow: FLIPC state of the pair behind this link.
+            admit: Asked about each claim of an incarnation.
+        """
+        self._config = config
+        self._flow = flow
+        self._admit = admit
+        self._outputs: list[Output] = []
+        self._carriers = {Direction.TX: _Carrier(), Direction.RX: _Carrier()}
+        self._parked = False
+        # The peer's life.
+        self._peer_incarnation = 0  # the one we talk to; 0: none known
+        self._newest_incarnation = 0  # the newest ever accepted here
+        self._dead_incarnation = 0  # the newest the owner declared dead to us
+        self._peer_record: TrainRecord | None = None
+        self._peer_flipc_next: int | None = None
+        self._last_train = (0, 0)  # epoch and seq of the last TRAIN accepted of this incarnation
+        self._echo_clock_ns = 0
+        self._echo_received_ns = 0
+        self._round_trip_ns = 0
+        self._clock: ClockSample | None = None
+        # Transmit direction.
+        self._tx = _TxState.DOWN
+        self._epoch = 0
+        self._train_count = 0
+        self._last_train_ns = 0
+        self._last_sent_ns = 0
+        self._tx_mode = _Mode()
+        self._window = SendWindow(replay=False)
+        self._progress_ns = 0  # when the peer's ack moved last
+        # Receive direction.
+        self._rx_up = False
+        self._peer_epoch = 0  # heard last; meaningful for comparison while down
+        self._rx_mode = _Mode()
+        self._last_heard_ns = 0
+        self._expected = 0
+        self._nak_sent = False
+        self._owed_frames = 0
+        self._owed_since_ns = 0
+        self._reassembly = Reassembly(config.message_max)
+        # Counters.
+        self._trained = 0
+        self._tx_frames = 0
+        self._tx_data_frames = 0
+        self._tx_bytes = 0
+        self._rx_frames = 0
+        self._rx_data_frames = 0
+        self._rx_bytes = 0
+        self._replays = 0
+        self._naks = 0
+        self._drops = [0] * LINK_DROP_COUNT
+
+    # What the owner calls ---------------------------------------------------------------------
+
+    def take_outputs(self) -> list[Output]:
+        """Return everything that came out since the last call, in order."""
+        outputs = self._outputs
+        self._outputs = []
+        return outputs
+
+    def carrier(
+        self, direction: Direction, up: bool, generation: int, checked: bool, now_ns: int
+    ) -> None:
+        """Take the state of one direction from the cable.
+
+        Args:
+            direction: Of this end.
+            up: Whether the direction has carrier.
+            generation: A new one means that the direction was cut and spliced, even if `up` did not
+                change.
+            checked: True if bytes may change on the way: payload CRC and replay are required.
+            now_ns: The time.
+        """
+        state = self._carriers[direction]
+        if (state.up, state.generation, state.checked) == (up, generation, checked):
+            return
+        state.up = up
+        state.generation = generation
+        state.checked = checked
+        if direction is Direction.RX:
+            self._close_rx(LinkReason.CARRIER, now_ns)
+        else:
+            self._leave_tx(LinkReason.CARRIER)
+        self._parked = False
+        if self._carriers[Direction.TX].up and self._tx is _TxState.DOWN:
+            self._enter_training(LinkReason.CARRIER, now_ns)
+
+    def receive(self, frame: bytes, now_ns: int) -> None:
+        """Take a frame from the PHY; any bytes are allowed."""
+        self._take(frame, now_ns)
+        self._pump(now_ns)  # its ack may have made room
+
+    def _take(self, frame: bytes, now_ns: int) -> None:
+        header = check_frame(frame, self._config.mtu, payload_checked=self._rx_mode.payload_checked)
+        if isinstance(header, LinkDrop):
+            self._drop(header)
+            return
+        self._rx_frames += 1
+        self._rx_bytes += len(frame)
+        payload = frame[FRAME_HEADER_SIZE:]
+        if header.type == FrameType.CABLE:
+            self._take_cable(header, payload, now_ns)
+        elif header.type not in _TYPES:
+            self._drop(LinkDrop.BAD_TYPE)
+        elif not self._carriers[Direction.RX].up:
+            self._drop(LinkDrop.NOT_TRAINED)
+        elif header.dst_node != self._config.node_id:
+            self._drop(LinkDrop.WRONG_NODE)
+        elif header.type == FrameType.REFUSE:
+            self._take_refuse(header, payload)
+        elif header.src_node != self._config.peer_id:
+            self._take_stranger(header, now_ns)
+        elif header.dst_incarnation not in (0, self._config.incarnation):
+            self._drop(LinkDrop.STALE_DESTINATION)
+        elif header.type == FrameType.TRAIN:
+            self._take_train(header, payload, now_ns)
+        else:
+            self._take_ordinary(header, payload, now_ns)
+
+    def send(self, message: bytes, now_ns: int) -> bool:
+        """Send one whole mnl message.
+
+        Returns:
+            False if the transmit direction is not up or its replay window has no room; nothing
+            changed then.
+
+        Raises:
+            ValueError: The message is shorter than an mnl header or longer than the peer receives.
+        """
+        if self._tx is not _TxState.UP or not self._window.has_room():
+            return False
+        assert self._peer_record is not None
+        if not 24 <= len(message) <= self._peer_record.message_max:
+            raise ValueError(f"mnl message of {len(message)} bytes")
+        self._window.queue(message, min(self._config.mtu, self._peer_record.mtu))
+        self._pump(now_ns)
+        return True
+
+    def tick(self, now_ns: int) -> None:
+        """Do everything whose deadline has come."""
+        if self._tx is _TxState.TRAINING and now_ns >= self._last_train_ns + TRAIN_INTERVAL_NS:
+            self._send_train(now_ns)
+        if self._rx_up and now_ns >= self._silent_at_ns():
+            self._close_rx(LinkReason.SILENT, now_ns)
+        if self._tx is not _TxState.UP:
+            return
+        replay_at_ns = self._replay_at_ns()
+        if replay_at_ns is not None and now_ns >= replay_at_ns:
+            self._replay(now_ns)
+        if self._tx is _TxState.UP and now_ns >= self._ack_at_ns():
+            self._send(FrameType.ACK, now_ns)
+
+    def next_deadline_ns(self) -> int | None:
+        """Return when `tick()` has something to do; the past means now, None never."""
+        deadlines: list[int] = []
+        if self._tx is _TxState.TRAINING:
+            deadlines.append(self._last_train_ns + TRAIN_INTERVAL_NS)
+        if self._rx_up:
+            deadlines.append(self._silent_at_ns())
+        if self._tx is _TxState.UP:
+            deadlines.append(self._ack_at_ns())
+            replay_at_ns = self._replay_at_ns()
+            if replay_at_ns is not None:
+                deadlines.append(replay_at_ns)
+        return min(deadlines, default=None)
+
+    def close(self, now_ns: int) -> None:
+        """Stop in order: tell the peer, take both directions down; a later carrier change starts
+        again."""
+        if self._tx is not _TxState.DOWN:
+            self._send(FrameType.DOWN, now_ns)
+        for state in self._carriers.values():
+            state.up = False
+        self._change(LinkReason.DRIVER_STOPPED, rx_up=False, tx=_TxState.DOWN)
+
+    def garbage(self, now_ns: int) -> None:
+        """Close the receive direction because what it carried breaks the protocol above; the peer
+        retrains."""
+        self._close_rx(LinkReason.GARBAGE, now_ns)
+
+    def peer_dead(self, incarnation: int, now_ns: int) -> None:
+        """Forget an incarnation of the peer that was declared dead elsewhere.
+
+        Args:
+            incarnation: This one and everything older is refused as STALE from now on.
+            now_ns: The time.
+        """
+        self._dead_incarnation = max(self._dead_incarnation, incarnation)
+        if self._peer_incarnation == 0 or self._peer_incarnation > incarnation:
+            return
+        was_up = self._tx is _TxState.UP
+        self._forget_life()
+        self._change(
+            LinkReason.NODE_DEAD, rx_up=False, tx=_TxState.TRAINING if was_up else self._tx
+        )
+        self._peer_incarnation = 0
+        if was_up:
+            self._start_epoch(now_ns)
+
+    def statistics(self) -> LinkStatistics:
+        """Return the counters as they are now."""
+        return LinkStatistics(
+            peer=self._config.peer_id,
+            rx_up=self._rx_up,
+            tx_up=self._tx is _TxState.UP,
+            epoch=self._epoch,
+            peer_epoch=self._peer_epoch if self._rx_up else 0,
+            trained=self._trained,
+            tx_frames=self._tx_frames,
+            tx_data_frames=self._tx_data_frames,
+            tx_bytes=self._tx_bytes,
+            rx_frames=self._rx_frames,
+            rx_data_frames=self._rx_data_frames,
+            rx_bytes=self._rx_bytes,
+            replays=self._replays,
+            naks=self._naks,
+            round_trip_ns=self._round_trip_ns,
+            drops=tuple(self._drops),
+        )
+
+    def clock(self) -> ClockSample | None:
+        """Return how the peer's clock relates to ours, from its last training; None: not known."""
+        return self._clock
+
+    # State of the two directions --------------------------------------------------------------
+
+    def _change(self, reason: LinkReason, *, rx_up: bool, tx: _TxState) -> None:
+        """Enter a state and tell the owner if a direction came up or went down."""
+        before = (self._rx_up, self._tx is _TxState.UP)
+        if self._rx_up and not rx_up:
+            self._reassembly.reset()
+            self._owed_frames = 0
+        if self._tx is _TxState.UP and tx is not _TxState.UP:
+            self._window = SendWindow(replay=False)
+        self._rx_up = rx_up
+        self._tx = tx
+        tx_up = tx is _TxState.UP
+        if before == (rx_up, tx_up):
+            return
+        self._outputs.append(
+            StateChanged(
+                rx_up=rx_up,
+                tx_up=tx_up,
+                epoch=self._epoch,
+                peer_epoch=self._peer_epoch if rx_up else 0,
+                peer_incarnation=self._peer_incarnation,
+                reason=reason,
+                flipc_next=self._peer_flipc_next if tx_up else None,
+            )
+        )
+
+    def _close_rx(self, reason: LinkReason, now_ns: int) -> None:
+        """Take the receive direction down and say so at once, because the peer may have much to
+        send again."""
+        if not self._rx_up:
+            return
+        self._change(reason, rx_up=False, tx=self._tx)
+        if self._tx is _TxState.UP:
+            self._send(FrameType.ACK, now_ns)
+
+    def _leave_tx(self, reason: LinkReason) -> None:
+        self._change(reason, rx_up=self._rx_up, tx=_TxState.DOWN)
+
+    def _enter_training(self, reason: LinkReason, now_ns: int) -> None:
+        self._change(reason, rx_up=self._rx_up, tx=_TxState.TRAINING)
+        self._start_epoch(now_ns)
+
+    def _start_epoch(self, now_ns: int) -> None:
+        self._epoch += 1
+        self._train_count = 0
+        self._send_train(now_ns)
+
+    def _negotiated(self) -> _Mode:
+        ours = self._own_flags()
+        theirs = self._peer_record.flags if self._peer_record is not None else 0
+        return _Mode(
+            payload_checked=bool((ours | theirs) & TRAIN_FLAG_PAYLOAD_CRC),
+            replay=bool(ours & theirs & TRAIN_FLAG_REPLAY),
+        )
+
+    def _own_flags(self) -> int:
+        checked = any(state.checked for state in self._carriers.values())
+        flags = TRAIN_FLAG_PAYLOAD_CRC if checked or self._config.wants_crc else 0
+        return flags | (TRAIN_FLAG_REPLAY if checked or self._config.offers_replay else 0)
+
+    # Deadlines (3.4) --------------------------------------------------------------------------
+
+    def _silent_at_ns(self) -> int:
+        return self._last_heard_ns + self._config.constants.link_down_after_ns
+
+    def _ack_at_ns(self) -> int:
+        """Return when a frame has to go out that carries acks, or at least shows life; transmit is
+        UP."""
+        constants = self._config.constants
+        at_ns = self._last_sent_ns + constants.keepalive_ns
+        if self._owed_frames:
+            at_ns = min(at_ns, self._owed_since_ns + constants.ack_delay_ns)
+        flipc_at_ns = self._flow.ack_deadline_ns() if self._peer_incarnation else None
+        return at_ns if flipc_at_ns is None else min(at_ns, flipc_at_ns)
+
+    def _replay_at_ns(self) -> int | None:
+        sent_ns = self._window.oldest_sent_ns
+        if sent_ns is None:
+            return None
+        sent_ns = max(sent_ns, self._progress_ns)
+        timeout_ns = 4 * self._round_trip_ns if self._round_trip_ns else REPLAY_TIMEOUT_UNKNOWN_NS
+        timeout_ns = max(timeout_ns, REPLAY_TIMEOUT_MIN_NS) << self._window.tries
+        return sent_ns + min(timeout_ns, REPLAY_TIMEOUT_MAX_NS)
+
+    # Sending ----------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        frame_type: FrameType,
+        now_ns: int,
+        *,
+        flags: int = 0,
+        seq: int | None = None,
+        payload: bytes = b"",
+    ) -> None:
+        """Write a frame with a fresh header; it carries whatever acks are owed."""
+        if not self._carriers[Direction.TX].up:
+            return
+        covered = payload and (frame_type is not FrameType.DATA or self._tx_mode.payload_checked)
+        knows_peer = self._peer_incarnation != 0
+        header = FrameHeader(
+            src_node=self._config.node_id,
+            dst_node=self._config.peer_id,
+            src_incarnation=self._config.incarnation,
+            dst_incarnation=self._peer_incarnation,
+            src_epoch=self._epoch,
+            dst_epoch=self._peer_epoch if self._rx_up else 0,
+            type=frame_type,
+            flags=flags,
+            length=len(payload),
+            seq=self._window.next_seq if seq is None else seq,
+            ack=self._expected if self._rx_up else 0,
+            flipc_ack=self._flow.ack() if knows_peer else 0,
+            flipc_credit=self._flow.credit() if knows_peer else 0,
+            payload_crc=crc32c(payload) if covered else 0,
+        )
+        self._owed_frames = 0
+        self._last_sent_ns = now_ns
+        self._put(encode_frame(header, payload))
+
+    def _put(self, frame: bytes) -> None:
+        self._tx_frames += 1
+        self._tx_bytes += len(frame)
+        self._outputs.append(Transmit(frame))
+
+    def _send_train(self, now_ns: int) -> None:
+        record = TrainRecord(
+            byte_order=self._config.byte_order,
+            data_model=self._config.data_model,
+            flags=self._own_flags(),
+            mtu=self._config.mtu,
+            message_max=self._config.message_max,
+            constants=self._config.constants,
+            flipc_next=self._flow.flipc_next() if self._peer_incarnation else 0,
+            clock_ns=now_ns,
+            echo_clock_ns=self._echo_clock_ns,
+            echo_received_ns=self._echo_received_ns,
+        )
+        self._train_count += 1
+        self._last_train_ns = now_ns
+        self._send(
+            FrameType.TRAIN,
+            now_ns,
+            flags=FLAG_CONFIRMED if self._tx is _TxState.UP else 0,
+            seq=self._train_count,
+            payload=record.serialize(),
+        )
+
+    def _send_data(self, seq: int, flags: int, payload: bytes, now_ns: int) -> None:
+        self._tx_data_frames += 1
+        self._send(FrameType.DATA, now_ns, flags=flags, seq=seq, payload=payload)
+
+    def _pump(self, now_ns: int) -> None:
+        """Send the pieces for which the window has room."""
+        while (taken := self._window.take(now_ns)) is not None:
+            seq, piece = taken
+            self._send_data(seq, piece.flags, piece.payload, now_ns)
+
+    def _replay(self, now_ns: int) -> None:
+        """Send everything unacknowledged again, or give the epoch up (3.5)."""
+        if self._window.tries == REPLAY_TRIES_MAX:
+            self._enter_training(LinkReason.REPLAY_EXHAUSTED, now_ns)
+            return
+        self._replays += 1
+        for seq, piece in self._window.replayed(now_ns):
+            self._send_data(seq, piece.flags, piece.payload, now_ns)
+
+    # Receiving --------------------------------------------------------------------------------
+
+    def _drop(self, reason: LinkDrop) -> None:
+        self._drops[reason] += 1
+        self._outputs.append(Dropped(reason))
+
+    def _take_cable(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
+        if not self._config.cable_frames or header.src_node != CABLE_NODE:
+            self._drop(LinkDrop.BAD_TYPE)
+            return
+        record = CableRecord.parse(payload)
+        if record is None or record.direction not in (Direction.TX, Direction.RX):
+            self._drop(LinkDrop.BAD_RECORD)
+            return
+        self.carrier(
+            Direction(record.direction),
+            record.carrier != 0,
+            record.generation,
+            bool(record.flags & CABLE_FLAG_CHECKED),
+            now_ns,
+        )
+
+    def _take_stranger(self, header: FrameHeader, now_ns: int) -> None:
+        """Not the peer the cable names: perhaps somebody with our own id (3.1, rules 3 and 4)."""
+        self._drop(LinkDrop.WRONG_PEER)
+        if header.type == FrameType.TRAIN:
+            is_twin = header.src_node == self._config.node_id
+            self._refuse(
+                header, LinkRefusal.DUPLICATE_ID if is_twin else LinkRefusal.WRONG_PEER, now_ns
+            )
+
+    def _take_refuse(self, header: FrameHeader, payload: bytes) -> None:
+        """Park if the refusal is about our life (3.7)."""
+        record = RefuseRecord.parse(payload)
+        if record is None or record.reason not in set(LinkRefusal):
+            self._drop(LinkDrop.BAD_RECORD)
+        elif record.incarnation != self._config.incarnation:
+            self._drop(LinkDrop.STALE_DESTINATION)
+        elif not self._parked and self._tx is not _TxState.DOWN:
+            self._parked = True
+            if header.src_node == self._config.peer_id:
+                self._newest_incarnation = max(self._newest_incarnation, header.src_incarnation)
+            self._change(LinkReason.REFUSED, rx_up=False, tx=_TxState.DOWN)
+            self._outputs.append(
+                Refused(
+                    by_us=False, reason=LinkRefusal(record.reason), incarnation=record.incarnation
+                )
+            )
+
+    def _refuse(self, header: FrameHeader, reason: LinkRefusal, now_ns: int) -> None:
+        """Answer a TRAIN with REFUSE; nothing else of our state changes."""
+        self._outputs.append(Refused(by_us=True, reason=reason, incarnation=header.src_incarnation))
+        if not self._carriers[Direction.TX].up:
+            return
+        payload = RefuseRecord(reason=reason, incarnation=header.src_incarnation).serialize()
+        answer = FrameHeader(
+            src_node=self._config.node_id,
+            dst_node=header.src_node,
+            src_incarnation=self._config.incarnation,
+            dst_incarnation=header.src_incarnation,
+            src_epoch=self._epoch,
+            dst_epoch=0,
+            type=FrameType.REFUSE,
+            flags=0,
+            length=len(payload),
+            seq=self._window.next_seq,
+            ack=0,
+            flipc_ack=0,
+            flipc_credit=0,
+            payload_crc=crc32c(payload),
+        )
+        self._put(encode_frame(answer, payload))
+
+    # TRAIN (3.2) ------------------------------------------------------------------------------
+
+    def _take_train(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
+        record = TrainRecord.parse(payload)
+        if record is None or header.src_epoch == 0:
+            self._drop(LinkDrop.BAD_RECORD)
+            return
+        verdict = self._judge(header, record)
+        if isinstance(verdict, LinkRefusal):
+            self._refuse(header, verdict, now_ns)
+        elif verdict is Verdict.HOLD or not self._unpark(header):
+            self._drop(LinkDrop.NOT_TRAINED)
+        else:
+            self._accept_train(header, record, now_ns)
+
+    def _judge(self, header: FrameHeader, record: TrainRecord) -> Verdict | LinkRefusal:
+        """Return the first objection to a claim, else what the owner says (3.2, steps 1 and 2)."""
+        config = self._config
+        incarnation = header.src_incarnation
+        if not record.version_min <= 1 <= record.version_max:
+            return LinkRefusal.VERSION
+        if record.constants != config.constants:
+            return LinkRefusal.CONSTANTS
+        if not (
+            MTU_MINIMUM <= record.mtu <= MTU_MAXIMUM
+            and MESSAGE_MAX_MINIMUM <= record.message_max <= MESSAGE_MAX_MAXIMUM
+            and record.byte_order in (1, 2)
+            and record.data_model in (1, 2)
+        ):
+            return LinkRefusal.PARAMETERS
+        if incarnation == 0:
+            return LinkRefusal.INCARNATION
+        if incarnation < self._newest_incarnation or incarnation <= self._dead_incarnation:
+            return LinkRefusal.STALE
+        return self._admit(header.src_node, incarnation)
+
+    def _unpark(self, header: FrameHeader) -> bool:
+        """Return whether training may go on: a parked link wakes for a new life of the peer
+        only."""
+        if self._parked and header.src_incarnation > self._newest_incarnation:
+            self._parked = False
+        return not self._parked
+
+    def _accept_train(self, header: FrameHeader, record: TrainRecord, now_ns: int) -> None:
+        """Steps 2 to 5 of 3.2 for a claim that is admitted."""
+        is_new_life = header.src_incarnation != self._peer_incarnation
+        lost_us = self._tx is _TxState.UP and is_new_life
+        if is_new_life:
+            self._begin_life(header.src_incarnation)
+        position = (header.src_epoch, header.seq)
+        if position <= self._last_train:
+            self._drop(LinkDrop.DUPLICATE)
+            return
+        self._last_train = position
+        is_ours = header.dst_incarnation == self._config.incarnation
+        self._note_record(record, is_ours=is_ours, now_ns=now_ns)
+        self._open_rx(header, record, is_new_life=is_new_life, now_ns=now_ns)
+        if is_ours:
+            self._flow.peer(header.flipc_ack, header.flipc_credit)
+        trains_before = (self._epoch, self._train_count)
+        if self._tx is _TxState.DOWN and self._carriers[Direction.TX].up:
+            self._enter_training(LinkReason.CARRIER, now_ns)  # was parked
+        elif lost_us:
+            self._start_epoch(now_ns)
+        elif is_ours and header.dst_epoch == self._epoch and self._tx is not _TxState.DOWN:
+            self._confirmed(header, now_ns)
+            if self._tx_mode != self._negotiated():
+                self._enter_training(LinkReason.RETRAIN, now_ns)
+        elif self._tx is _TxState.UP:
+            self._enter_training(LinkReason.PEER_LOST_US, now_ns)
+        is_answered = trains_before != (self._epoch, self._train_count)
+        if not header.flags & FLAG_CONFIRMED and not is_answered and self._tx is not _TxState.DOWN:
+            self._send_train(now_ns)
+
+    def _begin_life(self, incarnation: int) -> None:
+        """The peer has another life: everything of the old one goes, and the owner hears of it
+        first."""
+        tx = _TxState.TRAINING if self._tx is _TxState.UP else self._tx
+        self._forget_life()
+        self._change(LinkReason.NODE_DEAD, rx_up=False, tx=tx)
+        self._peer_incarnation = incarnation
+        self._newest_incarnation = incarnation
+        self._flow.peer_changed(incarnation)
+
+    def _forget_life(self) -> None:
+        self._peer_record = None
+        self._peer_flipc_next = None
+        self._last_train = (0, 0)
+        self._echo_clock_ns = 0
+        self._echo_received_ns = 0
+        self._round_trip_ns = 0
+        self._clock = None
+
+    def _note_record(self, record: TrainRecord, *, is_ours: bool, now_ns: int) -> None:
+        self._peer_record = record
+        self._echo_clock_ns = record.clock_ns
+        self._echo_received_ns = now_ns
+        if not is_ours:
+            return
+        self._peer_flipc_next = record.flipc_next
+        held_ns = record.clock_ns - record.echo_received_ns
+        round_trip_ns = now_ns - record.echo_clock_ns - held_ns
+        if record.echo_clock_ns == 0 or held_ns < 0 or round_trip_ns <= 0:
+            return
+        # The peer may have been stopped since it heard us: then the sample is poor, but still true.
+        if now_ns - record.echo_clock_ns < self._config.constants.link_down_after_ns:
+            self._round_trip_ns = round_trip_ns
+        self._clock = ClockSample.of_echo(
+            record.echo_clock_ns, record.echo_received_ns, record.clock_ns, now_ns
+        )
+
+    def _open_rx(
+        self, header: FrameHeader, record: TrainRecord, *, is_new_life: bool, now_ns: int
+    ) -> None:
+        """Bring the receive direction up, unless DATA of this epoch may have been missed (3.2, step
+        3)."""
+        is_new_epoch = is_new_life or header.src_epoch != self._peer_epoch
+        self._last_heard_ns = now_ns
+        if self._rx_up and not is_new_epoch:
+            return
+        if not is_new_epoch and header.flags & FLAG_CONFIRMED:
+            return
+        if self._rx_up:
+            self._change(LinkReason.RETRAIN, rx_up=False, tx=self._tx)
+        self._peer_epoch = header.src_epoch
+        self._rx_mode = self._negotiated()
+        self._expected = 0
+        self._nak_sent = False
+        self._owed_frames = 0
+        self._outputs.append(
+            PeerTrained(
+                node_id=header.src_node,
+                incarnation=header.src_incarnation,
+                record=record,
+                is_new_life=is_new_life,
+            )
+        )
+        self._change(LinkReason.TRAINED, rx_up=True, tx=self._tx)
+
+    # Frames of a trained direction (3.1, rules 6 to 8) ----------------------------------------
+
+    def _take_ordinary(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
+        source = (header.src_incarnation, header.src_epoch)
+        is_known = source == (self._peer_incarnation, self._peer_epoch)
+        lost_us = is_known and header.dst_epoch == 0 and self._tx is _TxState.UP
+        if lost_us:  # heeded even while we do not hear the peer, or two deaf ends would stay so
+            self._enter_training(LinkReason.PEER_LOST_US, now_ns)
+        if not self._rx_up or not is_known:
+            self._drop(LinkDrop.STALE_SOURCE if self._rx_up else LinkDrop.NOT_TRAINED)
+            return
+        self._last_heard_ns = now_ns
+        if header.dst_incarnation == self._config.incarnation:
+            self._flow.peer(header.flipc_ack, header.flipc_credit)
+            if header.dst_epoch == self._epoch:
+                self._confirmed(header, now_ns)
+        if header.type == FrameType.DATA:
+            self._take_data(header, payload, now_ns)
+        elif header.type == FrameType.NAK:
+            self._take_nak(header, now_ns)
+        elif header.type == FrameType.DOWN:
+            self._close_rx(LinkReason.PEER_CLOSED, now_ns)
+
+    def _confirmed(self, header: FrameHeader, now_ns: int) -> None:
+        """The peer hears our epoch: the transmit direction is up and `ack` counts."""
+        if self._tx is _TxState.TRAINING:
+            self._tx_mode = self._negotiated()
+            self._window = SendWindow(replay=self._tx_mode.replay)
+            self._trained += 1
+            self._change(LinkReason.TRAINED, rx_up=self._rx_up, tx=_TxState.UP)
+        if self._tx is not _TxState.UP:
+            return
+        base_seq = self._window.base_seq
+        message_count = self._window.acknowledge(header.ack)
+        if self._window.base_seq != base_seq:
+            self._progress_ns = now_ns
+        if message_count is None:
+            self._drop(LinkDrop.BAD_ACK)
+        elif message_count:
+            self._outputs.append(Confirmed(message_count))
+
+    def _take_nak(self, header: FrameHeader, now_ns: int) -> None:
+        if header.dst_epoch == self._epoch and self._window.oldest_sent_ns is not None:
+            self._replay(now_ns)
+
+    def _take_data(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
+        distance = (header.seq - self._expected) & 0xFFFFFFFF
+        if distance == 0:
+            self._accept_data(header, payload, now_ns)
+        elif distance & 0x80000000:
+            self._drop(LinkDrop.DUPLICATE)
+            self._owe(now_ns)
+        elif self._rx_mode.replay:
+            self._drop(LinkDrop.OUT_OF_ORDER)
+            if not self._nak_sent and self._tx is _TxState.UP:
+                self._nak_sent = True
+                self._naks += 1
+                self._send(FrameType.NAK, now_ns)
+        else:
+            self._drop(LinkDrop.OUT_OF_ORDER)
+            self._close_rx(LinkReason.GAP, now_ns)
+
+    def _accept_data(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
+        try:
+            message = self._reassembly.add(header.flags, payload)
+        except FragmentError:
+            self._drop(LinkDrop.BAD_FRAGMENT)
+            self._close_rx(LinkReason.GARBAGE, now_ns)
+            return
+        self._expected = (self._expected + 1) & 0xFFFFFFFF
+        self._nak_sent = False
+        self._rx_data_frames += 1
+        if message is not None:
+            self._outputs.append(Deliver(message))
+        self._owe(now_ns)
+
+    def _owe(self, now_ns: int) -> None:
+        """Note that a DATA frame wants its ack, and send it if many do."""
+        if self._owed_frames == 0:
+            self._owed_since_ns = now_ns
+        self._owed_frames += 1
+        if self._owed_frames >= self._config.constants.ack_count and self._tx is _TxState.UP:
+            self._send(FrameType.ACK, now_ns)

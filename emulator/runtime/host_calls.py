@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""What tasks of the host wait for: replies to requests, and the outcomes of messages they sent.
+
+Every wait ends: with a reply, a refusal, the death of the guest's incarnation, or its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from emulator.errors import DeadlineExpired, GuestError, NodeDied
+from emulator.protocol.flipc import Outcome, OutcomeKind
+from emulator.protocol.mnl import MachMessage
+from emulator.protocol.names import describe
+from emulator.protocol.services import REPLY_OFFSET
+from emulator.runtime.deadline import Deadline
+
+__all__ = ["Call", "CallTable"]
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """Somebody awaits what becomes of `message`; the token of its outcome.
+
+    Args:
+        node_id: The guest that it goes to.
+        message: A request, or a message whose settlement is awaited.
+        wants_reply: True: its `local` name is a reply right made for it.
+    """
+
+    node_id: int
+    message: MachMessage
+    wants_reply: bool
+    future: asyncio.Future[bytes] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def succeed(self, body: bytes) -> None:
+        """End the wait, unless it has ended."""
+        if not self.future.done():
+            self.future.set_result(body)
+
+    def fail(self, error: GuestError) -> None:
+        """End the wait with an error, unless it has ended."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class CallTable:
+    """All waits of node 0."""
+
+    def __init__(self) -> None:
+        self._calls: set[Call] = set()
+        self._by_reply_name: dict[int, Call] = {}
+
+    def open(self, call: Call) -> None:
+        """Enter a call, before its message is sent."""
+        self._calls.add(call)
+        if call.wants_reply:
+            self._by_reply_name[call.message.local] = call
+
+    async def wait(self, call: Call, deadline: Deadline) -> bytes:
+        """Return the reply's body, or nothing for a message that was settled.
+
+        Raises:
+            GuestError: Refused, or answered with a message that is no reply.
+            NodeDied: The guest's incarnation died first.
+            DeadlineExpired: Neither happened in time.
+        """
+        try:
+            async with deadline.timeout():
+                return await call.future
+        except TimeoutError:
+            what = "answer" if call.wants_reply else "take"
+            raise DeadlineExpired(
+                f"node {call.node_id} did not {what} message {call.message.id} to port "
+                f"{describe(call.message.remote)} within {deadline.within_s:g} s"
+            ) from None
+
+    def close(self, call: Call) -> None:
+        """Forget a call; a reply that comes later finds a dead port."""
+        self._calls.discard(call)
+        if call.wants_reply:
+            self._by_reply_name.pop(call.message.local, None)
+
+    def take_reply(self, node_id: int, message: MachMessage) -> bool:
+        """Give a message to the call that waits for it.
+
+        Returns:
+            False if nobody waits for a message to that name from that guest.
+        """
+        call = self._by_reply_name.get(message.remote)
+        if call is None or call.node_id != node_id:
+            return False
+        del self._by_reply_name[message.remote]  # a send-once right
+        if message.id == call.message.id + REPLY_OFFSET:
+            call.succeed(message.body)
+        else:
+            call.fail(
+                GuestError(
+                    f"node {node_id} answered message {call.message.id} with {message.id}, "
+                    f"not {call.message.id + REPLY_OFFSET}"
+                )
+            )
+        return True
+
+    def resolved(self, outcome: Outcome) -> None:
+        """Take the outcome of a message whose token is a call."""
+        call = outcome.token
+        if not isinstance(call, Call):
+            return
+        if outcome.kind is OutcomeKind.SETTLED:
+            if not call.wants_reply:
+                call.succeed(b"")
+        elif outcome.reason is not None:
+            call.fail(
+                GuestError(
+                    f"node {call.node_id} refused message {call.message.id}: {outcome.reason.name}"
+                )
+            )
+        elif outcome.kind is OutcomeKind.FAILED:
+            call.fail(NodeDied(f"node {call.node_id} died before the message went out"))
+        else:
+            call.fail(NodeDied(f"node {call.node_id} died; it may have received the message"))
+
+    def fail_all(self, node_id: int, error: GuestError) -> None:
+        """End every wait for a guest."""
+        for call in self._calls:
+            if call.node_id == node_id:
+                call.fail(error)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""A guest in Python: the other end of a management link, for tests of whatever talks to node 0 or
+through it.
+
+It speaks the same protocol as the firmware over a socket, but has one link only. Its kernel port
+answers ECHO and LOOKUP; other requests go to `handler`. Not a model of a kernel's timing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+from emulator.protocol.constants import ClusterConstants, Verdict
+from emulator.protocol.flipc import Arrival, DeathTold, IpcArrived, Outcome, Pair
+from emulator.protocol.frames import FrameStream
+from emulator.protocol.link import LinkEnd
+from emulator.protocol.link_types import (
+    Deliver,
+    LinkConfig,
+    Output,
+    Refused,
+    StateChanged,
+    Transmit,
+)
+from emulator.protocol.mnl import Death, MachMessage, NakReason
+from emulator.protocol.names import kernel_port
+from emulator.protocol.services import REPLY_OFFSET, Service
+
+__all__ = ["FakeGuest"]
+
+Handler = Callable[[MachMessage], bytes | NakReason | None]
+
+
+def _echo_only(message: MachMessage) -> bytes | NakReason | None:
+    if message.id == Service.ECHO and message.remote == kernel_port(message.remote >> 48):
+        return message.body
+    return NakReason.UNKNOWN_NAME
+
+
+class _Flow:
+    """The guest's pair with node 0; there is only one incarnation of node 0 in a run."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.ack = pair.ack
+        self.credit = pair.credit
+        self.flipc_next = pair.flipc_next
+        self.peer = pair.peer
+        self.ack_deadline_ns = pair.ack_deadline_ns
+
+    def peer_changed(self, incarnation: int) -> None:
+        """Nothing changes."""
+
+
+class FakeGuest:
+    """One incarnation of a guest on a socket of the running loop.
+
+    `deaths`, `outcomes`, `refusals` and `changes` record what it was told, in order.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        node_id: int,
+        incarnation: int,
+        constants: ClusterConstants,
+        handler: Handler = _echo_only,
+    ) -> None:
+        """Boot: wait for carrier and train.
+
+        Args:
+            sock: The guest's end of the stream; closed by `power_off()`.
+            node_id: Of the guest.
+            incarnation: Of the guest.
+            constants: The cluster's.
+            handler: Given each message for one of its ports; returns the reply's body, a refusal,
+                or None for no reply.
+        """
+        self.deaths: list[Death] = []
+        self.outcomes: list[Outcome] = []
+        self.refusals: list[Refused] = []
+        self.changes: list[StateChanged] = []
+        self.pair = Pair(node_id=node_id, constants=constants)
+        self._handler = handler
+        self._sock = sock
+        self._stream = FrameStream(65536)
+        config = LinkConfig(
+            node_id=node_id,
+            incarnation=incarnation,
+            peer_id=0,
+            constants=constants,
+            cable_frames=True,
+        )
+        self.link = LinkEnd(config, _Flow(self.pair), lambda _node, _life: Verdict.ACCEPT)
+        self._timer: asyncio.TimerHandle | None = None
+        self._tx_up = False
+        sock.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock.fileno(), self._on_readable)
+
+    def power_off(self) -> None:
+        """Lose power: no last words. No effect the second time."""
+        if self._sock.fileno() >= 0:
+            self.hang()
+            self._sock.close()
+
+    def hang(self) -> None:
+        """Stop reading and writing; the stream stays open."""
+        self._loop.remove_reader(self._sock.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def resume(self) -> None:
+        """Go on after `hang()`."""
+        self._loop.add_reader(self._sock.fileno(), self._on_readable)
+        self._service()
+
+    def post(self, message: MachMessage, token: object = None) -> None:
+        """Send a message to node 0."""
+        self.pair.enqueue(message, token)
+        self._service()
+
+    def speak(self, data: bytes) -> None:
+        """Write any bytes into the stream."""
+        self._sock.send(data)
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._sock.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            self.hang()
+            return
+        now_ns = time.monotonic_ns()
+        for frame in self._stream.feed(data):
+            self.link.receive(frame, now_ns)
+        self._service()
+
+    def _service(self) -> None:
+        now_ns = time.monotonic_ns()
+        self.link.tick(now_ns)
+        while True:
+            if self._tx_up:
+                self.pair.pump(lambda message: self.link.send(message, now_ns))
+            outputs = self.link.take_outputs()
+            if not outputs:
+                break
+            for output in outputs:
+                self._act(output, now_ns)
+        self.outcomes += self.pair.take_outcomes()
+        deadline_ns = self.link.next_deadline_ns()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline_ns is not None:
+            self._timer = self._loop.call_at(deadline_ns / 1e9, self._service)
+
+    def _act(self, output: Output, now_ns: int) -> None:
+        match output:
+            case Transmit(frame):
+                self._sock.send(frame)
+            case Deliver(message):
+                arrival = self.pair.receive(message, now_ns)
+                if arrival is not None:
+                    self._take(arrival, now_ns)
+            case StateChanged():
+                self.changes.append(output)
+                if output.tx_up and not self._tx_up:
+                    self.pair.resume(output.flipc_next)
+                self._tx_up = output.tx_up
+            case Refused():
+                self.refusals.append(output)
+            case _:
+                pass
+
+    def _take(self, arrival: Arrival, now_ns: int) -> None:
+        if isinstance(arrival, DeathTold):
+            self.deaths.append(arrival.death)
+        if not isinstance(arrival, IpcArrived):
+            return
+        message = arrival.message
+        answer = self._handler(message)
+        if isinstance(answer, NakReason):
+            self.pair.refuse(arrival.sequence, answer)
+            return
+        self.pair.consumed(arrival.sequence, now_ns)
+        if answer is not None and message.local:
+            self.pair.enqueue(
+                MachMessage(
+                    remote=message.local,
+                    id=message.id + REPLY_OFFSET,
+                    body=answer,
+                    remote_disposition=message.local_disposition,
+                ),
+                None,
+            )

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The link manager's thread. One turn: look at every PHY, move messages, flush, do what is due. A
+ * turn with nothing to do costs a few dozen instructions and does not read the clock; after poll_ns
+ * of such turns the PHYs are armed, looked at once more, and the thread sleeps until an interrupt,
+ * a sender or a deadline.
+ *
+ * Invariant: before it sleeps, everything that could be sent or received now was, or will signal
+ * host->link_event.
+ */
+#include "link_manager_private.h"
+
+/* The parts of a turn
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/* True if a PHY has more than its share of this turn. */
+static bool poll_phys(struct link_manager *manager)
+{
+    bool has_more = false;
+
+    for (uint32_t i = 0; i < manager->link_count; i++) {
+        struct managed_link *link = &manager->links[i];
+
+        if (link->phy != NULL) {
+            has_more |= link->phy_operations->poll(link->phy, LINK_MANAGER_POLL_BYTES);
+        }
+    }
+    return has_more;
+}
+
+static void send_backlogs(struct link_manager *manager)
+{
+    for (uint32_t i = 0; i < manager->link_count; i++) {
+        struct managed_link *link = &manager->links[i];
+
+        if (link->phy != NULL && link_has_backlog(&link->link)) {
+            link_pump(&link->link, LINK_MANAGER_BUDGET_BYTES, link_manager_now_ns(manager));
+        }
+    }
+}
+
+static void flush_phys(struct link_manager *manager)
+{
+    for (uint32_t i = 0; i < manager->link_count; i++) {
+        struct managed_link *link = &manager->links[i];
+
+        if (link->is_unflushed) {
+            link->is_unflushed = false;
+            link->phy_operations->flush(link->phy);
+        }
+    }
+}
+
+/* Answer kicks, deaths and questions of other threads. */
+static void serve_threads(struct link_manager *manager)
+{
+    if (flag_take(&manager->somebody_died)) {
+        for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
+            peer_bury(peer);
+        }
+    }
+    if (flag_take(&manager->is_kicked)) {
+        for (uint32_t i = 0; i < manager->link_count; i++) {
+            struct managed_link *link = &manager->links[i];
+
+            if (link->phy != NULL && link->peer->node_id == 0) {
+                link_acknowledge(&link->link, link_manager_now_ns(manager));
+            }
+        }
+    }
+    if (__atomic_load_n(&manager->request, __ATOMIC_RELAXED) == LINK_REQUEST_WAITING) {
+        lock_acquire(&manager->lock);
+        link_read_statistics(&manager->links[manager->request_link].link,
+                             &manager->request_statistics);
+        __atomic_store_n(&manager->request, LINK_REQUEST_ANSWERED, __ATOMIC_RELAXED);
+        condition_broadcast(&manager->answered);
+        lock_release(&manager->lock);
+    }
+}
+
+/* Deadlines
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+/* Do what is due on one link, and see when it has to be looked at again. */
+static void tick_link(struct link_manager *manager, struct managed_link *link)
+{
+    uint64_t now_ns = link_manager_now_ns(manager);
+
+    link->deadline_ns = link_next_deadline_ns(&link->link);
+    if (link->deadline_ns <= now_ns) {
+        link_tick(&link->link, now_ns);
+        link->deadline_ns = link_next_deadline_ns(&link->link);
+    }
+}
+
+/* Everything due; returns the next deadline of the node. */
+static uint64_t tick_all(struct link_manager *manager)
+{
+    uint64_t deadline_ns = DEADLINE_NEVER;
+
+    for (uint32_t i = 0; i < manager->link_count; i++) {
+        struct managed_link *link = &manager->links[i];
+
+        if (link->phy == NULL) {
+            continue;
+        }
+        tick_link(manager, link);
+        if (link->deadline_ns < deadline_ns) {
+            deadline_ns = link->deadline_ns;
+        }
+    }
+    for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
+        peer_tick(peer, link_manager_now_ns(manager));
+        if (peer_deadline_ns(peer) < deadline_ns) {
+            deadline_ns = peer_deadline_ns(peer);
+        }
+    }
+    return deadline_ns;
+}
+
+/* After a turn with work: acks that it made due must not wait for the next look at the clock. */
+static void tick_touched(struct link_manager *manager)
+{
+    for (uint32_t i = 0; i < manager->link_count; i++) {
+        struct managed_link *link = &manager->links[i];
+
+        if (link->is_touched) {
+            link->is_touched = false;
+            tick_link(manager, link);
+        }
+    }
+}
+
+/* Turning and sleeping
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* One turn. True if it did something, or left something to do at once. */
+static bool turn(struct link_manager *manager)
+{
+    uint64_t frames_before = manager->frames;
+    bool has_more = poll_phys(manager);
+
+    send_backlogs(manager);
+    for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
+        peer_pump(peer);
+    }
+    serve_threads(manager);
+    if (manager->frames != frames_before) {
+        tick_touched(manager);
+    }
+    flush_phys(manager);
+    return has_more || manager->frames != frames_before;
+}
+
+/* True if something is there after all. */
+static bool arm_phys(struct link_manager *manager)
+{
+    bool is_awake = false;
+
+    for (uint32_t i = 0; i < manager->link_count; i++) {
+        struct managed_link *link = &manager->links[i];
+
+        if (link->phy != NULL) {
+            is_awake |= link->phy_operations->arm(link->phy);
+        }
+    }
+    return is_awake;
+}
+
+static void disarm_phys(struct link_manager *manager)
+{
+    for (uint32_t i = 0; i < manager->link_count; i++) {
+        struct managed_link *link = &manager->links[i];
+
+        if (link->phy != NULL) {
+            link->phy_operations->disarm(link->phy);
+        }
+    }
+}
+
+/* Nothing to do: sleep until somebody signals or a deadline comes. */
+static void sleep_until_needed(struct link_manager *manager)
+{
+    uint64_t frames_before = manager->frames;
+    uint64_t deadline_ns;
+
+    if (!arm_phys(manager)) {
+        manager->now_is_fresh = false;
+        deadline_ns = tick_all(manager);
+        flush_phys(manager);
+        if (manager->frames == frames_before) {
+            (void)event_wait(&manager->host->link_event, deadline_ns);
+        }
+    }
+    disarm_phys(manager);
+    manager->now_is_fresh = false;
+}
+
+/* Idle turns since the last one with work, and when they began. */
+struct idleness {
+    uint32_t turns;
+    uint64_t since_ns;
+};
+
+/* A turn without work. Every so often the clock is read, deadlines are looked at, and polling gives
+ * way to sleep. */
+static void idle(struct link_manager *manager, struct idleness *idleness)
+{
+    if (idleness->turns == 0) {
+        idleness->since_ns = link_manager_now_ns(manager);
+    }
+    idleness->turns++;
+    if (idleness->turns % LINK_MANAGER_CLOCK_TURNS != 0) {
+        return;
+    }
+    manager->now_is_fresh = false;
+    (void)tick_all(manager);
+    flush_phys(manager);
+    if (!manager->configuration.poll_forever &&
+        manager->now_ns - idleness->since_ns >= manager->configuration.poll_ns) {
+        sleep_until_needed(manager);
+        idleness->turns = 0;
+    }
+}
+
+void link_manager_run(void *argument)
+{
+    struct link_manager *manager = argument;
+    struct idleness idleness = {0};
+
+    while (!flag_read(&manager->must_stop)) {
+        if (turn(manager)) {
+            manager->now_is_fresh = false;
+            idleness.turns = 0;
+        } else {
+            idle(manager, &idleness);
+        }
+        if (thread_others_runnable()) {
+            thread_yield();
+            manager->now_is_fresh = false;
+        }
+    }
+}

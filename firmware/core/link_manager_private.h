@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the files of the link manager share: link_manager.c (what others call), link_manager_loop.c
+ * (its thread), link_owner.c (between a link, its PHY and the node layer), peer.c (the life of the
+ * node at the far end).
+ *
+ * Everything below is touched by the link manager's thread alone, except what says otherwise.
+ */
+#ifndef CORE_LINK_MANAGER_PRIVATE_H
+#define CORE_LINK_MANAGER_PRIVATE_H
+
+#include <kernel/boot.h>
+#include <kernel/host.h>
+#include <kernel/link.h>
+#include <kernel/link_manager.h>
+#include <kernel/mach_node_link.h>
+#include <kernel/node.h>
+#include <kernel/phy.h>
+
+#define LINK_MANAGER_BUDGET_BYTES 16384u /* copied between two looks at the other direction */
+/* Taken in before receivers run: some 16 small frames, so that a peer that sent a window full hears of the first quarter
+ * while it still has something to send. */
+#define LINK_MANAGER_POLL_BYTES 3072u
+#define LINK_MANAGER_CLOCK_TURNS 16u     /* idle turns between two looks at the clock */
+#define LINK_MANAGER_DROP_INTERVAL_NS 100000000ull
+
+struct peer;
+
+/* One link of the boot page. */
+struct managed_link {
+    struct link link;
+    struct link_manager *manager;
+    struct peer *peer;
+    const struct phy_operations *phy_operations;
+    struct phy *phy; /* null: raw, or its PHY did not start */
+    uint32_t index;
+    bool is_unflushed;
+    bool is_touched;            /* its deadline has to be computed again */
+    uint64_t deadline_ns;       /* of link_tick() */
+    uint64_t claim_incarnation; /* a life that was told to wait for an answer; 0: none */
+    uint64_t claim_ns;
+    uint64_t drop_reported_ns[LINK_DROP_COUNT];
+    uint32_t state_bits; /* read by any thread: bit 0 rx up, bit 1 tx up */
+};
+
+/* The node at the far end of one or more links. */
+struct peer {
+    struct link_manager *manager;
+    struct peer *next;
+    uint32_t node_id;
+    uint32_t link_count;
+    struct managed_link **links; /* by preference */
+    mnl_node_info_t node;        /* null: no incarnation is registered */
+    uint64_t incarnation;
+    int link_bits;               /* MNL_LINK_* as the node layer has them */
+    struct managed_link *active; /* the link that DATA goes over; null: none is up */
+    bool flow_known;
+    uint32_t
+        flow_ack; /* the newest that the peer told: lowest sequence number it has not settled */
+    uint64_t silent_since_ns; /* receive bit down since then */
+};
+
+enum link_manager_request {
+    LINK_REQUEST_NONE,
+    LINK_REQUEST_WAITING,
+    LINK_REQUEST_ANSWERED,
+};
+
+struct link_manager {
+    struct mach_host *host;
+    struct thread *thread;
+    struct link_manager_configuration configuration;
+    struct link_observer observer;
+    struct node_observer node_observer;
+    uint32_t link_count;
+    uint32_t failed_count;
+    struct managed_link *links;
+    struct managed_link **peer_links; /* storage behind peer.links */
+    struct peer *peers;
+
+    uint64_t now_ns; /* read at most once a turn, when first asked for */
+    bool now_is_fresh;
+    uint64_t
+        frames; /* received and sent since the start; tells a turn with work from one without */
+
+    /* Any thread. */
+    bool is_running; /* set and cleared by start and stop */
+    bool must_stop;
+    bool is_kicked;
+    bool somebody_died;
+    struct lock lock; /* of the three below */
+    struct condition answered;
+    enum link_manager_request request;
+    uint32_t request_link;
+    struct link_statistics request_statistics;
+};
+
+static inline uint64_t link_manager_now_ns(struct link_manager *manager)
+{
+    if (!manager->now_is_fresh) {
+        manager->now_ns = clock_now_ns();
+        manager->now_is_fresh = true;
+    }
+    return manager->now_ns;
+}
+
+/* Flags that other threads set. */
+static inline void flag_set(bool *flag)
+{
+    __atomic_store_n(flag, true, __ATOMIC_RELEASE);
+}
+static inline bool flag_take(bool *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_RELAXED) &&
+           __atomic_exchange_n(flag, false, __ATOMIC_ACQUIRE);
+}
+static inline bool flag_read(const bool *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
+/* link_manager_loop.c */
+void link_manager_run(void *manager);
+
+/* link_owner.c */
+extern const struct link_operations link_owner_operations;
+void link_owner_client(struct managed_link *link, struct phy_client *client);
+
+/* peer.c */
+int peer_admit(struct peer *peer, struct managed_link *link,
+               uint64_t incarnation); /* LINK_ADMIT_* or a refusal */
+void peer_begin_life(struct peer *peer,
+                     const struct managed_link *link); /* the one that `link` hears */
+void peer_refresh(struct peer *peer);                  /* a direction of a link of it changed */
+void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except);
+void peer_bury(struct peer *peer); /* if somebody else declared it dead */
+void peer_pump(struct peer *peer); /* from the node layer to the active link */
+void peer_tick(struct peer *peer, uint64_t now_ns);
+uint64_t peer_deadline_ns(const struct peer *peer);
+void peer_release(struct peer *peer);
+
+#endif

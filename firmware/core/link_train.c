@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Training: TRAIN frames out and in, refusals out and in. A TRAIN is judged (record, then identity,
+ * then the owner), and only one that passes changes anything. Only a transmit direction that is up
+ * raises its epoch in answer to the peer, so two ends that reset at once cannot chase each other.
+ * docs/spec/link.md, sections 2, 3.2, 3.3 and 3.7.
+ */
+#include "link_private.h"
+
+#include <kernel/string.h>
+
+void link_send_train(struct link *link, uint64_t now_ns)
+{
+    const struct link_configuration *configuration = &link->configuration;
+    const struct cluster_constants *constants = &configuration->constants;
+    uint32_t flipc_next =
+        link->peer_incarnation != 0 ? link->operations->flow_next(link->context) : 0;
+    struct train_record record = {
+        .version_min = FRAME_VERSION,
+        .version_max = FRAME_VERSION,
+        .byte_order = configuration->byte_order,
+        .data_model = configuration->data_model,
+        .flags = link_own_flags(link),
+        .mtu = configuration->mtu,
+        .message_max = configuration->message_max,
+        .nodes_max = constants->nodes_max,
+        .window = constants->window,
+        .keepalive_ns = constants->keepalive_ns,
+        .link_down_after_ns = constants->link_down_after_ns,
+        .dead_after_ns = constants->dead_after_ns,
+        .ack_delay_ns = constants->ack_delay_ns,
+        .ack_count = constants->ack_count,
+        .flipc_next = flipc_next,
+        .clock_ns = now_ns,
+        .echo_clock_ns = link->echo_clock_ns,
+        .echo_received_ns = link->echo_received_ns,
+    };
+    uint8_t flags = link->tx_state == LINK_DIRECTION_UP ? FRAME_FLAG_CONFIRMED : 0;
+    int status;
+
+    link->train_count++;
+    link->train_sent_ns = now_ns;
+    status = link_send_frame(link, FRAME_TRAIN, flags, link->train_count, &record, sizeof(record),
+                             now_ns);
+    link->train_wanted = status != ERROR_NONE;
+    link->retry_ns = now_ns + LINK_RETRY_INTERVAL_NS;
+}
+
+/* Refusals
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+/* It goes to whoever sent the TRAIN, not to the peer we know, and counts as no frame of the
+ * direction. */
+void link_refuse(struct link *link, const struct frame_header *header, enum link_refusal reason)
+{
+    struct refuse_record record = {.reason = reason, .incarnation = header->src_incarnation};
+    struct frame_header answer = link->tx_constant;
+
+    link->operations->refused(link->context, reason, header->src_incarnation, true);
+    if (!link->tx_cable.up) {
+        return;
+    }
+    answer.dst_node = header->src_node;
+    answer.dst_incarnation = header->src_incarnation;
+    answer.dst_epoch = 0;
+    answer.type = FRAME_REFUSE;
+    answer.length = sizeof(record);
+    answer.seq = link->tx_seq;
+    answer.payload_crc = crc32c(0, &record, sizeof(record));
+    answer.header_crc = frame_header_crc(&answer, frame_constant_crc(&answer));
+    if (link->operations->transmit(link->context, &answer, &record, sizeof(record)) == ERROR_NONE) {
+        link->statistics.tx_frames++;
+        link->statistics.tx_bytes += FRAME_HEADER_SIZE + sizeof(record);
+    }
+}
+
+void link_take_refuse(struct link *link, const struct frame_header *header,
+                      const struct refuse_record *record)
+{
+    if (header->length < sizeof(*record) || record->reason < LINK_REFUSAL_VERSION ||
+        record->reason > LINK_REFUSAL_INCARNATION) {
+        link_drop(link, LINK_DROP_BAD_RECORD);
+        return;
+    }
+    if (record->incarnation != link->configuration.incarnation) {
+        link_drop(link, LINK_DROP_STALE_DESTINATION);
+        return;
+    }
+    if (link->parked || link_is_down(link)) {
+        return;
+    }
+    link->parked = true;
+    if (header->src_node == link->configuration.peer_id &&
+        header->src_incarnation > link->newest_incarnation) {
+        link->newest_incarnation = header->src_incarnation;
+    }
+    link_change(link, LINK_REASON_REFUSED, false, LINK_DIRECTION_DOWN);
+    link->operations->refused(link->context, record->reason, record->incarnation, false);
+}
+
+/* Judging a TRAIN
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static bool constants_agree(const struct cluster_constants *ours, const struct train_record *record)
+{
+    return record->nodes_max == ours->nodes_max && record->window == ours->window &&
+           record->keepalive_ns == ours->keepalive_ns &&
+           record->link_down_after_ns == ours->link_down_after_ns &&
+           record->dead_after_ns == ours->dead_after_ns &&
+           record->ack_delay_ns == ours->ack_delay_ns && record->ack_count == ours->ack_count;
+}
+
+static bool parameters_are_good(const struct train_record *record)
+{
+    return record->mtu >= FRAME_MTU_MINIMUM && record->mtu <= FRAME_MTU_MAXIMUM &&
+           record->message_max >= LINK_MESSAGE_MAX_MINIMUM &&
+           record->message_max <= LINK_MESSAGE_MAX_MAXIMUM &&
+           (record->byte_order == MNL_BYTEORDER_LITTLE ||
+            record->byte_order == MNL_BYTEORDER_BIG) &&
+           (record->data_model == MNL_DATAMODEL_ILP32 || record->data_model == MNL_DATAMODEL_LP64);
+}
+
+/* The first objection to the claim, else what the owner says: LINK_ADMIT_* or an enum link_refusal.
+ */
+static int judge(struct link *link, const struct frame_header *header,
+                 const struct train_record *record)
+{
+    uint64_t incarnation = header->src_incarnation;
+
+    if (record->version_min > FRAME_VERSION || record->version_max < FRAME_VERSION) {
+        return LINK_REFUSAL_VERSION;
+    }
+    if (!constants_agree(&link->configuration.constants, record)) {
+        return LINK_REFUSAL_CONSTANTS;
+    }
+    if (!parameters_are_good(record)) {
+        return LINK_REFUSAL_PARAMETERS;
+    }
+    if (incarnation == 0) {
+        return LINK_REFUSAL_INCARNATION;
+    }
+    if (incarnation < link->newest_incarnation || incarnation <= link->dead_incarnation) {
+        return LINK_REFUSAL_STALE;
+    }
+    return link->operations->admit(link->context, incarnation, record);
+}
+
+/* Accepting a TRAIN
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+/* The peer has another life: everything of the old one goes, and the owner hears of it first. */
+static void begin_life(struct link *link, uint64_t incarnation)
+{
+    bool was_up = link->tx_state == LINK_DIRECTION_UP;
+
+    link_forget_life(link);
+    link_change(link, LINK_REASON_NODE_DEAD, false,
+                was_up ? LINK_DIRECTION_TRAINING : link->tx_state);
+    link->peer_incarnation = incarnation;
+    link->newest_incarnation = incarnation;
+    link_refresh_constants(link);
+}
+
+/* Does the sender know this life of ours? */
+static bool is_for_us(const struct link *link, const struct frame_header *header)
+{
+    return header->dst_incarnation == link->configuration.incarnation;
+}
+
+static void note_record(struct link *link, const struct frame_header *header,
+                        const struct train_record *record, uint64_t now_ns)
+{
+    uint64_t held_ns = record->clock_ns - record->echo_received_ns;
+    uint64_t away_ns = now_ns - record->echo_clock_ns;
+
+    link->peer_record = *record;
+    link->echo_clock_ns = record->clock_ns;
+    link->echo_received_ns = now_ns;
+    if (!is_for_us(link, header)) {
+        return;
+    }
+    link->peer_knows_us = true;
+    link->peer_flipc_next = record->flipc_next;
+    /* A sample from before a long silence says nothing about now. */
+    if (record->echo_clock_ns != 0 && record->echo_clock_ns < now_ns &&
+        record->echo_received_ns <= record->clock_ns && held_ns < away_ns &&
+        away_ns < link->configuration.constants.link_down_after_ns) {
+        link->statistics.round_trip_ns = away_ns - held_ns;
+    }
+}
+
+/* Bring the receive direction up, unless DATA of this epoch may have been missed. */
+static void open_receive(struct link *link, const struct frame_header *header,
+                         const struct train_record *record, bool new_life, uint64_t now_ns)
+{
+    bool is_new_epoch = new_life || header->src_epoch != link->peer_epoch;
+
+    link->rx_heard_ns = now_ns;
+    if (!is_new_epoch && (link->rx_up || (header->flags & FRAME_FLAG_CONFIRMED) != 0)) {
+        return;
+    }
+    if (link->rx_up) {
+        link_change(link, LINK_REASON_RETRAIN, false, link->tx_state);
+    }
+    link->peer_epoch = header->src_epoch;
+    link->rx_checked = link_negotiated_crc(link);
+    link->rx_replay = link_negotiated_replay(link);
+    link->rx_next = 0;
+    link->rx_nak_sent = false;
+    link->rx_owed = 0;
+    link->operations->trained(link->context, header->src_incarnation, record, new_life);
+    link_change(link, LINK_REASON_TRAINED, true, link->tx_state);
+}
+
+/* What the TRAIN says about our own direction. */
+static void answer(struct link *link, const struct frame_header *header, bool lost_us,
+                   uint64_t now_ns)
+{
+    uint32_t epoch = link->tx_epoch;
+    uint32_t count = link->train_count;
+
+    if (link_is_down(link)) {
+        if (link->tx_cable.up) {
+            link_enter_training(link, LINK_REASON_CARRIER, now_ns); /* it was parked */
+        }
+        return;
+    }
+    if (lost_us) {
+        link_start_epoch(link, now_ns);
+    } else if (is_for_us(link, header) && header->dst_epoch == link->tx_epoch) {
+        link_confirmed(link, header->ack, now_ns);
+        if (link->tx_checked != link_negotiated_crc(link) ||
+            link->tx_replay != link_negotiated_replay(link)) {
+            link_enter_training(link, LINK_REASON_RETRAIN, now_ns);
+        }
+    } else if (link->tx_state == LINK_DIRECTION_UP) {
+        link_enter_training(link, LINK_REASON_PEER_LOST_US, now_ns);
+    }
+    if ((header->flags & FRAME_FLAG_CONFIRMED) == 0 && epoch == link->tx_epoch &&
+        count == link->train_count) {
+        link_send_train(link, now_ns);
+    }
+}
+
+static void accept_train(struct link *link, const struct frame_header *header,
+                         const struct train_record *record, uint64_t now_ns)
+{
+    bool new_life = header->src_incarnation != link->peer_incarnation;
+    bool lost_us = new_life && link->tx_state == LINK_DIRECTION_UP;
+
+    if (new_life) {
+        begin_life(link, header->src_incarnation);
+    }
+    if (header->src_epoch < link->trained_epoch ||
+        (header->src_epoch == link->trained_epoch && header->seq <= link->trained_seq)) {
+        link_drop(link, LINK_DROP_DUPLICATE);
+        return;
+    }
+    link->trained_epoch = header->src_epoch;
+    link->trained_seq = header->seq;
+    note_record(link, header, record, now_ns);
+    open_receive(link, header, record, new_life, now_ns);
+    link_take_flow(link, header);
+    answer(link, header, lost_us, now_ns);
+}
+
+void link_take_train(struct link *link, const struct frame_header *header,
+                     const struct train_record *record, uint64_t now_ns)
+{
+    int verdict;
+
+    if (header->length < sizeof(*record) || header->src_epoch == 0) {
+        link_drop(link, LINK_DROP_BAD_RECORD);
+        return;
+    }
+    verdict = judge(link, header, record);
+    if (verdict > 0) {
+        link_refuse(link, header, (enum link_refusal)verdict);
+        return;
+    }
+    if (link->parked && header->src_incarnation > link->newest_incarnation) {
+        link->parked = false;
+    }
+    if (verdict == LINK_ADMIT_HOLD || link->parked) {
+        link_drop(link, LINK_DROP_NOT_TRAINED);
+        return;
+    }
+    accept_train(link, header, record, now_ns);
+}
