@@ -17,7 +17,7 @@ from emulator.errors import (
     UsageError,
     VerdictFailure,
 )
-from emulator.events.types import DeathNotice
+from emulator.events.types import DeathNotice, FaultKind, Role, StreamDigest
 from emulator.model import DirectionState, NodeState, Topology
 from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.runtime.link import Link
@@ -31,6 +31,7 @@ __all__ = [
     "DeathNotice",
     "DirectionState",
     "ExpectationFailed",
+    "FaultKind",
     "GuestError",
     "HostError",
     "LaunchError",
@@ -39,10 +40,12 @@ __all__ = [
     "Node",
     "NodeDied",
     "NodeState",
+    "Role",
     "RunOptions",
     "ScenarioError",
     "StateError",
     "Stream",
+    "StreamDigest",
     "StreamLedger",
     "Topology",
     "TopologyError",

@@ -10,6 +10,7 @@ stream itself never waits for anybody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import time
@@ -56,7 +57,8 @@ class Subscription:
         self._closed = True
         self._wake.set()
 
-    def _put(self, event: Event) -> None:
+    def put(self, event: Event) -> None:
+        """Called by the stream with each event."""
         if self._closed or (self._accepts is not None and not self._accepts(event)):
             return
         if len(self._events) == self._events.maxlen:
@@ -71,13 +73,24 @@ class EventStream:
     Args:
         file: where to write, opened for text; None: nowhere.
         history_length: how many of the latest events `history` keeps.
+        on_failure: called once when the file cannot be written (disk full, ...), which ends the
+            writing and nothing else; None: `emit` raises.
     """
 
-    def __init__(self, file: TextIO | None = None, *, history_length: int = 65_536) -> None:
+    def __init__(
+        self,
+        file: TextIO | None = None,
+        *,
+        history_length: int = 1_048_576,
+        on_failure: Callable[[HostError], None] | None = None,
+    ) -> None:
         self._file = file
+        self._on_failure = on_failure
         self._next_seq = 0
         self._subscriptions: list[Subscription] = []
         self._listeners: list[Callable[[Event], None]] = []
+        self._undelivered: deque[Event] = deque()
+        self._is_delivering = False
         self.history: deque[Event] = deque(maxlen=history_length)
 
     @property
@@ -92,7 +105,7 @@ class EventStream:
             The event with its number and, if it had none, its time.
 
         Raises:
-            HostError: it could not be written (disk full, ...).
+            HostError: it could not be written, and there is no `on_failure`.
         """
         stamped = dataclasses.replace(
             event,
@@ -102,10 +115,8 @@ class EventStream:
         self._next_seq += 1
         self._write(stamped)
         self.history.append(stamped)
-        for listener in self._listeners:
-            listener(stamped)
-        for subscription in self._subscriptions:
-            subscription._put(stamped)
+        self._undelivered.append(stamped)
+        self._deliver()
         return stamped
 
     def listen(self, listener: Callable[[Event], None]) -> None:
@@ -138,7 +149,7 @@ class EventStream:
         """End every subscription and close the file.
 
         Raises:
-            HostError: the last events could not be written.
+            HostError: the last events could not be written, and there is no `on_failure`.
         """
         for subscription in self._subscriptions:
             subscription.close()
@@ -148,7 +159,22 @@ class EventStream:
             try:
                 file.close()
             except OSError as error:
-                raise _unwritable(error) from error
+                self._fail(error)
+
+    def _deliver(self) -> None:
+        """Hand events to their readers, in order even when a listener emits one itself."""
+        if self._is_delivering:
+            return
+        self._is_delivering = True
+        try:
+            while self._undelivered:
+                event = self._undelivered.popleft()
+                for listener in self._listeners:
+                    listener(event)
+                for subscription in self._subscriptions:
+                    subscription.put(event)
+        finally:
+            self._is_delivering = False
 
     def _write(self, event: Event) -> None:
         if self._file is None:
@@ -157,7 +183,19 @@ class EventStream:
             self._file.write(event_line(event))
             self._file.flush()
         except OSError as error:
-            raise _unwritable(error) from error
+            file, self._file = self._file, None
+            with contextlib.suppress(OSError):
+                file.close()
+            self._fail(error)
+
+    def _fail(self, cause: OSError) -> None:
+        error = HostError(
+            f"cannot write the event stream: {cause.strerror}",
+            hint="free space where the run folder is, or choose another place with --runs",
+        )
+        if self._on_failure is None:
+            raise error from cause
+        self._on_failure(error)
 
 
 def event_line(event: Event) -> str:
@@ -171,10 +209,3 @@ def event_line(event: Event) -> str:
         record["time_error_ns"] = event.time_error_ns
     record["fields"] = event.fields()
     return json.dumps(record, separators=(",", ":")) + "\n"
-
-
-def _unwritable(error: OSError) -> HostError:
-    return HostError(
-        f"cannot write the event stream: {error.strerror}",
-        hint="free space where the run folder is, or choose another with --runs",
-    )

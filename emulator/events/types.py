@@ -46,6 +46,7 @@ class Outcome(Enum):
 
     PASS = "pass"
     FAIL = "fail"
+    NOT_EXERCISED = "not exercised"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,11 @@ class ClusterReady(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterStopping(Event):
+    """The run is over for the nodes: from now on they are ended, and nobody is told of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckerVerdict(Event):
     """An invariant checker reached its verdict."""
 
@@ -117,7 +123,7 @@ class RunVerdict(Event):
     detail: str = ""
 
 
-# --- host truth: nodes
+# --- host truth: nodes ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +212,7 @@ class EventsLost(Event):
     count: int
 
 
-# --- host truth: links and faults
+# --- host truth: links and faults ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +259,7 @@ class FaultReceipt(Event):
     detail: str = ""
 
 
-# --- guest claims
+# --- guest claims ---
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,6 +388,15 @@ class MessageSeen(GuestEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficRefused(GuestEvent):
+    """The node dropped traffic that belongs to no account of its; `count` so far."""
+
+    stream_id: int
+    count: int
+    source_incarnation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GuestEventUnknown(GuestEvent):
     """A black box event of a kind that this version does not know."""
 
@@ -393,8 +408,21 @@ class GuestEventUnknown(GuestEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PingAnswered(Event):
+    """One node's kernel measured a round trip to another's, by its own clock."""
+
+    node: str
+    to: str
+    round_trip_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOpened(Event):
-    """A traffic stream was asked for and started."""
+    """A traffic stream was asked for and started.
+
+    What its messages contain follows from `seed` and `check` (0 headers, 1 whole contents): the
+    host can compute the running hash of the first n by itself.
+    """
 
     stream_id: int
     source: str
@@ -402,13 +430,16 @@ class StreamOpened(Event):
     source_incarnation: int
     sink_incarnation: int
     size_bytes: int
+    seed: int
+    check: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamAccount(Event):
     """The account of a stream at one end, read from a black box, of a living node or a dead one.
 
-    `final`: nothing can be added any more (the stream was closed, or the node is dead).
+    `final`: nothing can be added any more (the stream was closed, or the node is dead). `torn`: the
+    node died while it wrote, so the last message may be counted in one field and not in another.
     """
 
     stream_id: int
@@ -429,6 +460,7 @@ class StreamAccount(Event):
     gaps: int
     corrupt: int
     final: bool
+    torn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The black box in a node's RAM, read while the node lives and after it died.
 
-C and layout: `firmware/include/abi/blackbox.h`. The firmware is the only writer and does not wait
-for us, so what we copy may be torn: an event counts if its sequence number is the expected one
-before and after the copy, a ledger if its version is even and the same before and after, the
-header's text never decides anything alone. Whatever lies there was written by a guest: every number
-is checked against its range before it is used.
+Layout and rules: `docs/spec/blackbox.md`, `firmware/include/abi/blackbox.h`. The firmware is the
+only writer and does not wait for us, so what we copy may be torn: an event counts if its sequence
+number is the expected one before and after the copy, a ledger if its version is even and the same
+before and after, the header's text never decides anything alone. Whatever lies there was written by
+a guest: every number is checked against its range before it is used.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class BoxEventKind(IntEnum):
     STALE = 11
     CREDIT = 12
     MESSAGE = 13
+    STREAM_REFUSED = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,7 @@ class BoxLedger:
     gaps: int
     corrupt: int
     closed: bool
+    torn: bool
 
 
 class BlackBox:
@@ -179,13 +181,14 @@ class BlackBox:
         return events, lost
 
     def ledgers(self) -> list[BoxLedger]:
-        """Every ledger in use that could be read whole."""
-        found = []
-        for index in range(LEDGER_COUNT):
-            ledger = self._ledger(LEDGERS_OFFSET + index * _LEDGER.size)
-            if ledger is not None:
-                found.append(ledger)
-        return found
+        """Every ledger in use.
+
+        One that stays half written, because its writer is stopped or dead, is given as it lies
+        there and marked torn.
+        """
+        offsets = range(LEDGERS_OFFSET, LEDGERS_OFFSET + LEDGER_COUNT * _LEDGER.size, _LEDGER.size)
+        found = (self._ledger(offset) for offset in offsets)
+        return [ledger for ledger in found if ledger is not None]
 
     def _event(self, sequence: int) -> BoxEvent | None:
         offset = EVENTS_OFFSET + sequence % EVENT_COUNT * _EVENT.size
@@ -204,14 +207,14 @@ class BlackBox:
         )
 
     def _ledger(self, offset: int) -> BoxLedger | None:
+        torn = True
         for _ in range(LEDGER_TRIES):
             before = _VERSION.unpack_from(self._box, offset)[0]
             record = _LEDGER.unpack(self._box[offset : offset + _LEDGER.size])
             after = _VERSION.unpack_from(self._box, offset)[0]
             if before == after and not before & 1:
+                torn = False
                 break
-        else:
-            return None
         role = record[1]
         if role not in (1, 2):
             return None
@@ -232,4 +235,5 @@ class BlackBox:
             gaps=record[14],
             corrupt=record[15],
             closed=bool(record[16]),
+            torn=torn,
         )

@@ -6,11 +6,15 @@ from emulator.model.ids import (
     HOST_NAME,
     Incarnation,
     NodeId,
+    boot_count_of,
     incarnation_of,
     incarnation_text,
+    launch_of,
 )
 from emulator.model.states import DeathCause, DirectionState, Drop, LinkReason, NodeState, Refusal
 from emulator.model.topology import (
+    LINKS_PER_NODE_MAX,
+    MEMORY_BYTES_DEFAULT,
     Arch,
     CableMode,
     ClusterConstants,
@@ -25,6 +29,8 @@ from emulator.model.topology import (
 __all__ = [
     "HOST_ID",
     "HOST_NAME",
+    "LINKS_PER_NODE_MAX",
+    "MEMORY_BYTES_DEFAULT",
     "Arch",
     "CableMode",
     "ClusterConstants",
@@ -42,6 +48,8 @@ __all__ = [
     "Refusal",
     "Topology",
     "Trace",
+    "boot_count_of",
     "incarnation_of",
     "incarnation_text",
+    "launch_of",
 ]

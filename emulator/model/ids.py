@@ -28,6 +28,16 @@ def incarnation_of(launch: int, boot_count: int) -> Incarnation:
     return Incarnation(launch << 32 | boot_count)
 
 
+def launch_of(incarnation: int) -> int:
+    """The launch number in an incarnation."""
+    return incarnation >> 32
+
+
+def boot_count_of(incarnation: int) -> int:
+    """The boot count in an incarnation."""
+    return incarnation & 0xFFFFFFFF
+
+
 def incarnation_text(incarnation: int) -> str:
     """Show an incarnation as `launch.boot_count`, the form used in all output.
 
@@ -37,4 +47,4 @@ def incarnation_text(incarnation: int) -> str:
     Returns:
         For example `2.1`, or `-` when unknown.
     """
-    return f"{incarnation >> 32}.{incarnation & 0xFFFFFFFF}" if incarnation else "-"
+    return f"{launch_of(incarnation)}.{boot_count_of(incarnation)}" if incarnation else "-"

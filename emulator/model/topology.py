@@ -8,10 +8,15 @@ boots.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from emulator.model.ids import HOST_NAME, NodeId
+from emulator.protocol.constants import ClusterConstants
+
+MEMORY_BYTES_DEFAULT: Final = 32 << 20
+LINKS_PER_NODE_MAX: Final = 30  # PCI bus 0 has 31 free slots; one carries the management link
 
 
 class Arch(Enum):
@@ -50,26 +55,13 @@ class Trace(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterConstants:
-    """Parameters that must be equal on all nodes; training refuses a peer that differs."""
-
-    nodes_max: int = 64
-    window: int = 64
-    keepalive_ns: int = 100_000_000
-    link_down_after_ns: int = 1_000_000_000
-    dead_after_ns: int = 3_000_000_000
-    ack_delay_ns: int = 100_000
-    ack_count: int = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
     """One node as the topology describes it."""
 
     name: str
     id: NodeId
     arch: Arch
-    memory_bytes: int = 32 << 20
+    memory_bytes: int = MEMORY_BYTES_DEFAULT
     servers: tuple[str, ...] = ()
     forward: bool = False
 
@@ -100,7 +92,7 @@ class Topology:
     seed: int
     nodes: tuple[NodeSpec, ...]
     links: tuple[LinkSpec, ...]
-    constants: ClusterConstants = ClusterConstants()
+    constants: ClusterConstants = field(default_factory=ClusterConstants)
     idle: Idle = Idle.HALT
     poll_ns: int = 50_000
     trace: Trace = Trace.DIGESTS
@@ -125,6 +117,8 @@ class Topology:
 
 __all__ = [
     "HOST_NAME",
+    "LINKS_PER_NODE_MAX",
+    "MEMORY_BYTES_DEFAULT",
     "Arch",
     "CableMode",
     "ClusterConstants",

@@ -56,7 +56,8 @@ def bootstrap_port(node_id: int) -> int:
 
 def tag_of_incarnation(incarnation: int) -> int:
     """Return the tag that an incarnation gives its names, 1 .. 65535."""
-    return 1 + incarnation % _TAG_COUNT
+    launch, count = incarnation >> 32, incarnation & 0xFFFFFFFF
+    return 1 + (launch * 256 + count) % _TAG_COUNT
 
 
 def describe(name: int) -> str:

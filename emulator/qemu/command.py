@@ -83,7 +83,7 @@ def machine_argv(command: MachineCommand) -> tuple[str, ...]:
             f"mem-path=/proc/self/fd/{command.ram_descriptor},share=on",
         ),
         *machine.firmware_options,
-        ("-kernel", _value(command.image)),
+        ("-kernel", str(command.image)),
         ("-chardev", f"socket,id=qmp,fd={command.monitor_descriptor}"),
         ("-mon", "chardev=qmp,mode=control"),
         ("-chardev", f"pty,id=console,logfile={_value(command.console_log)}"),

@@ -8,11 +8,14 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Final, cast
 
 from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 
 from emulator.errors import HostError
+
+ANSWER_WITHIN_S: Final = 5.0
+GREETING_WITHIN_S: Final = 15.0  # of many machines that start at once on a small host
 
 MonitorEvent = Callable[[str, Mapping[str, object]], None]
 
@@ -41,7 +44,13 @@ class Monitor:
             HostError: the machine went away, or does not speak QMP.
         """
         try:
-            await self._client.connect(self._sock)
+            async with asyncio.timeout(GREETING_WITHIN_S):
+                await self._client.connect(self._sock)
+        except TimeoutError as error:
+            raise HostError(
+                f"node {self._name}: QEMU did not greet within {GREETING_WITHIN_S:g} s",
+                hint="is its process stopped, or this host overloaded?",
+            ) from error
         except (QMPError, OSError, EOFError) as error:
             raise HostError(
                 f"node {self._name}: no monitor: {error}",
@@ -79,14 +88,27 @@ class Monitor:
         return None
 
     async def close(self) -> None:
-        """Drop the connection, whatever state it is in."""
+        """Drop the connection, whatever state it is in; cancelling it does not cut that short."""
+        disconnecting = asyncio.ensure_future(self._disconnect())
+        try:
+            await asyncio.shield(disconnecting)
+        finally:
+            await disconnecting
+            self._sock.close()
+
+    async def _disconnect(self) -> None:
         with contextlib.suppress(QMPError, OSError, EOFError, asyncio.IncompleteReadError):
             await self._client.disconnect()
-        self._sock.close()
 
     async def _execute(self, command: str) -> object:
         try:
-            return await self._client.execute(command)
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await self._client.execute(command)
+        except TimeoutError as error:
+            raise HostError(
+                f"node {self._name}: QEMU did not answer {command} within {ANSWER_WITHIN_S:g} s",
+                hint="is its process stopped, or this host overloaded?",
+            ) from error
         except ExecuteError as error:
             raise HostError(
                 f"node {self._name}: QEMU refused {command}: {error}",

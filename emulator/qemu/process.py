@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from emulator.errors import HostError, LaunchError
+from emulator.qemu.command import PARENT_DEATH_PREFIX
 
 LAST_WORDS_LINES = 12
 
@@ -32,7 +33,7 @@ class MachineProcess:
     ) -> None:
         self.argv = argv
         self._child = child
-        self._error_log = error_log
+        self.error_log = error_log
         self._loop = asyncio.get_running_loop()
         self._listeners: list[Callable[[int], None]] = []
         self.exited: asyncio.Future[int] = self._loop.create_future()
@@ -92,6 +93,11 @@ class MachineProcess:
         return self.exited.result() if self.exited.done() else None
 
     @property
+    def program(self) -> str:
+        """Name of the program, without the prefix that ties its life to ours."""
+        return Path(next(item for item in self.argv if item not in PARENT_DEATH_PREFIX)).name
+
+    @property
     def command_line(self) -> str:
         """Its command line as a shell would read it."""
         return shlex.join(self.argv)
@@ -119,7 +125,7 @@ class MachineProcess:
     def last_words(self, lines: int = LAST_WORDS_LINES) -> tuple[str, ...]:
         """The tail of what it wrote to standard output and error."""
         try:
-            text = self._error_log.read_text(encoding="utf-8", errors="replace")
+            text = self.error_log.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ()
         return tuple(line for line in text.splitlines() if line.strip())[-lines:]

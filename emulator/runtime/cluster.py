@@ -1,22 +1,49 @@
 # SPDX-License-Identifier: MIT
-"""A running cluster: owns every machine, cable and file of a run, and gives scripts their nodes,
-links and events."""
+"""A running cluster: owns every machine, cable and file of a run, and gives scripts their nodes, links and events."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+import contextlib
+import difflib
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
-from emulator.events.stream import EventStream
-from emulator.events.types import Event
-from emulator.model import Topology
-from emulator.runtime.link import Link
+from emulator.config import load_topology
+from emulator.errors import AmbiguousLink, DeadlineExpired, HostError, MnlabError, UsageError
+from emulator.events.stream import EventStream, Subscription
+from emulator.events.types import (
+    ClusterReady,
+    ClusterStopping,
+    Event,
+    LinkEndChanged,
+    RunStarted,
+)
+from emulator.machines.image import check_image, find_image
+from emulator.machines.machine import MACHINES, Machine
+from emulator.model import HOST_NAME, Arch, Topology, incarnation_of
+from emulator.runtime.deadline import Deadline
+from emulator.runtime.expect import Expectation
+from emulator.runtime.host_node import HostNode
+from emulator.runtime.launch import find_binary
+from emulator.runtime.link import GuestLink, Link, ManagementLink
+from emulator.runtime.link_runtime import LinkRuntime
 from emulator.runtime.node import Node
+from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.run_folder import RunFolder
+from emulator.runtime.sampler import sample
+from emulator.runtime.sweep import sweep
+from emulator.runtime.watch import Watch
+from emulator.runtime.world import World
 
 EventT = TypeVar("EventT", bound=Event)
+HOST_INCARNATION: Final = incarnation_of(1, 1)
+_NODE_FIELDS: Final = ("node", "of", "to", "peer", "target", "source", "sink")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +55,40 @@ class RunOptions:
         boot_within_s: bound for every node ready and every link up.
         seed: overrides the topology's seed when not None.
         name: the run's name; default: the topology's.
+        machines: the machine of each architecture.
+        images: firmware images to use instead of the built ones.
+        listeners: called with every event, from the first one on; must not block.
     """
 
     runs_path: Path = Path("runs")
     boot_within_s: float = 20.0
     seed: int | None = None
     name: str | None = None
+    machines: Mapping[Arch, Machine] = field(default_factory=lambda: MACHINES)
+    images: Mapping[Arch, Path] = field(default_factory=dict)
+    listeners: tuple[Callable[[Event], None], ...] = ()
 
 
 class Cluster:
     """A running cluster; an async context manager.
 
     Entering boots every node and waits until every link is up; leaving, however, ends every process
-    and closes every file it started. The run's folder stays.
+    and closes every file it started. The run's folder stays. Enter and leave in one task.
     """
+
+    def __init__(self, topology: Topology, options: RunOptions) -> None:
+        self._topology = topology
+        self._options = options
+        self._seed = topology.seed if options.seed is None else options.seed
+        self._tasks = asyncio.TaskGroup()
+        self._background: list[asyncio.Task[None]] = []
+        self._world: World | None = None
+        self._failure: asyncio.Future[None] | None = None
+        self._node_runtimes: dict[str, NodeRuntime] = {}
+        self._link_runtimes: dict[str, LinkRuntime] = {}
+        self._nodes: dict[str, Node] = {}
+        self._links: dict[str, GuestLink] = {}
+        self._management: dict[str, ManagementLink] = {}
 
     @classmethod
     def from_file(cls, path: str | Path, *, options: RunOptions | None = None) -> Cluster:
@@ -51,15 +98,31 @@ class Cluster:
             TopologyError: the file is wrong; every problem is listed.
             UsageError: the file cannot be read.
         """
-        raise NotImplementedError
+        return cls.from_topology(load_topology(path), options=options)
 
     @classmethod
     def from_topology(cls, topology: Topology, *, options: RunOptions | None = None) -> Cluster:
         """A cluster of a topology; boots when entered."""
-        raise NotImplementedError
+        return cls(topology, options or RunOptions())
+
+    # --- lifetime ---
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        started_ns = time.monotonic_ns()
+        deadline = Deadline.after(self._options.boot_within_s)
+        self._check_host()
+        await self._tasks.__aenter__()
+        try:
+            world = self._make_world()
+            self._start_background(world)
+            for node in self._node_runtimes.values():
+                node.start()
+            await self._wait_booted(deadline)
+            world.stream.emit(ClusterReady(after_s=(time.monotonic_ns() - started_ns) / 1e9))
+        except BaseException as error:
+            await self._leave(error)
+            raise
+        return self
 
     async def __aexit__(
         self,
@@ -67,37 +130,44 @@ class Cluster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        raise NotImplementedError
+        await self._leave(error)
+
+    # --- what it is ---
 
     @property
     def topology(self) -> Topology:
         """What it was made from."""
-        raise NotImplementedError
+        return self._topology
 
     @property
     def seed(self) -> int:
         """The seed that decides every random choice of this run."""
-        raise NotImplementedError
+        return self._seed
 
     @property
     def folder(self) -> Path:
         """The run's folder: command lines, consoles, events, topology, seed, versions."""
-        raise NotImplementedError
+        return self._running().folder.path
 
     @property
     def stream(self) -> EventStream:
         """The run's one event stream."""
-        raise NotImplementedError
+        return self._running().stream
+
+    @property
+    def host(self) -> HostNode:
+        """Node 0: raw Mach messages to and from the guests."""
+        return self._running().host
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         """Its nodes, in the order of the topology, without the host."""
-        raise NotImplementedError
+        return tuple(self._nodes.values())
 
     @property
     def links(self) -> tuple[Link, ...]:
         """Its links, in the order of the topology, without management links."""
-        raise NotImplementedError
+        return tuple(self._links.values())
 
     def node(self, name: str) -> Node:
         """The node of that name.
@@ -105,17 +175,41 @@ class Cluster:
         Raises:
             UsageError: there is none; names the nearest.
         """
-        raise NotImplementedError
+        if name not in self._nodes:
+            raise _unknown("node", name, self._nodes)
+        return self._nodes[name]
 
-    def link(self, first: str, second: str | None = None) -> Link:
-        """The link of that name, or the one that joins two nodes; `link("a", "host")` is a's
-        management link.
+    def link(self, first: str | Node, second: str | Node | None = None) -> Link:
+        """The link of that name, or the one that joins two nodes; `link("a", "host")` is a's management link.
 
         Raises:
             UsageError: there is none.
             AmbiguousLink: several join the two; names them.
         """
-        raise NotImplementedError
+        one = first if isinstance(first, str) else first.name
+        if second is None:
+            if one not in self._links:
+                raise _unknown("link", one, self._links)
+            return self._links[one]
+        other = second if isinstance(second, str) else second.name
+        if HOST_NAME in (one, other):
+            name = other if one == HOST_NAME else one
+            return self._management[self.node(name).name]
+        ends = {self.node(one).name, self.node(other).name}
+        found = [link for link in self._links.values() if set(link.ends) == ends]
+        if not found:
+            raise UsageError(
+                f"no link joins {one} and {other}",
+                hint=f"links: {', '.join(self._links) or 'none'}",
+            )
+        if len(found) > 1:
+            raise AmbiguousLink(
+                f"{len(found)} links join {one} and {other}",
+                hint="name one of them: " + ", ".join(f'link("{link.name}")' for link in found),
+            )
+        return found[0]
+
+    # --- waiting ---
 
     async def wait_links_up(self, *, within_s: float = 10.0) -> None:
         """Wait until both directions of every link between running nodes are up.
@@ -123,24 +217,40 @@ class Cluster:
         Raises:
             DeadlineExpired: some are not; says which, why, and who said what last.
         """
-        raise NotImplementedError
+        try:
+            await self._running().watch.until(
+                lambda: not self._links_missing(), Deadline.after(within_s)
+            )
+        except TimeoutError:
+            raise self._not_up(within_s) from None
 
-    def events(self, node: Node | None = None) -> AsyncIterator[Event]:
-        """Events from now on; ends when the cluster does.
+    def settle(self) -> None:
+        """Take in everything that the nodes have recorded by now, as events."""
+        for node in self._node_runtimes.values():
+            node.look()
+
+    def events(self, node: Node | None = None) -> Subscription:
+        """Events from now on, to be read with `async for`; ends when the cluster does.
 
         Args:
             node: only events that name this node; None: all.
         """
-        raise NotImplementedError
+        if node is None:
+            return self.stream.subscribe()
+        name = node.name
+        return self.stream.subscribe(
+            accepts=lambda event: any(
+                getattr(event, field_name, None) == name for field_name in _NODE_FIELDS
+            )
+        )
 
     async def expect(self, kind: type[EventT], *, within_s: float, **fields: object) -> EventT:
-        """Wait for an event; one since the latest fault (before the first: since the boot) counts,
-        too.
+        """Wait for an event; one since the latest fault (before the first: since the boot) counts, too.
 
         Args:
             kind: the event's type.
-            within_s: the event must have happened at most so long after the latest fault or this
-                call, whichever is later.
+            within_s: the event must have happened at most so long after this call, and not before
+                the latest fault.
             fields: values its fields must have; a Node or Link stands for its name.
 
         Returns:
@@ -150,4 +260,209 @@ class Cluster:
             ExpectationFailed: it did not happen in time; says what happened instead.
             UsageError: the event has no such field.
         """
-        raise NotImplementedError
+        world = self._running()
+        plain = {
+            name: value.name if isinstance(value, Node | Link) else value
+            for name, value in fields.items()
+        }
+        return await Expectation(kind, plain, world.stream).wait(world.watch, within_s)
+
+    # --- starting ---
+
+    def _check_host(self) -> None:
+        """Find out before anything is started whether this host can run the topology."""
+        sweep(self._options.runs_path)
+        for arch in {node.arch for node in self._topology.nodes}:
+            machine = self._options.machines[arch]
+            find_binary(machine)
+            self._image(machine)
+
+    def _image(self, machine: Machine) -> Path:
+        given = self._options.images.get(machine.arch)
+        if given is None:
+            return find_image(machine)
+        check_image(given, machine)
+        return given
+
+    def _make_world(self) -> World:
+        options, topology = self._options, self._topology
+        folder = RunFolder.create(options.runs_path, options.name or topology.name)
+        self._failure = asyncio.get_running_loop().create_future()
+        stream = EventStream(folder.open_events(), on_failure=self._stream_failed)
+        for listener in options.listeners:
+            stream.listen(listener)
+        world = World(
+            topology=topology,
+            seed=self._seed,
+            machines=options.machines,
+            find_image=self._image,
+            folder=folder,
+            stream=stream,
+            watch=Watch(),
+            host=HostNode(topology.constants, HOST_INCARNATION),
+            tasks=self._tasks,
+            stream_ids=itertools.count(1),
+            closing=asyncio.Event(),
+        )
+        self._world = world
+        folder.write_start(topology, seed=self._seed)
+        stream.emit(
+            RunStarted(name=options.name or topology.name, seed=self._seed, folder=str(folder.path))
+        )
+        for link_spec in topology.links:
+            link = LinkRuntime(link_spec, world)
+            self._link_runtimes[link_spec.name] = link
+            self._links[link_spec.name] = GuestLink(link, world)
+        for spec in topology.nodes:
+            links = tuple(self._link_runtimes[item.name] for item in topology.links_of(spec.name))
+            node = NodeRuntime(spec, links, world)
+            self._node_runtimes[spec.name] = node
+            self._nodes[spec.name] = Node(node, world)
+            self._management[spec.name] = ManagementLink(node, world)
+        return world
+
+    def _start_background(self, world: World) -> None:
+        nodes = tuple(self._node_runtimes.values())
+        by_id: dict[int, NodeRuntime] = {node.spec.id: node for node in nodes}
+        management: dict[int, ManagementLink] = {
+            node.spec.id: self._management[node.spec.name] for node in nodes
+        }
+        world.stream.listen(self._route)
+        world.host.on_frames(lambda number: by_id[number].look())
+        world.host.on_links(lambda number: management[number].look())
+        links = tuple(self._link_runtimes.values())
+        assert self._failure is not None
+        self._background += [
+            self._tasks.create_task(sample(nodes, links, world.watch), name="sampler"),
+            self._tasks.create_task(_raise_from(self._failure), name="guardian"),
+        ]
+
+    def _route(self, event: Event) -> None:
+        """Give a node's word about a link to that link."""
+        if isinstance(event, LinkEndChanged) and event.link in self._link_runtimes:
+            self._link_runtimes[event.link].end_changed(event)
+
+    async def _wait_booted(self, deadline: Deadline) -> None:
+        """Wait until every node is ready and every link is up; fail at once when a machine ends."""
+
+        def booted() -> bool:
+            ready = [node.is_ready() for node in self._nodes.values()]
+            return all(ready) and not self._links_missing()
+
+        try:
+            await self._running().watch.until(booted, deadline)
+        except TimeoutError:
+            raise self._not_up(deadline.within_s) from None
+
+    # --- ending ---
+
+    def _stream_failed(self, error: HostError) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def _leave(self, error: BaseException | None) -> None:
+        """End everything, then raise what a background task failed with, if that is why we leave."""
+        try:
+            await self._end_machines()
+        finally:
+            for task in self._background:
+                task.cancel()
+            try:
+                kind = None if error is None else type(error)
+                await self._tasks.__aexit__(kind, error, None)
+            except BaseExceptionGroup as group:
+                reason = _reason(group)
+                if reason is not error:
+                    raise reason from error
+            finally:
+                await self._release()
+
+    async def _end_machines(self) -> None:
+        world = self._world
+        if world is None:
+            return
+        for node in self._node_runtimes.values():
+            node.look()
+        world.closing.set()
+        world.stream.emit(ClusterStopping())
+        for node in self._node_runtimes.values():
+            node.kill()
+        for node in self._node_runtimes.values():
+            await node.end()
+
+    async def _release(self) -> None:
+        world = self._world
+        if world is None:
+            return
+        async with contextlib.AsyncExitStack() as steps:  # last in, first out
+            steps.callback(world.folder.finish)
+            steps.callback(world.stream.close)
+            for link in self._link_runtimes.values():
+                steps.callback(link.close)
+            steps.push_async_callback(world.host.close)
+
+    # --- reasons ---
+
+    def _running(self) -> World:
+        if self._world is None:
+            raise UsageError("the cluster is not running", hint="use it inside `async with`")
+        return self._world
+
+    def _links_missing(self) -> list[Link]:
+        """Links that should be up and are not: those between running nodes."""
+        return [
+            link
+            for link in self._links.values()
+            if not link.is_raw
+            and all(self._node_runtimes[end].launch is not None for end in link.ends)
+            and not link.is_up
+        ]
+
+    def _not_up(self, within_s: float) -> DeadlineExpired:
+        unready = [node for node in self._nodes.values() if not self._is_ready(node)]
+        missing: list[Link] = [
+            *(self._management[node.name] for node in unready),
+            *self._links_missing(),
+        ]
+        concerned = {name for link in missing for name in link.ends if name != HOST_NAME}
+        what = [f"node {node.name} is {node.state.value}" for node in unready]
+        what += [f"link {link.name} is not up" for link in missing if not link.is_management]
+        return DeadlineExpired(
+            f"the cluster is not up after {within_s:g} s: " + ", ".join(what),
+            hint=f"consoles and events are in {self.folder}",
+            details=(
+                *(line for link in missing for line in link.explain()),
+                *(line for name in sorted(concerned) for line in self._nodes[name].explain()),
+            ),
+        )
+
+    def _is_ready(self, node: Node) -> bool:
+        return self._node_runtimes[node.name].launch is not None and node.is_ready()
+
+
+async def _raise_from(failure: asyncio.Future[None]) -> None:
+    """Fail when the future does, and with it the run."""
+    await failure
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error to show of those that ended the run: ours if there is one."""
+    flat: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+        else:
+            flat.append(error)
+    ours = [error for error in flat if isinstance(error, MnlabError)]
+    return ours[0] if ours else (flat[0] if len(flat) == 1 else group)
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    choices = list(known)
+    near = difflib.get_close_matches(name, choices, n=1)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    return UsageError(
+        f"no {what} is called '{name}'{guess}", hint=f"{what}s: {', '.join(choices) or 'none'}"
+    )

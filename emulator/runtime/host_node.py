@@ -231,6 +231,11 @@ class HostNode:
         link = self._links.get(node_id)
         return link is not None and link.rx_up and link.tx_up
 
+    def directions_up(self, node_id: int) -> tuple[bool, bool]:
+        """Return whether node 0 hears a guest, and whether the guest hears node 0."""
+        link = self._links.get(node_id)
+        return (link.rx_up, link.tx_up) if link is not None else (False, False)
+
     async def wait_up(self, node_id: int, deadline: Deadline, *, newer_than: int = 0) -> int:
         """Wait until both directions of a guest's management link are up.
 

@@ -3,49 +3,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
-from emulator.model import DirectionState, LinkKind
+from emulator.errors import DeadlineExpired, UsageError
+from emulator.events.types import CarrierChanged, DirectionChanged, FaultKind, FaultReceipt
+from emulator.model import HOST_NAME, DirectionState, LinkKind
+from emulator.runtime.deadline import Deadline
+from emulator.runtime.link_runtime import LinkRuntime
+from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.world import World
 
 
-class Link:
+class Link(ABC):
     """One link of a running cluster. Made by `Cluster`; get it with `cluster.link(...)`."""
+
+    def __init__(self, name: str, ends: tuple[str, str], world: World) -> None:
+        self._name = name
+        self._ends = ends
+        self._world = world
 
     @property
     def name(self) -> str:
         """The link's name in the topology."""
-        raise NotImplementedError
-
-    @property
-    def kind(self) -> LinkKind:
-        """What its frames travel through."""
-        raise NotImplementedError
+        return self._name
 
     @property
     def ends(self) -> tuple[str, str]:
         """The names of the nodes it joins."""
-        raise NotImplementedError
+        return self._ends
 
     @property
     def directions(self) -> tuple[str, str]:
         """Its directions, `a->b` and `b->a`."""
-        raise NotImplementedError
+        first, second = self._ends
+        return (f"{first}->{second}", f"{second}->{first}")
+
+    @property
+    @abstractmethod
+    def kind(self) -> LinkKind:
+        """What its frames travel through."""
 
     @property
     def is_management(self) -> bool:
         """Whether the host is one of its ends."""
-        raise NotImplementedError
+        return HOST_NAME in self._ends
 
     @property
     def state(self) -> Mapping[str, DirectionState]:
         """The state of each direction, by its name."""
-        raise NotImplementedError
+        return MappingProxyType(
+            {name: self._state_of(index) for index, name in enumerate(self.directions)}
+        )
 
     @property
     def is_up(self) -> bool:
         """Whether both directions are up."""
-        raise NotImplementedError
+        return all(state is DirectionState.UP for state in self.state.values())
 
     async def cut(self, *, direction: str | None = None, allow_management: bool = False) -> None:
         """Take the carrier away.
@@ -57,7 +75,12 @@ class Link:
         Raises:
             UsageError: unknown direction, or a management link without `allow_management`.
         """
-        raise NotImplementedError
+        if self.is_management and not allow_management:
+            raise UsageError(
+                f"link {self._name} is a management link; without it the host is blind",
+                hint="say cut(allow_management=True) if that is what you want",
+            )
+        self._change(FaultKind.CUT, direction)
 
     async def splice(self, *, direction: str | None = None) -> None:
         """Give the carrier back, under a new generation.
@@ -68,7 +91,7 @@ class Link:
         Raises:
             UsageError: unknown direction.
         """
-        raise NotImplementedError
+        self._change(FaultKind.SPLICE, direction)
 
     async def wait_up(self, *, within_s: float = 5.0) -> None:
         """Wait until both directions are up.
@@ -76,15 +99,188 @@ class Link:
         Raises:
             DeadlineExpired: they are not after `within_s` seconds; says which and why.
         """
-        raise NotImplementedError
+        await self._wait("up", lambda: self.is_up, within_s)
 
     async def wait_down(self, *, direction: str | None = None, within_s: float = 5.0) -> None:
-        """Wait until a direction (None: both) is not up at either of its ends.
+        """Wait until a direction (None: both) is down at both of its ends.
 
         Raises:
-            DeadlineExpired: it still is after `within_s` seconds.
+            DeadlineExpired: it still is up at one of them after `within_s` seconds.
+            UsageError: unknown direction.
         """
-        raise NotImplementedError
+        indices = self._indices(direction)
+        await self._wait(
+            "down", lambda: all(self._is_down_at_both_ends(index) for index in indices), within_s
+        )
+
+    def explain(self) -> tuple[str, ...]:
+        """Why it is in the state it is in, a line for each direction."""
+        return tuple(
+            f"{self._name} {name}: {self._state_of(index).value}{self._reason_of(index)}"
+            for index, name in enumerate(self.directions)
+        )
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a link has a state per direction: ask link.is_up or link.state['a->b']")
+
+    def __repr__(self) -> str:
+        states = ", ".join(f"{name} {state.value}" for name, state in self.state.items())
+        return f"<link {self._name}: {states}>"
+
+    @abstractmethod
+    def _state_of(self, index: int) -> DirectionState: ...
+
+    @abstractmethod
+    def _is_down_at_both_ends(self, index: int) -> bool: ...
+
+    @abstractmethod
+    def _reason_of(self, index: int) -> str: ...
+
+    @abstractmethod
+    def _set_carrier(self, index: int, *, up: bool) -> None: ...
+
+    def _change(self, fault: FaultKind, direction: str | None) -> None:
+        indices = self._indices(direction)
+        requested_ns = time.monotonic_ns()
+        for index in indices:
+            self._set_carrier(index, up=fault is FaultKind.SPLICE)
+        self._world.stream.emit(
+            FaultReceipt(
+                fault=fault,
+                target=self._name,
+                direction=direction or "",
+                requested_ns=requested_ns,
+            )
+        )
+        self._world.watch.changed()
+
+    def _indices(self, direction: str | None) -> tuple[int, ...]:
+        if direction is None:
+            return (0, 1)
+        wanted = direction.replace(" ", "")
+        if wanted not in self.directions:
+            near = difflib.get_close_matches(wanted, self.directions, n=1)
+            guess = f"; did you mean '{near[0]}'?" if near else ""
+            raise UsageError(
+                f"link {self._name} has no direction '{direction}'{guess}",
+                hint=f"its directions are {' and '.join(self.directions)}",
+            )
+        return (self.directions.index(wanted),)
+
+    async def _wait(self, goal: str, condition: Callable[[], bool], within_s: float) -> None:
+        deadline = Deadline.after(within_s)
+        try:
+            await self._world.watch.until(condition, deadline)
+        except TimeoutError:
+            raise DeadlineExpired(
+                f"link {self._name} is not {goal} after {within_s:g} s",
+                hint=f"see the consoles of its ends in {self._world.folder.path}",
+                details=self.explain(),
+            ) from None
+
+
+class GuestLink(Link):
+    """A link between two guests."""
+
+    def __init__(self, runtime: LinkRuntime, world: World) -> None:
+        super().__init__(runtime.spec.name, runtime.spec.ends, world)
+        self._runtime = runtime
+
+    @property
+    def kind(self) -> LinkKind:
+        """What its frames travel through."""
+        return self._runtime.spec.kind
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it is left to a raw server: no link protocol runs on it, so it never comes up."""
+        return self._runtime.spec.raw
+
+    def _state_of(self, index: int) -> DirectionState:
+        return self._runtime.status.state(index)
+
+    def _is_down_at_both_ends(self, index: int) -> bool:
+        writer, reader = self._runtime.status.ends[index], self._runtime.status.ends[1 - index]
+        return not writer.tx_up and not reader.rx_up
+
+    def _reason_of(self, index: int) -> str:
+        state = self._state_of(index)
+        if state is DirectionState.UP:
+            return ""
+        if state is DirectionState.CUT:
+            carrier = self._runtime.cable.state
+            absent = [name for end, name in enumerate(self.ends) if not carrier.is_plugged(end)]
+            return f" ({' and '.join(absent)} is off)" if absent else " (cut by us)"
+        writer, reader = self._runtime.status.ends[index], self._runtime.status.ends[1 - index]
+        return (
+            f" ({self.ends[index]} transmits: {_yes(writer.tx_up)}, epoch {writer.own_epoch}, "
+            f"last change {writer.reason}; {self.ends[1 - index]} hears: {_yes(reader.rx_up)}, "
+            f"epoch {reader.peer_epoch}, last change {reader.reason})"
+        )
+
+    def _set_carrier(self, index: int, *, up: bool) -> None:
+        cable = self._runtime.cable
+        if up:
+            cable.splice(index)
+        else:
+            cable.cut(index)
+
+
+class ManagementLink(Link):
+    """A node's link to the host; direction 0 is the node's to the host."""
+
+    def __init__(self, node: NodeRuntime, world: World) -> None:
+        super().__init__(f"{node.spec.name}-{HOST_NAME}", (node.spec.name, HOST_NAME), world)
+        self._node = node
+        self._shown = (DirectionState.CUT, DirectionState.CUT)
+        self._generation = 1
+
+    @property
+    def kind(self) -> LinkKind:
+        """What its frames travel through."""
+        return LinkKind.VIRTIO_SERIAL
+
+    def look(self) -> None:
+        """Tell the stream which direction changed since the last look."""
+        before, self._shown = self._shown, (self._state_of(0), self._state_of(1))
+        for index, state in enumerate(self._shown):
+            if state is not before[index]:
+                self._world.stream.emit(
+                    DirectionChanged(link=self.name, direction=self.directions[index], state=state)
+                )
+        if self._shown != before:
+            self._world.watch.changed()
+
+    def _state_of(self, index: int) -> DirectionState:
+        if self._node.management_cut[index] or self._node.launch is None:
+            return DirectionState.CUT
+        up = self._world.host.directions_up(self._node.spec.id)[index]
+        return DirectionState.UP if up else DirectionState.DOWN
+
+    def _is_down_at_both_ends(self, index: int) -> bool:
+        return self._state_of(index) is not DirectionState.UP
+
+    def _reason_of(self, index: int) -> str:
+        if self._node.launch is None:
+            return f" ({self._node.spec.name} is off)"
+        return " (cut by us)" if self._node.management_cut[index] else ""
+
+    def _set_carrier(self, index: int, *, up: bool) -> None:
+        if self._node.management_cut[index] is not up:
+            return
+        self._node.management_cut[index] = not up
+        self._node.apply_management_cut(index)
+        self._generation += 1
+        self._world.stream.emit(
+            CarrierChanged(
+                link=self.name,
+                direction=self.directions[index],
+                carrier=up,
+                generation=self._generation,
+            )
+        )
+        self.look()
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

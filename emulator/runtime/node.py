@@ -1,71 +1,130 @@
 # SPDX-License-Identifier: MIT
-"""A node of a running cluster: what a script holds to crash it, to restart it and to ask its
-kernel."""
+"""A node of a running cluster: what a script holds to crash it, to restart it and to ask its kernel."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
+from typing import Final
 
-from emulator.model import Arch, Incarnation, NodeId, NodeState
-from emulator.runtime.traffic import Stream
+from emulator.errors import (
+    DeadlineExpired,
+    GuestError,
+    LaunchError,
+    NodeDied,
+    StateError,
+    UsageError,
+)
+from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
+from emulator.model import Arch, Incarnation, NodeId, NodeState, incarnation_text
+from emulator.protocol.names import kernel_port
+from emulator.protocol.services import (
+    NodeStatistics,
+    PingReply,
+    PingRequest,
+    Service,
+    statistics_request,
+)
+from emulator.runtime.deadline import Deadline
+from emulator.runtime.launch import CONSOLE_LOG, Launch
+from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.traffic import (
+    CHECK_CONTENT,
+    CHECK_HEADER,
+    WINDOW_MAXIMUM,
+    Stream,
+    StreamRequest,
+    open_stream,
+)
+from emulator.runtime.world import World
+
+PING_BYTES: Final = 64
+TRAFFIC_BYTES_MINIMUM: Final = 48
+TRAFFIC_BYTES_MAXIMUM: Final = 65536
+_NS_PER_S: Final = 1_000_000_000
+_START_WITHIN_S: Final = 5.0
+NO_LIFE: Final = Incarnation(0)
 
 
 class Node:
     """One node of a running cluster. Made by `Cluster`; get it with `cluster.node(...)`."""
 
+    def __init__(self, runtime: NodeRuntime, world: World) -> None:
+        self._runtime = runtime
+        self._world = world
+
+    # --- what it is ---
+
     @property
     def name(self) -> str:
         """The node's name in the topology."""
-        raise NotImplementedError
+        return self._runtime.spec.name
 
     @property
     def id(self) -> NodeId:
         """The node's number."""
-        raise NotImplementedError
+        return self._runtime.spec.id
 
     @property
     def arch(self) -> Arch:
         """The architecture it runs on."""
-        raise NotImplementedError
+        return self._runtime.spec.arch
 
     @property
     def state(self) -> NodeState:
         """Where it is in its life, as the host knows it."""
-        raise NotImplementedError
+        return self._runtime.state
 
     @property
     def incarnation(self) -> Incarnation:
         """Its current life, or the last one when it is off; 0 before the first."""
-        raise NotImplementedError
+        return self._runtime.incarnation
 
     @property
     def launch(self) -> int:
         """How often its machine was started."""
-        raise NotImplementedError
+        return self._runtime.launches
 
     @property
     def pid(self) -> int | None:
         """The process id of its machine, None when it is off."""
-        raise NotImplementedError
+        launch = self._runtime.launch
+        return None if launch is None else launch.process.pid
 
     @property
     def console_path(self) -> Path:
         """The log of its serial console, of its current or last launch."""
-        raise NotImplementedError
+        folder = self._world.folder.launch_folder(self.name, max(1, self.launch))
+        return folder / CONSOLE_LOG
 
     @property
     def console_pty(self) -> str | None:
         """The terminal its serial console can be attached at, None when it is off."""
-        raise NotImplementedError
+        launch = self._runtime.launch
+        return None if launch is None else launch.pty
+
+    def console_tail(self, lines: int = 20) -> tuple[str, ...]:
+        """The last lines of its serial console."""
+        return self._runtime.console_tail(lines)
+
+    def __repr__(self) -> str:
+        life = incarnation_text(self.incarnation)
+        return f"<node {self.name}: {self.arch.value}, {self.state.value}, life {life}>"
+
+    # --- what is done to it ---
 
     async def crash(self) -> None:
-        """Cut its power: SIGKILL to its machine. Returns when the process is gone and all survivors
-        were told.
+        """Cut its power: SIGKILL to its machine. Returns when the process is gone and all survivors were told.
 
         Raises:
             StateError: it is off already.
         """
-        raise NotImplementedError
+        launch = self._running("crash")
+        requested_ns, life = time.monotonic_ns(), self.incarnation
+        self._runtime.kill()
+        await launch.process.end()
+        self._receipt(FaultKind.CRASH, requested_ns, life or self.incarnation)
 
     async def restart(self, *, within_s: float = 10.0) -> None:
         """Start its machine again, as a new incarnation, and wait until it is ready.
@@ -75,7 +134,12 @@ class Node:
             DeadlineExpired: it is not ready after `within_s` seconds.
             LaunchError: QEMU did not start.
         """
-        raise NotImplementedError
+        if self._runtime.launch is not None:
+            raise StateError(f"node {self.name} still runs", hint="crash it first, or reset it")
+        requested_ns = time.monotonic_ns()
+        self._runtime.start()
+        self._receipt(FaultKind.RESTART, requested_ns, NO_LIFE)
+        await self.wait_ready(within_s=within_s)
 
     async def hang(self) -> None:
         """Stop its CPU, memory and devices untouched.
@@ -83,7 +147,13 @@ class Node:
         Raises:
             StateError: it is off or hung.
         """
-        raise NotImplementedError
+        launch = self._running("hang")
+        requested_ns = time.monotonic_ns()
+        await (await launch.monitor()).stop()
+        self._runtime.look()
+        self._runtime.stopped()
+        self._world.stream.emit(NodeHung(node=self.name, incarnation=self.incarnation))
+        self._receipt(FaultKind.HANG, requested_ns, self.incarnation)
 
     async def resume(self) -> None:
         """Let a hung node run on.
@@ -91,17 +161,31 @@ class Node:
         Raises:
             StateError: it is not hung.
         """
-        raise NotImplementedError
+        launch = self._runtime.launch
+        if launch is None or self.state is not NodeState.HUNG:
+            raise StateError(f"node {self.name} is not hung", hint=f"it is {self.state.value}")
+        requested_ns = time.monotonic_ns()
+        await (await launch.monitor()).cont()
+        self._runtime.continued()
+        self._world.stream.emit(NodeResumed(node=self.name, incarnation=self.incarnation))
+        self._receipt(FaultKind.RESUME, requested_ns, self.incarnation)
 
     async def reset(self, *, within_s: float = 10.0) -> None:
-        """Press its reset button and wait until it is ready as a new incarnation; its memory
-        survives.
+        """Press its reset button and wait until it is ready as a new incarnation; its memory survives.
 
         Raises:
             StateError: it is off or hung.
             DeadlineExpired: it is not ready after `within_s` seconds.
         """
-        raise NotImplementedError
+        launch = self._running("reset")
+        requested_ns, life = time.monotonic_ns(), self.incarnation
+        monitor = await launch.monitor()
+        await monitor.stop()  # so that the last words of this life can be read before the next
+        self._runtime.look()
+        await monitor.system_reset()
+        await monitor.cont()
+        self._receipt(FaultKind.RESET, requested_ns, life)
+        await self._wait_ready(within_s, newer_than=life)
 
     async def panic(self, *, within_s: float = 5.0) -> None:
         """Ask its kernel to panic, and wait until its machine has ended.
@@ -110,16 +194,43 @@ class Node:
             StateError: it is off or hung.
             DeadlineExpired: it still runs after `within_s` seconds.
         """
-        raise NotImplementedError
+        launch = self._running("panic")
+        deadline = Deadline.after(within_s)
+        launch.end_was_requested = True
+        self._receipt(FaultKind.PANIC, time.monotonic_ns(), self.incarnation)
+        with contextlib.suppress(NodeDied):  # that is how it answers
+            await self._world.host.send(kernel_port(self.id), Service.PANIC, b"", deadline)
+        await self.wait_exited(within_s=deadline.remaining_s)
+
+    # --- waiting for it ---
 
     async def wait_ready(self, *, within_s: float = 10.0) -> None:
         """Wait until its kernel is ready and its management link is up.
 
         Raises:
             DeadlineExpired: it is not; says what it said last.
+            LaunchError: its machine ended before its kernel started.
             NodeDied: its machine ended.
         """
-        raise NotImplementedError
+        await self._wait_ready(within_s, newer_than=NO_LIFE)
+
+    def is_ready(self, *, newer_than: Incarnation = NO_LIFE) -> bool:
+        """Whether its kernel is ready and its management link is up.
+
+        Args:
+            newer_than: only a newer life counts.
+
+        Raises:
+            LaunchError: its machine ended before its kernel started.
+            NodeDied: its machine ended.
+        """
+        if self._runtime.launch is None:
+            raise self._ended()
+        return (
+            self.state is NodeState.READY
+            and self.incarnation > newer_than
+            and self._world.host.is_up(self.id)
+        )
 
     async def wait_exited(self, *, within_s: float = 10.0) -> int:
         """Wait until its machine has ended.
@@ -130,19 +241,74 @@ class Node:
         Raises:
             DeadlineExpired: it still runs.
         """
-        raise NotImplementedError
+        try:
+            await self._world.watch.until(
+                lambda: self._runtime.launch is None, Deadline.after(within_s)
+            )
+        except TimeoutError:
+            raise DeadlineExpired(
+                f"node {self.name} still runs after {within_s:g} s",
+                hint=f"see its console: {self.console_path}",
+                details=self.explain(),
+            ) from None
+        return self._runtime.exit_status or 0
 
-    async def ping(self, to: Node, *, within_s: float = 1.0) -> float:
-        """Measure one FLIPC round trip from this node's kernel to another's.
+    def explain(self) -> tuple[str, ...]:
+        """How far it came: its state, its management link, and what it said last."""
+        return self._runtime.explain()
+
+    # --- asking its kernel ---
+
+    async def ping(
+        self, to: Node, *, size_bytes: int = PING_BYTES, count: int = 1, within_s: float = 1.0
+    ) -> float:
+        """Measure FLIPC round trips from this node's kernel to another's.
+
+        Args:
+            to: the node that answers.
+            size_bytes: inline body bytes.
+            count: how many, one after another.
+            within_s: bound for all of them.
 
         Returns:
-            The round trip in seconds, by this node's clock.
+            The shortest of them in seconds, by this node's clock.
 
         Raises:
-            DeadlineExpired: no answer.
-            NodeDied: a machine ended meanwhile.
+            DeadlineExpired: not all were answered.
+            NodeDied: this node's machine ended meanwhile.
         """
-        raise NotImplementedError
+        deadline = Deadline.after(within_s)
+        reply = await self.measure_round_trips(
+            to, size_bytes=size_bytes, count=count, within_s=within_s
+        )
+        if reply.answered < count:
+            raise DeadlineExpired(
+                f"{self.name} had {reply.answered} of {count} answers of {to.name} within "
+                f"{deadline.within_s:g} s",
+                hint="see the state of the links between them",
+                details=(*self.explain(), *to.explain()),
+            )
+        round_trip_s = reply.min_ns / _NS_PER_S
+        self._world.stream.emit(PingAnswered(node=self.name, to=to.name, round_trip_s=round_trip_s))
+        return round_trip_s
+
+    async def measure_round_trips(
+        self, to: Node, *, size_bytes: int, count: int, within_s: float
+    ) -> PingReply:
+        """As `ping`, but returns what this node measured: how many came back, the least, the most, the sum.
+
+        Raises:
+            GuestError: this node did not answer the host.
+        """
+        request = PingRequest(
+            node_id=to.id,
+            count=count,
+            size_bytes=size_bytes,
+            timeout_ns=round(within_s * _NS_PER_S),
+        )
+        margin = Deadline.after(within_s + 1.0)  # for the host's own request and answer
+        reply = await self._call(Service.PING, request.serialize(), margin)
+        return PingReply.parse(reply)
 
     async def traffic(
         self,
@@ -152,21 +318,130 @@ class Node:
         rate_hz: float | None = None,
         window: int | None = None,
         count: int | None = None,
+        check_content: bool = True,
     ) -> Stream:
         """Start a stream of checked messages to another node's kernel.
 
         Args:
             to: the sink.
-            size_bytes: body size, 32 .. 65536.
+            size_bytes: body size, 48 .. 65536.
             rate_hz: messages a second; None: as fast as it goes.
-            window: messages in flight; None: the cluster's window.
+            window: messages in flight, 1 .. 64; None: the cluster's window.
             count: end after that many; None: until stopped.
+            check_content: whether the sink looks at every byte, or at headers only.
 
         Returns:
             The running stream.
-        """
-        raise NotImplementedError
 
-    def console_tail(self, lines: int = 20) -> tuple[str, ...]:
-        """The last lines of its serial console."""
-        raise NotImplementedError
+        Raises:
+            UsageError: a number is out of its range.
+            GuestError: a node has no traffic server, or does not answer.
+        """
+        largest = min(WINDOW_MAXIMUM, self._world.topology.constants.window)
+        for what, value, low, high in (
+            ("size_bytes", size_bytes, TRAFFIC_BYTES_MINIMUM, TRAFFIC_BYTES_MAXIMUM),
+            ("window", window or largest, 1, largest),
+        ):
+            if not low <= value <= high:
+                raise UsageError(
+                    f"traffic: {what} is {value}", hint=f"{what} must be {low} to {high}"
+                )
+        if rate_hz is not None and rate_hz <= 0:
+            raise UsageError(f"traffic: rate_hz is {rate_hz:g}", hint="rate_hz must be above 0")
+        request = StreamRequest(
+            size_bytes=size_bytes,
+            interval_ns=0 if rate_hz is None else round(_NS_PER_S / rate_hz),
+            window=window or largest,
+            count=count or 0,
+            check=CHECK_CONTENT if check_content else CHECK_HEADER,
+        )
+        deadline = Deadline.after(_START_WITHIN_S)
+        return await open_stream(self._runtime, to._runtime, request, self._world, deadline)
+
+    async def port(self, server: str | None = None, *, within_s: float = 1.0) -> int:
+        """Name of a port of this node, for raw Mach messages through `cluster.host`.
+
+        Args:
+            server: a kernel server's name; None: the kernel's own port.
+            within_s: bound for asking the node.
+
+        Raises:
+            GuestError: no such server, or no answer.
+        """
+        if server is None:
+            return kernel_port(self.id)
+        return await self._world.host.lookup(self.id, server, Deadline.after(within_s))
+
+    async def call(
+        self, message_id: int, body: bytes = b"", *, port: int | None = None, within_s: float = 1.0
+    ) -> bytes:
+        """Send a request to a port of this node and wait for its reply.
+
+        Args:
+            message_id: of the request.
+            body: of the request.
+            port: whom to ask; None: the kernel.
+            within_s: bound for the reply.
+
+        Returns:
+            The reply's body.
+
+        Raises:
+            GuestError: no answer, or refused.
+        """
+        target = kernel_port(self.id) if port is None else port
+        return await self._world.host.call(
+            self.id, target, message_id, body, Deadline.after(within_s)
+        )
+
+    async def statistics(self, *, within_s: float = 1.0) -> NodeStatistics:
+        """What this node's kernel counts.
+
+        Raises:
+            GuestError: no answer.
+        """
+        body = statistics_request(0, 0)
+        reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
+        return NodeStatistics.parse(reply)
+
+    # --- inside ---
+
+    async def _call(self, service: Service, body: bytes, deadline: Deadline) -> bytes:
+        self._running(f"ask for {service.name}")
+        return await self._world.host.call(self.id, kernel_port(self.id), service, body, deadline)
+
+    def _running(self, verb: str) -> Launch:
+        """The launch, if the node is in a state in which `verb` makes sense."""
+        launch = self._runtime.launch
+        if launch is None:
+            raise StateError(f"cannot {verb} node {self.name}: it is off", hint="restart it first")
+        if self.state is NodeState.HUNG and verb != "crash":
+            raise StateError(f"cannot {verb} node {self.name}: it is hung", hint="resume it first")
+        return launch
+
+    def _receipt(self, fault: FaultKind, requested_ns: int, life: Incarnation) -> None:
+        self._world.stream.emit(
+            FaultReceipt(fault=fault, target=self.name, requested_ns=requested_ns, incarnation=life)
+        )
+
+    async def _wait_ready(self, within_s: float, *, newer_than: Incarnation) -> None:
+        try:
+            await self._world.watch.until(
+                lambda: self.is_ready(newer_than=newer_than), Deadline.after(within_s)
+            )
+        except TimeoutError:
+            raise DeadlineExpired(
+                f"node {self.name} is not ready after {within_s:g} s",
+                hint=f"see its console: {self.console_path}",
+                details=self.explain(),
+            ) from None
+
+    def _ended(self) -> GuestError | LaunchError:
+        ended = self._runtime.end_before_kernel()
+        if ended is not None:
+            return ended
+        return NodeDied(
+            f"node {self.name}: its machine ended with status {self._runtime.exit_status}",
+            hint=f"see its console: {self.console_path}",
+            details=self.explain(),
+        )

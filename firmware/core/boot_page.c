@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The boot page: text of docs/spec/boot.md into struct boot_configuration. Pure; the page is hostile input, already copied.
+ * The boot page: text of docs/spec/boot.md into struct boot_configuration. Pure; the page is
+ * hostile input, already copied.
  *
- * Keys and attributes are tables of {name, parser}. An unknown one is counted and skipped; a known one with a bad value, or
- * given twice, makes the page invalid. Rules between keys are checked at the end, since lines come in any order.
+ * Keys and attributes are tables of {name, parser}. An unknown one is counted and skipped; a known
+ * one with a bad value, or given twice, makes the page invalid. Rules between keys are checked at
+ * the end, since lines come in any order.
  */
 #include <kernel/boot.h>
 #include <kernel/crc32c.h>
@@ -25,14 +27,15 @@ struct parser {
 #define WINDOW_MAXIMUM 0xffffu
 #define DURATION_MAXIMUM_NS (UINT64_MAX / 4) /* sums of a few never wrap */
 
-/* --- Spans ----------------------------------------------------------------------------------------------------------- */
+/* --- Spans ------------------------------------------------------------------------------------ */
 
 static bool span_equals(struct span span, const char *text)
 {
     return strlen(text) == span.length && memcmp(span.start, text, span.length) == 0;
 }
 
-/* Cut `*rest` at the first `separator`: returns what is before it; `*rest` becomes what is after it. */
+/* Cut `*rest` at the first `separator`: returns what is before it; `*rest` becomes what is after
+ * it. */
 static struct span span_cut(struct span *rest, char separator)
 {
     struct span head = *rest;
@@ -108,7 +111,7 @@ static int span_choose(struct span span, const char *const *words, int count)
     return -1;
 }
 
-/* --- Links ----------------------------------------------------------------------------------------------------------- */
+/* --- Links ------------------------------------------------------------------------------------ */
 
 static bool link_name(struct span value, struct boot_link *link)
 {
@@ -224,7 +227,7 @@ static const char *parse_link(struct parser *parser, struct span value)
     return NULL;
 }
 
-/* --- Keys ------------------------------------------------------------------------------------------------------------ */
+/* --- Keys ------------------------------------------------------------------------------------- */
 
 static const char *parse_node_name(struct parser *parser, struct span value)
 {
@@ -265,7 +268,7 @@ static const char *parse_servers(struct parser *parser, struct span value)
             return "servers: names of a-z, 0-9, _ and - separated by blanks";
     out[0] = '\0';
     if (value.length > 0 && !span_copy(value, out, BOOT_SERVERS_SIZE))
-        return "servers: more than 255 characters";
+        return "servers: more than 1023 characters";
     return NULL;
 }
 
@@ -281,11 +284,13 @@ static const struct {
     bool repeated;
     const char *broken; /* for numbers, and for required keys that are missing */
 } keys[] = {
-    {"node.id", NULL, FIELD(node_id), 4, 1, NODES_MAXIMUM - 1, true, false, "node.id: 1 to nodes_max-1"},
+    {"node.id", NULL, FIELD(node_id), 4, 1, NODES_MAXIMUM - 1, true, false,
+     "node.id: 1 to nodes_max-1"},
     {"node.name", parse_node_name, 0, 0, 0, 0, true, false, "node.name is missing"},
     {"launch", NULL, FIELD(launch), 4, 1, LAUNCH_MAXIMUM, true, false, "launch: 1 to 2147483647"},
     {"seed", NULL, FIELD(seed), 8, 0, UINT64_MAX, true, false, "seed: 0 to 2^64-1"},
-    {"nodes_max", NULL, FIELD(nodes_max), 4, 2, NODES_MAXIMUM, false, false, "nodes_max: 2 to 65535"},
+    {"nodes_max", NULL, FIELD(nodes_max), 4, 2, NODES_MAXIMUM, false, false,
+     "nodes_max: 2 to 65535"},
     {"window", NULL, FIELD(window), 4, 1, WINDOW_MAXIMUM, false, false, "window: 1 to 65535"},
     {"keepalive_ns", NULL, FIELD(keepalive_ns), 8, 1, DURATION_MAXIMUM_NS, false, false,
      "keepalive_ns: 1 or more"},
@@ -295,7 +300,8 @@ static const struct {
      "dead_after_ns: 1 or more"},
     {"ack_delay_ns", NULL, FIELD(ack_delay_ns), 8, 0, DURATION_MAXIMUM_NS, false, false,
      "ack_delay_ns: a number"},
-    {"ack_count", NULL, FIELD(ack_count), 4, 1, WINDOW_MAXIMUM, false, false, "ack_count: 1 to 65535"},
+    {"ack_count", NULL, FIELD(ack_count), 4, 1, WINDOW_MAXIMUM, false, false,
+     "ack_count: 1 to 65535"},
     {"poll_ns", NULL, FIELD(poll_ns), 8, 0, DURATION_MAXIMUM_NS, false, false, "poll_ns: a number"},
     {"idle", parse_idle, 0, 0, 0, 0, false, false, NULL},
     {"trace", parse_trace, 0, 0, 0, 0, false, false, NULL},
@@ -333,7 +339,8 @@ static const char *parse_line(struct parser *parser, struct span line)
         if (!keys[i].repeated && (parser->keys_seen & 1ull << i) != 0)
             return "a key is given twice";
         parser->keys_seen |= 1ull << i;
-        return keys[i].parse != NULL ? keys[i].parse(parser, value) : parse_number(parser, i, value);
+        return keys[i].parse != NULL ? keys[i].parse(parser, value)
+                                     : parse_number(parser, i, value);
     }
     parser->configuration->unknown_keys++;
     return NULL;

@@ -2,9 +2,9 @@
  *
  * CRC-32C, eight bytes a round by eight tables ("slicing by 8", Kounavis and Berry 2005). Pure.
  *
- * slices[k][i] is what byte i does to the checksum when k more bytes follow it. That is linear over GF(2), so a whole table
- * follows from its eight entries with one bit set, which are successive powers of x modulo the polynomial 0x1edc6f41
- * (reflected: 0x82f63b78).
+ * slices[k][i] is what byte i does to the checksum when k more bytes follow it. That is linear over
+ * GF(2), so a whole table follows from its eight entries with one bit set, which are successive
+ * powers of x modulo the polynomial 0x1edc6f41 (reflected: 0x82f63b78).
  */
 #include <kernel/crc32c.h>
 

@@ -165,8 +165,7 @@ size_t format_text_list(char *buffer, size_t size_bytes, const char *format, va_
         case 'x':
         case 'X':
             put_unsigned(&output, &specification,
-                         wide ? va_arg(arguments, uint64_t) : va_arg(arguments, unsigned),
-                         *format);
+                         wide ? va_arg(arguments, uint64_t) : va_arg(arguments, unsigned), *format);
             break;
         case 'p':
             put(&output, '0');

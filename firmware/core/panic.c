@@ -2,8 +2,8 @@
  *
  * The panic of kernel/panic.h on a guest. Not in the host build.
  *
- * Nothing here allocates, waits or takes a lock; the text goes to the console line by line, so that a second fault while
- * printing loses only what comes after it.
+ * Nothing here allocates, waits or takes a lock; the text goes to the console line by line, so that
+ * a second fault while printing loses only what comes after it.
  */
 #include <arch/machine.h>
 #include <arch/panic.h>
@@ -63,7 +63,8 @@ static void add_registers(struct panic_state *state, const struct panic_register
     }
 }
 
-/* A frame pointer is followed only upwards, within RAM and aligned: a smashed stack ends the list, not the panic. */
+/* A frame pointer is followed only upwards, within RAM and aligned: a smashed stack ends the list,
+ * not the panic. */
 static bool frame_plausible(uintptr_t frame, uintptr_t below)
 {
     uintptr_t ram = (uintptr_t)arch_ram_base();
@@ -115,7 +116,7 @@ static _Noreturn void finish(struct panic_state *state, uintptr_t program_counte
 
 _Noreturn void panic_at(const char *file, int line, const char *format, ...)
 {
-    uintptr_t program_counter = (uintptr_t)__builtin_return_address(0);
+    uintptr_t program_counter = (uintptr_t)__builtin_return_address(0) - 1; /* in the call */
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
     struct panic_state *state = enter();
     uintptr_t ignored;

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads, locks, conditions and events of a guest: the cooperative side of kernel/thread.h. Not in the host build.
+ * Threads, locks, conditions and events of a guest: the cooperative side of kernel/thread.h. Not in
+ * the host build.
  *
- * One CPU, no preemption. The run queue, the deadline queue and every wait queue are touched by threads only, so nothing here
- * masks interrupts (under emulation that costs more than the work itself). An interrupt handler writes three things: an
- * event's flag, the list of posted wake-ups, and `attention`. A thread that looks for work sees `attention` and moves
- * posted threads to the run queue.
+ * One CPU, no preemption. The run queue, the deadline queue and every wait queue are touched by
+ * threads only, so nothing here masks interrupts (under emulation that costs more than the work
+ * itself). An interrupt handler writes three things: an event's flag, the list of posted wake-ups,
+ * and `attention`. A thread that looks for work sees `attention` and moves posted threads to the
+ * run queue.
  *
- * - event_wait() names itself as waiter before it looks at the flag the last time, event_signal() sets the flag before it
- *   looks for a waiter: one of them sees the other. On one CPU the order needs compiler barriers only.
- * - The timer is armed for the earliest deadline or earlier. A deadline that goes away leaves it armed: re-arming costs more
- *   than an interrupt too many, and deadlines that move ahead with every message then cost one interrupt a period.
- * - Since no lock is held across a wait, a lock that is taken when it is acquired is a bug: it panics.
+ * - event_wait() names itself as waiter before it looks at the flag the last time, event_signal()
+ * sets the flag before it looks for a waiter: one of them sees the other. On one CPU the order
+ * needs compiler barriers only.
+ * - The timer is armed for the earliest deadline or earlier. A deadline that goes away leaves it
+ * armed: re-arming costs more than an interrupt too many, and deadlines that move ahead with every
+ * message then cost one interrupt a period.
+ * - Since no lock is held across a wait, a lock that is taken when it is acquired is a bug: it
+ * panics.
  */
 #include <arch/machine.h>
 #include <arch/port.h>
@@ -25,7 +30,7 @@ static inline struct scheduler *scheduler_current(void)
     return &machine()->scheduler;
 }
 
-/* --- Queues -------------------------------------------------------------------------------------------------------- */
+/* --- Queues ----------------------------------------------------------------------------------- */
 
 static inline void run_queue_append(struct scheduler *scheduler, struct thread *thread)
 {
@@ -91,7 +96,7 @@ static void condition_unlink(struct condition *condition, struct thread *thread)
     thread->condition = NULL;
 }
 
-/* --- Switching ----------------------------------------------------------------------------------------------------- */
+/* --- Switching -------------------------------------------------------------------------------- */
 
 static inline void make_runnable(struct scheduler *scheduler, struct thread *thread)
 {
@@ -120,7 +125,8 @@ static void expire_deadlines(struct scheduler *scheduler)
         timer_arm(scheduler, thread->deadline_ns);
 }
 
-/* Take in what interrupts left. A posted thread may have been woken by a thread meanwhile, or wait for something else. */
+/* Take in what interrupts left. A posted thread may have been woken by a thread meanwhile, or wait
+ * for something else. */
 static void __attribute__((noinline)) attend(struct scheduler *scheduler)
 {
     struct thread *thread, *next;
@@ -141,7 +147,8 @@ static void __attribute__((noinline)) attend(struct scheduler *scheduler)
     }
 }
 
-/* Interrupts stay masked between the last look and the halt, so a wake-up cannot slip in between. */
+/* Interrupts stay masked between the last look and the halt, so a wake-up cannot slip in between.
+ */
 static void idle(struct scheduler *scheduler)
 {
     if (scheduler->idle_polls) {
@@ -206,7 +213,7 @@ bool thread_others_runnable(void)
     return scheduler->run_first != NULL;
 }
 
-/* --- Locks and conditions ------------------------------------------------------------------------------------------- */
+/* --- Locks and conditions --------------------------------------------------------------------- */
 
 void lock_init(struct lock *lock)
 {
@@ -270,7 +277,7 @@ void condition_broadcast(struct condition *condition)
         condition_signal(condition);
 }
 
-/* --- Events --------------------------------------------------------------------------------------------------------- */
+/* --- Events ----------------------------------------------------------------------------------- */
 
 void event_init(struct event *event)
 {
@@ -339,9 +346,10 @@ bool event_wait(struct event *event, uint64_t deadline_ns)
     return signalled;
 }
 
-/* --- Life of a thread ------------------------------------------------------------------------------------------------ */
+/* --- Life of a thread ------------------------------------------------------------------------- */
 
-/* The thread's record lies at the top of its stack pages, above the stack; the first page is the guard. */
+/* The thread's record lies at the top of its stack pages, above the stack; the first page is the
+ * guard. */
 static struct thread *thread_allocate(void)
 {
     const size_t page_count = THREAD_STACK_PAGES + 1;
@@ -450,7 +458,7 @@ void thread_set_host(struct mach_host *host)
     scheduler_current()->current->host = host;
 }
 
-/* --- For the machine layer -------------------------------------------------------------------------------------------- */
+/* --- For the machine layer -------------------------------------------------------------------- */
 
 void scheduler_timer_interrupt(struct scheduler *scheduler)
 {

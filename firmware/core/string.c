@@ -2,9 +2,10 @@
  *
  * memcpy and its family for guests. Not in the host build, where the C library's are used.
  *
- * Eight bytes an access, eight accesses a round: an emulator translates each access on its own, so what counts is bytes per
- * access. Accesses may be unaligned: all our machines handle that in ordinary memory, and the alternatives (bytes, or shifting
- * two words together) cost more than it does. Device registers are never copied with these.
+ * Eight bytes an access, eight accesses a round: an emulator translates each access on its own, so
+ * what counts is bytes per access. Accesses may be unaligned: all our machines handle that in
+ * ordinary memory, and the alternatives (bytes, or shifting two words together) cost more than it
+ * does. Device registers are never copied with these.
  */
 #include <kernel/string.h>
 #include <stdint.h>
@@ -47,7 +48,8 @@ static inline void copy_word(uint8_t *to, const uint8_t *from, size_t index)
     store(to + index * WORD, load(from + index * WORD));
 }
 
-/* Upwards, so it also serves memmove() to a lower address: a round of eight loads comes before its stores. */
+/* Upwards, so it also serves memmove() to a lower address: a round of eight loads comes before its
+ * stores. */
 static inline void copy_up(uint8_t *to, const uint8_t *from, size_t len_bytes)
 {
     for (; len_bytes >= 8 * WORD; len_bytes -= 8 * WORD, to += 8 * WORD, from += 8 * WORD) {

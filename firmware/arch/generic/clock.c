@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The node clock: the CPU's counter, scaled to nanoseconds by a 32.32 fixed-point factor. Monotonic because the counter is.
+ * The node clock: the CPU's counter, scaled to nanoseconds by a 32.32 fixed-point factor. Monotonic
+ * because the counter is.
  */
 #include <arch/machine.h>
 #include <arch/port.h>
@@ -29,5 +30,6 @@ uint64_t clock_counter_at(uint64_t deadline_ns)
 {
     const struct clock *clock = &machine()->clock;
 
-    return clock->start + (uint64_t)((unsigned __int128)deadline_ns * clock->ticks_per_ns >> 32) + 1;
+    return clock->start + (uint64_t)((unsigned __int128)deadline_ns * clock->ticks_per_ns >> 32) +
+           1;
 }

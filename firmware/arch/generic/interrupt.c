@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who serves which MSI vector. The port's controller driver knows what a vector is; here it is an index.
+ * Who serves which MSI vector. The port's controller driver knows what a vector is; here it is an
+ * index.
  */
 #include <arch/machine.h>
 #include <arch/port.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bring-up of a guest, from the first C function to kernel_main(): console, RAM, MMU, banner, boot count, interrupts, clock,
- * boot page, PCI, first thread. The order matters: each step may panic, and a panic wants as much as possible to work.
+ * Bring-up of a guest, from the first C function to kernel_main(): console, RAM, MMU, banner, boot
+ * count, interrupts, clock, boot page, PCI, first thread. The order matters: each step may panic,
+ * and a panic wants as much as possible to work.
  */
 #include <arch/board.h>
 #include <arch/image.h>
@@ -10,8 +11,8 @@
 #include <kernel/console.h>
 #include <kernel/string.h>
 
-#define POOL_SHARE 8u             /* of RAM: one in this many bytes is for stacks and page tables */
-#define POOL_ALIGNMENT 0x200000u  /* so that the heap's end stays a whole block */
+#define POOL_SHARE 8u            /* of RAM: one in this many bytes is for stacks and page tables */
+#define POOL_ALIGNMENT 0x200000u /* so that the heap's end stays a whole block */
 
 struct machine the_machine;
 
@@ -71,7 +72,8 @@ _Noreturn void machine_start(uintptr_t boot_information)
     mmu_initialise(self);
     console_printf("mnlab firmware %s %s, %u MiB\n", arch_name(), board_name(),
                    (unsigned)(self->ram_size >> 20));
-    boot_count = boot_count_raise((struct boot_count *)(void *)(arch_ram_base() + BOOT_COUNT_OFFSET));
+    boot_count =
+        boot_count_raise((struct boot_count *)(void *)(arch_ram_base() + BOOT_COUNT_OFFSET));
     arch_interrupts_initialise();
     clock_initialise(&self->clock);
     configuration_initialise(self, boot_count);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The page tables: one identity map for all of the machine's life. The three CPUs share the geometry (4 KiB pages, tables of
- * 512 entries, three levels walked here: 1 GiB, 2 MiB, 4 KiB); a port gives the encoding of entries.
+ * The page tables: one identity map for all of the machine's life. The three CPUs share the
+ * geometry (4 KiB pages, tables of 512 entries, three levels walked here: 1 GiB, 2 MiB, 4 KiB); a
+ * port gives the encoding of entries.
  *
- * Whole 2 MiB ranges become blocks; a block of which a part changes is split first. Tables are never freed: a range that
- * once needed pages is likely to need them again, and there are few.
+ * Whole 2 MiB ranges become blocks; a block of which a part changes is split first. Tables are
+ * never freed: a range that once needed pages is likely to need them again, and there are few.
  *
- * A live entry goes through "absent" before it becomes something else (break before make); nothing may touch the range
- * meanwhile, which holds because one CPU runs, interrupt handlers use none of what is remapped, and no caller remaps the
- * stack it stands on.
+ * A live entry goes through "absent" before it becomes something else (break before make); nothing
+ * may touch the range meanwhile, which holds because one CPU runs, interrupt handlers use none of
+ * what is remapped, and no caller remaps the stack it stands on. The page pool, where the tables
+ * and the stacks are, is mapped by pages from the start, so it is never split.
  */
 #include <arch/board.h>
 #include <arch/image.h>
@@ -114,7 +116,8 @@ static int map(uint64_t *root, uint64_t physical, uint64_t len_bytes,
         if (done == 0)
             return ERROR_NO_MEMORY;
     }
-    arch_mmu_flush(physical & ~page_mask, (size_t)((end - (physical & ~page_mask)) / ARCH_PAGE_SIZE));
+    arch_mmu_flush(physical & ~page_mask,
+                   (size_t)((end - (physical & ~page_mask)) / ARCH_PAGE_SIZE));
     return ERROR_NONE;
 }
 
@@ -123,7 +126,7 @@ int arch_mmu_map(uint64_t physical, size_t len_bytes, enum arch_mmu_attribute at
     int error = map(machine()->mmu_root, physical, len_bytes, attribute);
 
     if (error == ERROR_NONE && attribute == ARCH_MMU_CODE)
-        arch_instruction_flush();
+        arch_instruction_flush(physical, len_bytes);
     return error;
 }
 
@@ -136,7 +139,17 @@ static void map_range(uint64_t *root, const uint8_t *start, const uint8_t *end,
         panic("no memory for page tables");
 }
 
-/* All of RAM is data, then the image gets its own rights. Page 0 is unmapped even where RAM does not begin there. */
+static void map_pool(uint64_t *root, const struct page_pool *pool)
+{
+    for (size_t i = 0; i < pool->page_count; i++) {
+        const uint8_t *page = pool->start + i * ARCH_PAGE_SIZE;
+
+        map_range(root, page, page + ARCH_PAGE_SIZE, ARCH_MMU_DATA);
+    }
+}
+
+/* All of RAM is data, then the image gets its own rights. Page 0 is unmapped even where RAM does
+ * not begin there. */
 void mmu_initialise(struct machine *machine)
 {
     const uint8_t *ram = arch_ram_base();
@@ -145,7 +158,8 @@ void mmu_initialise(struct machine *machine)
     if (root == NULL)
         panic("no memory for page tables");
     memset(root, 0, ARCH_PAGE_SIZE);
-    map_range(root, ram, ram + machine->ram_size, ARCH_MMU_DATA);
+    map_range(root, ram, machine->pages.start, ARCH_MMU_DATA);
+    map_pool(root, &machine->pages);
     map_range(root, image_start, image_text_end, ARCH_MMU_CODE);
     map_range(root, image_text_end, image_const_end, ARCH_MMU_CONST);
     map_range(root, NULL, (const uint8_t *)ARCH_PAGE_SIZE, ARCH_MMU_NONE);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Pages at the end of RAM for stacks and page tables: a bitmap, first fit. Small and rarely used; not the heap.
+ * Pages at the end of RAM for stacks and page tables: a bitmap, first fit. Small and rarely used;
+ * not the heap.
  */
 #include <arch/machine.h>
 #include <kernel/arch.h>

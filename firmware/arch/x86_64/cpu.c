@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The rest of the x86_64 port: page table entries, the first frame of a thread, RAM by the PVH start info.
+ * The rest of the x86_64 port: page table entries, the first frame of a thread, RAM by the PVH
+ * start info.
  */
 #include <abi/boot.h>
 #include <arch/board.h>
@@ -116,11 +117,14 @@ void arch_mmu_flush(uint64_t first, size_t page_count)
 }
 
 /* Instruction fetches are coherent with stores. */
-void arch_instruction_flush(void)
+void arch_instruction_flush(uint64_t first, size_t len_bytes)
 {
+    (void)first;
+    (void)len_bytes;
 }
 
-/* As arch_context_switch() pops it: six registers, then where to go. The null above is the end of the backtrace. */
+/* As arch_context_switch() pops it: six registers, then where to go. The null above is the end of
+ * the backtrace. */
 uintptr_t arch_context_prepare(uintptr_t stack_top)
 {
     uintptr_t *stack = (uintptr_t *)(stack_top & ~(uintptr_t)15);
@@ -132,7 +136,8 @@ uintptr_t arch_context_prepare(uintptr_t stack_top)
     return (uintptr_t)stack;
 }
 
-/* The end of the RAM range that holds the boot area, counted from 0 (below lie only the holes of the first MiB). */
+/* The end of the RAM range that holds the boot area, counted from 0 (below lie only the holes of
+ * the first MiB). */
 uint64_t arch_ram_size(uintptr_t boot_information)
 {
     const struct start_info *info = (const struct start_info *)boot_information;

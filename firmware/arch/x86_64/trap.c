@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Descriptor tables of the x86_64 port, and what its exceptions become: panics. Interrupts go to drivers/irq/lapic.c.
+ * Descriptor tables of the x86_64 port, and what its exceptions become: panics. Interrupts go to
+ * drivers/irq/lapic.c.
  *
- * Exceptions and interrupts run on two stacks of their own (interrupt stack table entries 1 and 2), so a stack overflow is
- * an orderly page fault and a fault in a handler does not overwrite the handler's frame.
+ * Exceptions and interrupts run on two stacks of their own (interrupt stack table entries 1 and 2),
+ * so a stack overflow is an orderly page fault and a fault in a handler does not overwrite the
+ * handler's frame.
  */
 #include <arch/machine.h>
 #include <arch/panic.h>
 #include <arch/port.h>
 #include <arch/x86.h>
 
-#define GATE_INTERRUPT 0x8e00u /* present, 64-bit interrupt gate: masks interrupts (Intel SDM 3A, 6.14.1) */
+/* Present, 64-bit interrupt gate: masks interrupts (Intel SDM 3A, 6.14.1). */
+#define GATE_INTERRUPT 0x8e00u
 #define CODE_SELECTOR 0x08u
 #define TASK_SELECTOR 0x18u
 #define DESCRIPTOR_CODE64 0x00af9a000000ffffull
@@ -128,10 +131,25 @@ static uint64_t read_fault_address(void)
 static const char *exception_name(uint64_t vector)
 {
     static const char *const names[] = {
-        "divide error", "debug", "non-maskable interrupt", "breakpoint", "overflow", "bound range",
-        "illegal instruction", "no coprocessor", "double fault", "coprocessor overrun",
-        "invalid task state", "segment not present", "stack segment fault", "general protection",
-        "page fault", "reserved", "floating point", "alignment check", "machine check",
+        "divide error",
+        "debug",
+        "non-maskable interrupt",
+        "breakpoint",
+        "overflow",
+        "bound range",
+        "illegal instruction",
+        "no coprocessor",
+        "double fault",
+        "coprocessor overrun",
+        "invalid task state",
+        "segment not present",
+        "stack segment fault",
+        "general protection",
+        "page fault",
+        "reserved",
+        "floating point",
+        "alignment check",
+        "machine check",
     };
 
     return vector < sizeof(names) / sizeof(names[0]) ? names[vector] : "exception";
@@ -145,19 +163,20 @@ static const char *access_name(uint64_t error)
 _Noreturn void x86_exception(const struct x86_frame *frame)
 {
     const struct panic_register registers[] = {
-        {"rip", frame->rip}, {"rsp", frame->rsp}, {"rbp", frame->rbp}, {"rflags", frame->rflags},
-        {"error", frame->error}, {"cr2", read_fault_address()}, {"rax", frame->rax},
-        {"rbx", frame->rbx}, {"rcx", frame->rcx}, {"rdx", frame->rdx}, {"rsi", frame->rsi},
-        {"rdi", frame->rdi}, {"r8", frame->r8}, {"r9", frame->r9}, {"r10", frame->r10},
-        {"r11", frame->r11}, {"r12", frame->r12}, {"r13", frame->r13}, {"r14", frame->r14},
-        {"r15", frame->r15},
+        {"rip", frame->rip},       {"rsp", frame->rsp},     {"rbp", frame->rbp},
+        {"rflags", frame->rflags}, {"error", frame->error}, {"cr2", read_fault_address()},
+        {"rax", frame->rax},       {"rbx", frame->rbx},     {"rcx", frame->rcx},
+        {"rdx", frame->rdx},       {"rsi", frame->rsi},     {"rdi", frame->rdi},
+        {"r8", frame->r8},         {"r9", frame->r9},       {"r10", frame->r10},
+        {"r11", frame->r11},       {"r12", frame->r12},     {"r13", frame->r13},
+        {"r14", frame->r14},       {"r15", frame->r15},
     };
     const unsigned count = sizeof(registers) / sizeof(registers[0]);
     uint64_t address = read_fault_address();
 
     if (frame->vector == VECTOR_PAGE_FAULT)
-        panic_exception(registers, count, frame->rip, frame->rbp,
-                        "page fault: %s at 0x%llx (%s)", access_name(frame->error),
-                        (unsigned long long)address, panic_describe_address(address));
+        panic_exception(registers, count, frame->rip, frame->rbp, "page fault: %s at 0x%llx (%s)",
+                        access_name(frame->error), (unsigned long long)address,
+                        panic_describe_address(address));
     panic_exception(registers, count, frame->rip, frame->rbp, "%s", exception_name(frame->vector));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * QEMU's microvm machine with PCI Express (`-M microvm,pcie=on`). Addresses: QEMU hw/i386/microvm.c and
- * include/hw/i386/microvm.h. Power-off and reset are registers of the ACPI generic event device (ACPI 6.4, 4.8.3.7), which
- * the machine has unless started with acpi=off.
+ * QEMU's microvm machine with PCI Express (`-M microvm,pcie=on`). Addresses: QEMU hw/i386/microvm.c
+ * and include/hw/i386/microvm.h. Power-off and reset are registers of the ACPI generic event device
+ * (ACPI 6.4, 4.8.3.7), which the machine has unless started with acpi=off.
  */
 #include <arch/board.h>
 #include <arch/x86.h>
@@ -48,7 +48,7 @@ const struct board board = {
     .ram_base = 0,
     .devices =
         {
-            {0xe0000000, 0x100000},  /* configuration space of bus 0 */
+            {0xe0000000, 0x100000}, /* configuration space of bus 0 */
             {EVENT_DEVICE, 0x1000},
             {LAPIC_BASE, 0x1000},
         },

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * The local APIC as interrupt controller: MSIs come in as vectors, every interrupt is ended by a write. See lapic.h.
+ * The local APIC as interrupt controller: MSIs come in as vectors, every interrupt is ended by a
+ * write. See lapic.h.
  */
 #include <arch/machine.h>
 #include <arch/port.h>
 #include <arch/x86.h>
 #include <drivers/irq/lapic.h>
 
-#define PIC_MASTER_MASK 0x21u /* Intel 8259A, operation command word 1: all ones mask every line */
+/* Intel 8259A, operation command word 1: all ones mask every line. */
+#define PIC_MASTER_MASK 0x21u
 #define PIC_SLAVE_MASK 0xa1u
 #define MSI_ADDRESS 0xfee00000u /* Intel SDM 3A, 11.11.1; destination id in bits 19 to 12 */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Registers of the local APIC in xAPIC mode (Intel SDM 3A, table 11-1), shared by its two drivers: irq/lapic.c and
- * timer/lapic_timer.c.
+ * Registers of the local APIC in xAPIC mode (Intel SDM 3A, table 11-1), shared by its two drivers:
+ * irq/lapic.c and timer/lapic_timer.c.
  *
  *   offset  access  register
  *   0x020   RW      local APIC id, in the top byte

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * PCI bus 0 through memory-mapped configuration space (PCI Express 3.0, section 7.2.2): scan, BARs, capabilities. The
- * firmware gives out all addresses; nobody before it has. MSI-X is in msix.c.
+ * PCI bus 0 through memory-mapped configuration space (PCI Express 3.0, section 7.2.2): scan, BARs,
+ * capabilities. The firmware gives out all addresses; nobody before it has. MSI-X is in msix.c.
  */
 #include <arch/board.h>
 #include <arch/machine.h>
@@ -12,7 +12,7 @@
 #define ECAM_SLOT_STRIDE 0x8000u /* eight functions of 4 KiB */
 #define CAPABILITIES_MAXIMUM 48u /* that fit into the 192 bytes they share */
 
-/* --- Configuration space ---------------------------------------------------------------------------------------------- */
+/* --- Configuration space ---------------------------------------------------------------------- */
 
 uint8_t pci_config_read8(const struct pci_device *device, unsigned offset)
 {
@@ -67,9 +67,10 @@ unsigned pci_find_capability(const struct pci_device *device, uint8_t id, unsign
     return 0;
 }
 
-/* --- BARs -------------------------------------------------------------------------------------------------------------- */
+/* --- BARs ------------------------------------------------------------------------------------- */
 
-/* What the device can decode: writes to address bits below its size do not stick. 0: nothing sticks, so no BAR is there. */
+/* What the device can decode: writes to address bits below its size do not stick. 0: nothing
+ * sticks, so no BAR is there. */
 static uint64_t bar_size(struct pci_device *device, unsigned index, bool wide)
 {
     uint64_t mask;
@@ -85,7 +86,8 @@ static uint64_t bar_size(struct pci_device *device, unsigned index, bool wide)
     return ~mask + 1;
 }
 
-/* Give the BAR the next naturally aligned address of the window, at least a page of its own: pages differ in attributes. */
+/* Give the BAR the next naturally aligned address of the window, at least a page of its own: pages
+ * differ in attributes. */
 static uint64_t bar_assign(struct machine *machine, struct pci_device *device, unsigned index,
                            bool wide, uint64_t size)
 {
@@ -103,7 +105,8 @@ static uint64_t bar_assign(struct machine *machine, struct pci_device *device, u
     return start;
 }
 
-/* Returns how many BAR registers this one takes. Sizes that are no power of two, or zero, mean that there is none. */
+/* Returns how many BAR registers this one takes. Sizes that are no power of two, or zero, mean that
+ * there is none. */
 static unsigned bar_initialise(struct machine *machine, struct pci_device *device, unsigned index)
 {
     uint32_t original = pci_config_read32(device, PCI_BAR(index));

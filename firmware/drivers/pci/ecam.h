@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Registers of PCI configuration space that both halves of the PCI driver use (PCI Local Bus 3.0, section 6).
+ * Registers of PCI configuration space that both halves of the PCI driver use (PCI Local Bus 3.0,
+ * section 6).
  */
 #ifndef DRIVERS_PCI_ECAM_H
 #define DRIVERS_PCI_ECAM_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * MSI-X of a PCI device (PCI Local Bus 3.0, section 6.8.2): its table entries hold the messages that interrupt.c hands out.
+ * MSI-X of a PCI device (PCI Local Bus 3.0, section 6.8.2): its table entries hold the messages
+ * that interrupt.c hands out.
  *
  *   capability offset  access  register
  *   2                  RW      message control

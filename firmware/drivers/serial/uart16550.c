@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * 16550 UART, output only, polled. The line speed is left as it is: an emulator ignores it, and a boot loader has set it.
+ * 16550 UART, output only, polled. The line speed is left as it is: an emulator ignores it, and a
+ * boot loader has set it.
  *
  *   offset  access  register (National PC16550D data sheet, section 8)
  *   0       W       THR, transmitter holding

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The local APIC's timer: one-shot interrupts for x86_64, and the yardstick for the time stamp counter, whose frequency no
- * register tells under emulation.
+ * The local APIC's timer: one-shot interrupts for x86_64, and the yardstick for the time stamp
+ * counter, whose frequency no register tells under emulation.
  */
 #include <arch/machine.h>
 #include <arch/port.h>
@@ -11,7 +11,8 @@
 #define SAMPLE_TRIES 16u
 #define NS_PER_S 1000000000ull
 
-/* Both clocks at one moment: reading the APIC leaves the CPU's fast path, so the quickest of a few tries counts. */
+/* Both clocks at one moment: reading the APIC leaves the CPU's fast path, so the quickest of a few
+ * tries counts. */
 struct sample {
     uint64_t counter;
     uint32_t timer;
@@ -35,8 +36,8 @@ static struct sample sample_take(void)
     return best;
 }
 
-/* Interrupts are masked and the count is stopped before it can end. The product fits unless the host took the CPU away for
- * seconds, in which case the count would have ended as well. */
+/* Interrupts are masked and the count is stopped before it can end. The product fits unless the
+ * host took the CPU away for seconds, in which case the count would have ended as well. */
 uint64_t arch_counter_frequency(void)
 {
     const uint64_t timer_hz = board_lapic_timer.frequency_hz;

@@ -61,6 +61,8 @@ enum blackbox_event_kind {
     BLACKBOX_EVENT_STALE = 11,       /* this node was told that it was declared dead; arg0 incarnation */
     BLACKBOX_EVENT_CREDIT = 12,      /* a credit invariant broke: arg0 limit, arg1 used */
     BLACKBOX_EVENT_MESSAGE = 13,     /* with trace = "messages": arg0 stream id, arg1 sequence, arg2 source incarnation */
+    BLACKBOX_EVENT_STREAM_REFUSED = 14, /* a traffic message without a ledger was dropped: arg0 stream id or 0, arg1 count so far,
+                                           arg2 source incarnation */
 };
 
 struct blackbox_event {

@@ -51,12 +51,13 @@ struct cable_ring_control {
     /* producer's line */
     uint32_t session;      /* names one life of the ring's producer; never 0 while producing */
     uint32_t head;         /* bytes ever produced in this session, modulo 2^32 (store-release) */
-    uint32_t space_wanted; /* 1: the producer sleeps until the consumer has made room */
-    uint32_t reserved0[13];
+    uint32_t space_wanted; /* odd: the producer sleeps until the consumer has made room; raised by one at each change */
+    uint32_t generation;   /* of the direction, when the session began */
+    uint32_t reserved0[12];
     /* consumer's line */
     uint32_t session_seen; /* the session the consumer follows; 0: none */
     uint32_t tail;         /* bytes ever consumed in this session, modulo 2^32 (store-release) */
-    uint32_t armed;        /* 1: the consumer sleeps; ring its doorbell after producing */
+    uint32_t armed;        /* odd: the consumer sleeps, ring its doorbell after producing; raised by one at each change */
     uint32_t reserved1[13];
 };
 
@@ -69,6 +70,7 @@ struct cable_record {
 
 #define CABLE_RECORD_WRAP 0xffffffffu
 #define CABLE_RECORD_ALIGN 8u
+#define CABLE_RING_RESERVE 1024u /* bytes that only frames without payload may use */
 
 _Static_assert(sizeof(struct cable_direction) == 24, "cable direction");
 _Static_assert(sizeof(struct cable_end) == 64, "cable end");

@@ -11,7 +11,7 @@
 
 #define SERVICE_REPLY_OFFSET 100
 
-enum kernel_service {
+enum kernel_request {
     KERNEL_ECHO = 2000,
     KERNEL_PING = 2001,
     KERNEL_STATISTICS = 2002,
@@ -20,12 +20,17 @@ enum kernel_service {
     KERNEL_HANG = 2005,
 };
 
-enum traffic_service {
+enum traffic_request {
     TRAFFIC_DATA = 2200,
     TRAFFIC_START = 2201,
     TRAFFIC_STOP = 2202,
     TRAFFIC_LEDGER = 2203,
     TRAFFIC_CLOSE = 2204,
+};
+
+enum raw_service {
+    RAW_PINGPONG = 2300,
+    RAW_STREAM = 2301,
 };
 
 struct service_status {
@@ -152,6 +157,32 @@ struct traffic_ledger_reply {
     struct blackbox_ledger ledger;
 };
 
+enum raw_role {
+    RAW_ROLE_ACTIVE = 0,  /* sends first (RAW_PINGPONG), produces (RAW_STREAM) */
+    RAW_ROLE_PASSIVE = 1, /* answers, consumes */
+};
+
+#define RAW_SIZE_MINIMUM 8u
+#define RAW_SIZE_MAXIMUM 65536u
+
+struct raw_request {
+    uint32_t link_index; /* of a link with use:raw */
+    uint32_t role;       /* enum raw_role */
+    uint32_t size_bytes; /* of each record, RAW_SIZE_MINIMUM .. RAW_SIZE_MAXIMUM */
+    uint32_t reserved;
+    uint64_t count; /* records (RAW_STREAM) or round trips (RAW_PINGPONG), at least 1 */
+    uint64_t timeout_ns;
+};
+
+struct raw_reply {
+    struct service_status status;
+    uint64_t total_ns; /* from the first record to the last */
+    uint64_t min_ns;   /* per round trip, means of 16 in a row; 0 for RAW_STREAM */
+    uint64_t max_ns;
+};
+
+_Static_assert(sizeof(struct raw_request) == 32, "raw request");
+_Static_assert(sizeof(struct raw_reply) == 32, "raw reply");
 _Static_assert(sizeof(struct ping_reply) == 40, "ping reply");
 _Static_assert(sizeof(struct node_statistics) == 128, "node statistics");
 _Static_assert(sizeof(struct link_statistics) == 96 + 8 * LINK_DROP_COUNT, "link statistics");

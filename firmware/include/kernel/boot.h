@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Boot: from the boot area of RAM (docs/spec/boot.md) to the configuration that kernel_main() starts from. The two functions
- * that read the area are pure, so they are tested and fuzzed on the host.
+ * Boot: from the boot area of RAM (docs/spec/boot.md) to the configuration that kernel_main()
+ * starts from. The two functions that read the area are pure, so they are tested and fuzzed on the
+ * host.
  */
 #ifndef KERNEL_BOOT_H
 #define KERNEL_BOOT_H
@@ -13,7 +14,7 @@
 
 #define BOOT_NAME_SIZE 32u /* names have at most 31 characters and end in NUL */
 #define BOOT_LINKS_MAXIMUM 64u
-#define BOOT_SERVERS_SIZE 256u
+#define BOOT_SERVERS_SIZE 1024u
 
 enum boot_link_kind {
     BOOT_LINK_IVSHMEM,
@@ -65,19 +66,20 @@ struct boot_configuration {
     char servers[BOOT_SERVERS_SIZE]; /* names separated by one blank */
     uint32_t link_count;
     struct boot_link links[BOOT_LINKS_MAXIMUM]; /* in the order of link indices */
-    uint32_t unknown_keys;                      /* keys and attributes of a newer orchestrator, ignored */
+    uint32_t unknown_keys; /* keys and attributes of a newer orchestrator, ignored */
 };
 
-/* Parse a boot page. `page` is a private copy that nobody else writes. Fills everything of `*configuration` except
- * boot_count and incarnation. Returns 0, or ERROR_GARBAGE with `*reason` saying which rule is broken. */
+/* Parse a boot page. `page` is a private copy that nobody else writes. Fills everything of
+ * `*configuration` except boot_count and incarnation. Returns 0, or ERROR_GARBAGE with `*reason`
+ * saying which rule is broken. */
 MUST_CHECK int boot_page_parse(const struct boot_page *page,
                                struct boot_configuration *configuration, const char **reason);
 
 /* Raise the boot count kept in `record` and return the new count; an invalid record counts as 0. */
 uint32_t boot_count_raise(struct boot_count *record);
 
-/* What runs after the machine layer is up: the first thread, on a guest's own stack. `configuration` lives for ever. When it
- * returns the machine powers off. */
+/* What runs after the machine layer is up: the first thread, on a guest's own stack.
+ * `configuration` lives for ever. When it returns the machine powers off. */
 void kernel_main(const struct boot_configuration *configuration);
 
 #endif

@@ -8,7 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The checksum of what `state` stands for followed by `data`: crc32c(crc32c(0, a, n), b, m) is the checksum of a then b. */
+/* The checksum of what `state` stands for followed by `data`: crc32c(crc32c(0, a, n), b, m) is the
+ * checksum of a then b. */
 uint32_t crc32c(uint32_t state, const void *data, size_t len_bytes);
 
 #endif

@@ -18,6 +18,7 @@ struct name_table;      /* core/name_table.c */
 struct link_manager;    /* core/link_manager.c */
 struct server_registry; /* core/kern_server.c */
 struct blackbox;        /* core/blackbox.c */
+struct boot_configuration; /* kernel/boot.h */
 
 /* Equal on every node of a cluster; exchanged in training. */
 struct cluster_constants {
@@ -52,6 +53,7 @@ struct mach_host {
     struct link_manager *links;
     struct server_registry *servers;
     struct event link_event; /* signalled when the link manager has something to do */
+    const struct boot_configuration *boot; /* set by kernel_main(); null on a host that no machine booted */
 };
 
 /* Bring up the parts that every host has: heap, IPC, names, node table. Everything lies in the arena. Returns 0; ERROR_INVALID: an id

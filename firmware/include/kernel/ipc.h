@@ -51,7 +51,7 @@ typedef void (*message_completion)(void *context, enum message_outcome outcome);
 
 struct kmsg *kmsg_allocate(struct mach_host *host, size_t body_bytes); /* null: too large, or no memory */
 void kmsg_free(struct kmsg *kmsg);                                     /* with the rights it carries; null is allowed */
-void *kmsg_body(struct kmsg *kmsg);
+void *kmsg_body(struct kmsg *kmsg); /* 8-byte aligned */
 size_t kmsg_body_size(const struct kmsg *kmsg);
 int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes) MUST_CHECK; /* not beyond what was allocated */
 int32_t kmsg_id(const struct kmsg *kmsg);

@@ -27,14 +27,20 @@ struct kern_server {
 #define KERN_SERVER(record)                                                                                             \
     __attribute__((used, section("kern_servers"))) static const struct kern_server *const record##_entry = &(record)
 
-/* The table of this image. */
-extern const struct kern_server *const kern_servers_start[];
-extern const struct kern_server *const kern_servers_end[];
+/* The table of this image: the linker names the two ends of the section. Equal when no server is linked in. */
+extern const struct kern_server *const __start_kern_servers[] __attribute__((weak, visibility("hidden")));
+extern const struct kern_server *const __stop_kern_servers[] __attribute__((weak, visibility("hidden")));
+
+/* The host's list of loaded servers; before the first load. 0, ERROR_EXISTS or ERROR_NO_MEMORY. */
+int kern_servers_initialize(struct mach_host *host) MUST_CHECK;
+/* Unload what can be unloaded, the latest first, and free the list. */
+void kern_servers_destroy(struct mach_host *host);
 
 const struct kern_server *kern_server_find(const char *name);          /* null: no such server in this image */
 const struct phy_operations *kern_server_find_phy(const char *kind);   /* null: no such PHY driver */
 int kern_server_load(struct mach_host *host, const char *name) MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_EXISTS, or load()'s error */
-int kern_server_unload(struct mach_host *host, const char *name) MUST_CHECK;
-struct port *kern_server_service_port(struct mach_host *host, const char *name); /* of a loaded server; null: none */
+int kern_server_unload(struct mach_host *host, const char *name) MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_UNSUPPORTED */
+/* The 64-bit name of a loaded server's service port; 0: not loaded, or it has none. */
+uint64_t kern_server_service_name(struct mach_host *host, const char *name);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Device registers, by width. Little-endian devices only. These keep their order among themselves; order against ordinary
- * memory with arch_device_publish_barrier() and arch_device_consume_barrier() of kernel/arch.h.
+ * Device registers, by width. Little-endian devices only. These keep their order among themselves;
+ * order against ordinary memory with arch_device_publish_barrier() and
+ * arch_device_consume_barrier() of kernel/arch.h.
  */
 #ifndef KERNEL_MMIO_H
 #define KERNEL_MMIO_H

@@ -2,8 +2,8 @@
  *
  * The scheduler of a guest, behind kernel/thread.h: cooperative threads on one CPU.
  *
- * Not for drivers or servers: they use kernel/thread.h. The machine layer starts it and tells it of timer interrupts; the
- * fields are public only so that the machine layer can allocate it.
+ * Not for drivers or servers: they use kernel/thread.h. The machine layer starts it and tells it of
+ * timer interrupts; the fields are public only so that the machine layer can allocate it.
  */
 #ifndef KERNEL_SCHEDULER_H
 #define KERNEL_SCHEDULER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The memory and text functions that the compiler and the core use, with the meaning of the C standard. The guest's own
- * move eight bytes at a time, which is what the emulator translates best.
+ * The memory and text functions that the compiler and the core use, with the meaning of the C
+ * standard. The guest's own move eight bytes at a time, which is what the emulator translates best.
  */
 #ifndef KERNEL_STRING_H
 #define KERNEL_STRING_H
@@ -16,7 +16,8 @@ size_t strlen(const char *text);
 int strcmp(const char *left, const char *right);
 int strncmp(const char *left, const char *right, size_t len_bytes);
 
-/* Freestanding code would call a function even for eight bytes: let the compiler copy small constant sizes in place. */
+/* Freestanding code would call a function even for eight bytes: let the compiler copy small
+ * constant sizes in place. */
 #define memcpy(destination, source, len_bytes) __builtin_memcpy(destination, source, len_bytes)
 #define memmove(destination, source, len_bytes) __builtin_memmove(destination, source, len_bytes)
 #define memset(destination, value, len_bytes) __builtin_memset(destination, value, len_bytes)

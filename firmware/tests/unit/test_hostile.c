@@ -389,7 +389,7 @@ static void random_bytes_do_no_harm(void)
             bytes[(random >> (16 + 8 * i) & 255) % sizeof(message)] = (uint8_t)(random >> 40);
         (void)mnl_msg_from_node_bounded(
             victim.node, &message.header,
-            random & 8 ? sizeof(message) : sizeof(message.header) + (random >> 48 & 127), 0);
+            random & 8 ? sizeof(message) : sizeof(message.header) + (random >> 48 & 63), 0);
         if (random >> 32 & 1) {
             struct kmsg *kmsg;
             mnl_msg_t msg = mnl_msg_try_to_node(victim.node, 0);

@@ -20,7 +20,7 @@ from emulator.protocol.constants import (
 from emulator.protocol.flipc import OutcomeKind
 from emulator.protocol.link_types import PeerTrained, Refused, StateChanged
 from emulator.protocol.mnl import Death, Disposition, MachMessage, NakReason
-from emulator.protocol.names import kernel_port, make_name
+from emulator.protocol.names import kernel_port, make_name, tag_of_incarnation
 from emulator.protocol.node import NodeDeath
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode, HostObserver
@@ -180,7 +180,7 @@ async def test_reply_with_another_id_is_an_error(bench: Bench) -> None:
     async with asyncio.TaskGroup() as tasks:
         call = tasks.create_task(_failure(bench.host.ping(1, Deadline.after(1))))
         await eventually(lambda: guest.pair.statistics().received)
-        reply_name = make_name(0, 1 + HOST_LIFE % 65535, 1)
+        reply_name = make_name(0, tag_of_incarnation(HOST_LIFE), 1)
         guest.post(MachMessage(remote=reply_name, id=9))
     assert "answered message 2000 with 9, not 2100" in str(call.result())
 

@@ -37,7 +37,8 @@ static inline void arch_wait_for_interrupt(void)
     __asm__ volatile("wfi" ::: "memory");
 }
 
-/* No isb: a reading that is a few instructions early does no harm, and isb ends a translated block. */
+/* No isb: a reading that is a few instructions early does no harm, and isb ends a translated block.
+ */
 static inline uint64_t arch_counter_read(void)
 {
     uint64_t value;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The one machine a guest runs on: all state of the machine layer in one place. The core below kernel_main() keeps its state
- * off struct mach_host instead; this is for arch/, boards/, drivers/ and the parts of core/ that exist once per CPU.
+ * The one machine a guest runs on: all state of the machine layer in one place. The core below
+ * kernel_main() keeps its state off struct mach_host instead; this is for arch/, boards/, drivers/
+ * and the parts of core/ that exist once per CPU.
  */
 #ifndef ARCH_MACHINE_H
 #define ARCH_MACHINE_H
@@ -28,8 +29,8 @@ struct page_pool {
 };
 
 struct clock {
-    uint64_t start;       /* counter at boot */
-    uint64_t ns_per_tick; /* 32.32 fixed point */
+    uint64_t start;        /* counter at boot */
+    uint64_t ns_per_tick;  /* 32.32 fixed point */
     uint64_t ticks_per_ns; /* 32.32 fixed point */
 };
 
@@ -64,8 +65,8 @@ static inline struct machine *machine(void)
     return &the_machine;
 }
 
-/* C entry, on the boot stack with interrupts masked: brings the machine up and runs kernel_main() as the first thread.
- * `boot_information` is what the boot loader left in a register. */
+/* C entry, on the boot stack with interrupts masked: brings the machine up and runs kernel_main()
+ * as the first thread. `boot_information` is what the boot loader left in a register. */
 _Noreturn void machine_start(uintptr_t boot_information);
 
 /* The steps of machine_start(). */
@@ -74,7 +75,8 @@ void mmu_initialise(struct machine *machine);
 void clock_initialise(struct clock *clock);
 void pci_initialise(struct machine *machine);
 
-/* Serve MSI vector `vector`, or the CPU timer. Called by the port's interrupt entry, interrupts masked. */
+/* Serve MSI vector `vector`, or the CPU timer. Called by the port's interrupt entry, interrupts
+ * masked. */
 void machine_interrupt(unsigned vector);
 void machine_timer_interrupt(void);
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * What each CPU port provides to arch/generic and core/sched.c, beyond kernel/arch.h. To add a CPU: write these, the entry code
- * that ends in machine_start(), and <arch/cpu_inline.h>. Not for drivers or servers.
+ * What each CPU port provides to arch/generic and core/sched.c, beyond kernel/arch.h. To add a CPU:
+ * write these, the entry code that ends in machine_start(), and <arch/cpu_inline.h>. Not for
+ * drivers or servers.
  *
  * <arch/cpu_inline.h> holds, besides what kernel/arch.h declares,
  *   void arch_interrupts_disable(void), arch_interrupts_enable(void);
- *   void arch_wait_for_interrupt(void);   called with interrupts masked; returns at the latest when one is pending. It
- *                                         may return with interrupts unmasked;
- *   uint64_t arch_counter_read(void);     the raw clock.
+ *   void arch_wait_for_interrupt(void);   called with interrupts masked; returns at the latest
+ *                                         when one is pending, with interrupts masked or not
+ *   uint64_t arch_counter_read(void);     the raw clock
  */
 #ifndef ARCH_PORT_H
 #define ARCH_PORT_H
@@ -17,15 +18,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* --- Threads ------------------------------------------------------------------------------------------------------- */
+/* --- Threads ---------------------------------------------------------------------------------- */
 
-/* Save the callee-saved registers on the current stack and its pointer in `*saved`; go on from `resumed`. */
+/* Save the callee-saved registers on the current stack and its pointer in `*saved`; go on from
+ * `resumed`. */
 void arch_context_switch(uintptr_t *saved, uintptr_t resumed);
 
-/* Lay out a stack so that the first switch to the returned pointer calls scheduler_thread_main() with an empty backtrace. */
+/* Lay out a stack so that the first switch to the returned pointer calls scheduler_thread_main()
+ * with an empty backtrace. */
 uintptr_t arch_context_prepare(uintptr_t stack_top);
 
-/* --- Interrupts ---------------------------------------------------------------------------------------------------- */
+/* --- Interrupts ------------------------------------------------------------------------------- */
 
 /* Bring up the exception vectors; before this a fault is silent. Runs first, before the MMU. */
 void arch_exceptions_initialise(void);
@@ -38,15 +41,17 @@ unsigned arch_msi_count(void);
 void arch_msi_enable(unsigned vector, uint64_t *address, uint32_t *data);
 void arch_msi_disable(unsigned vector);
 
-/* --- Clock and timer ------------------------------------------------------------------------------------------------ */
+/* --- Clock and timer -------------------------------------------------------------------------- */
 
-/* Frequency of arch_counter_read() in Hz; measures it where no register tells. Interrupts work, are masked. */
+/* Frequency of arch_counter_read() in Hz; measures it where no register tells. Interrupts work, are
+ * masked. */
 uint64_t arch_counter_frequency(void);
 
-/* Raise the timer interrupt once, when the node clock reaches `deadline_ns` or somewhat earlier. Replaces what was armed. */
+/* Raise the timer interrupt once, when the node clock reaches `deadline_ns` or somewhat earlier.
+ * Replaces what was armed. */
 void arch_timer_arm(uint64_t deadline_ns);
 
-/* --- MMU: three levels of 512 entries, 4 KiB pages, 2 MiB blocks at the middle level --------------------------------- */
+/* --- MMU: three levels of 512 entries, 4 KiB pages, 2 MiB blocks at the middle level ---------- */
 
 uint64_t arch_mmu_table_entry(uint64_t physical);
 uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block);
@@ -55,16 +60,19 @@ bool arch_mmu_entry_is_table(uint64_t entry); /* of an entry above the last leve
 uint64_t arch_mmu_entry_address(uint64_t entry);
 enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry); /* of a leaf */
 
-void arch_mmu_activate(uint64_t *root);       /* turn translation on with the finished tables */
-void arch_mmu_flush(uint64_t first, size_t page_count); /* forget cached translations of these pages */
-void arch_instruction_flush(void);                      /* fetch what was written */
+void arch_mmu_activate(uint64_t *root); /* turn translation on with the finished tables */
+void arch_mmu_flush(uint64_t first,
+                    size_t page_count); /* forget cached translations of these pages */
+void arch_instruction_flush(uint64_t first, size_t len_bytes); /* fetch what was written */
 
-/* --- Boot and panic -------------------------------------------------------------------------------------------------- */
+/* --- Boot and panic --------------------------------------------------------------------------- */
 
-/* Size of the RAM that starts at the board's RAM base, from what the boot loader left; 0: it left nothing usable. */
+/* Size of the RAM that starts at the board's RAM base, from what the boot loader left; 0: it left
+ * nothing usable. */
 uint64_t arch_ram_size(uintptr_t boot_information);
 
-/* One step up a chain of frame pointers: the caller's frame pointer and the return address of the frame at `frame`. */
+/* One step up a chain of frame pointers: the caller's frame pointer and the return address of the
+ * frame at `frame`. */
 static inline void arch_frame_step(uintptr_t frame, uintptr_t *caller, uintptr_t *return_address);
 
 #include <arch/cpu_inline.h>

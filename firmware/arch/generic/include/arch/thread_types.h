@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The complete types behind kernel/thread.h on a guest: one CPU, cooperative threads. Their fields belong to core/sched.c.
+ * The complete types behind kernel/thread.h on a guest: one CPU, cooperative threads. Their fields
+ * belong to core/sched.c.
  */
 #ifndef ARCH_THREAD_TYPES_H
 #define ARCH_THREAD_TYPES_H
@@ -19,7 +20,7 @@ struct condition {
 };
 
 struct event {
-    volatile uint32_t signalled;   /* set in any context, cleared by the waiter */
+    volatile uint32_t signalled;    /* set in any context, cleared by the waiter */
     struct thread *volatile waiter; /* null: nobody waits */
 };
 

@@ -7,7 +7,8 @@
 
 #include <stdint.h>
 
-#define RISCV_SSTATUS_SIE 2 /* Privileged Architecture 4.1.1: supervisor interrupt enable, bit 1 */
+/* Privileged Architecture 1.12, 4.1.1: supervisor interrupt enable, bit 1. */
+#define RISCV_SSTATUS_SIE 2
 
 /* The Zihintpause hint by its encoding (fence w,0), so that no extension flag is needed. */
 static inline void arch_relax(void)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""A link's machinery: its cable, and what is known of its ends. `Link` is its public face."""
+
+from __future__ import annotations
+
+from emulator.events.types import CableTampered, CarrierChanged, DirectionChanged, LinkEndChanged
+from emulator.links.cable import Cable, SharedMemoryCable
+from emulator.links.carrier import Direction
+from emulator.links.stream import StreamCable
+from emulator.model import LinkKind, LinkSpec
+from emulator.runtime.link_status import LinkStatus
+from emulator.runtime.world import World
+
+
+class LinkRuntime:
+    """One link between two guests.
+
+    Args:
+        spec: the link as the topology describes it.
+        world: what it shares with the rest.
+    """
+
+    def __init__(self, spec: LinkSpec, world: World) -> None:
+        self.spec = spec
+        self.status = LinkStatus()
+        self._world = world
+        self._shown = self.status.states()
+        self._tampered: set[tuple[int, int]] = set()
+        self.cable: Cable = (
+            SharedMemoryCable(spec.name, self._carrier)
+            if spec.kind is LinkKind.IVSHMEM
+            else StreamCable(self._carrier)
+        )
+
+    def end_of(self, node: str) -> int:
+        """Which end of the cable a node has."""
+        return self.spec.ends.index(node)
+
+    def end_changed(self, event: LinkEndChanged) -> None:
+        """An end reported a change."""
+        if event.node in self.spec.ends:
+            self.status.report(self.end_of(event.node), event)
+            self._show()
+
+    def life_over(self, node: str) -> None:
+        """The life behind an end is over."""
+        self.status.gone(self.end_of(node))
+        self._show()
+
+    def check_page(self) -> None:
+        """Report what a guest wrote where only the host may, each word once."""
+        for difference in self.cable.differences():
+            key = (difference.offset, difference.found)
+            if key not in self._tampered:
+                self._tampered.add(key)
+                self._world.stream.emit(
+                    CableTampered(
+                        link=self.spec.name,
+                        offset=difference.offset,
+                        expected=difference.expected,
+                        found=difference.found,
+                    )
+                )
+
+    def close(self) -> None:
+        """Release the cable."""
+        self.check_page()
+        self.cable.close()
+
+    def _carrier(self, direction: Direction) -> None:
+        self.status.carrier(direction)
+        self._world.stream.emit(
+            CarrierChanged(
+                link=self.spec.name,
+                direction=self.spec.directions[direction.index],
+                carrier=direction.carrier,
+                generation=direction.generation,
+            )
+        )
+        self._show()
+
+    def _show(self) -> None:
+        states = self.status.states()
+        before, self._shown = self._shown, states
+        for index, state in enumerate(states):
+            if state is not before[index]:
+                self._world.stream.emit(
+                    DirectionChanged(
+                        link=self.spec.name,
+                        direction=self.spec.directions[index],
+                        state=state,
+                    )
+                )

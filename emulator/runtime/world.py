@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""What the parts of a running cluster share: the topology, the event stream, node 0, the task group."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.events.stream import EventStream
+from emulator.machines.machine import Machine
+from emulator.model import HOST_ID, HOST_NAME, Arch, NodeId, Topology
+from emulator.runtime.host_node import HostNode
+from emulator.runtime.run_folder import RunFolder
+from emulator.runtime.watch import Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Shared by cluster, nodes and links of one run.
+
+    Args:
+        topology: what runs.
+        seed: decides every random choice.
+        machines: the machine of each architecture.
+        find_image: where a machine's firmware is.
+        folder: where everything is written.
+        stream: where events go.
+        watch: wakes who waits for a change.
+        host: node 0.
+        tasks: owns every task of the run.
+        stream_ids: numbers of traffic streams, unique in the run.
+        closing: set when the run is over: machines end without anybody being told.
+    """
+
+    topology: Topology
+    seed: int
+    machines: Mapping[Arch, Machine]
+    find_image: Callable[[Machine], Path]
+    folder: RunFolder
+    stream: EventStream
+    watch: Watch
+    host: HostNode
+    tasks: asyncio.TaskGroup
+    stream_ids: Iterator[int]
+    closing: asyncio.Event
+
+    def node_names(self) -> dict[NodeId, str]:
+        """All nodes' names by id, the host's too."""
+        names = {spec.id: spec.name for spec in self.topology.nodes}
+        names[HOST_ID] = HOST_NAME
+        return names
+
+    def derive_seed(self, *purpose: object) -> int:
+        """A seed of its own for some purpose: 64 bits that follow from the run's seed alone."""
+        text = "/".join(str(item) for item in (self.seed, *purpose))
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")

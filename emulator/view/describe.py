@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""One event as one line of English, or nothing when it would only be noise."""
+
+from __future__ import annotations
+
+from emulator.events.types import (
+    CableTampered,
+    ClusterReady,
+    CreditBroken,
+    DeathAnnounced,
+    DeathNotice,
+    DirectionChanged,
+    Event,
+    EventsLost,
+    FaultKind,
+    FaultReceipt,
+    LinkRefused,
+    NodeExited,
+    NodeHung,
+    NodeIncarnation,
+    NodePanicked,
+    NodeReady,
+    NodeReset,
+    NodeResumed,
+    NodeStarted,
+    Outcome,
+    PingAnswered,
+    RunStarted,
+    RunVerdict,
+    StreamClosed,
+    StreamOpened,
+    ToldStale,
+)
+from emulator.model import incarnation_text
+
+_NODE_FAULTS = {
+    FaultKind.CRASH: "power cut",
+    FaultKind.RESTART: "power on",
+    FaultKind.HANG: "CPU stopped",
+    FaultKind.RESUME: "CPU runs on",
+    FaultKind.RESET: "reset pressed",
+    FaultKind.PANIC: "asked to panic",
+}
+
+
+def describe(event: Event) -> tuple[str, str] | None:
+    """Say what happened.
+
+    Args:
+        event: any event.
+
+    Returns:
+        Who it is about and what happened, or None for events that only programs care for.
+    """
+    return _of_run(event) or _of_node(event) or _of_link(event) or _of_stream(event)
+
+
+def field_text(event: Event) -> str:
+    """An event's fields in one line, lives as people write them."""
+    return ", ".join(
+        f"{name} {incarnation_text(value) if isinstance(value, int) and _is_life(name) else value}"
+        for name, value in event.fields().items()
+    )
+
+
+def _is_life(field: str) -> bool:
+    return field.endswith("incarnation")
+
+
+def _of_run(event: Event) -> tuple[str, str] | None:
+    match event:
+        case RunStarted():
+            return "run", f"{event.name}, seed {event.seed}, folder {event.folder}"
+        case ClusterReady():
+            return "cluster", f"every node ready, every link up after {event.after_s:.3f} s"
+        case RunVerdict():
+            said = f": {event.detail}" if event.detail else ""
+            return "run", ("pass" if event.outcome is Outcome.PASS else "fail") + said
+        case _:
+            return None
+
+
+def _of_node(event: Event) -> tuple[str, str] | None:
+    match event:
+        case NodeStarted():
+            return event.node, f"machine started, launch {event.launch}, pid {event.pid}"
+        case NodeIncarnation():
+            return event.node, f"began life {incarnation_text(event.incarnation)}"
+        case NodeReady():
+            return event.node, f"ready as {incarnation_text(event.incarnation)}"
+        case NodeExited():
+            how = f"signal {-event.status}" if event.status < 0 else f"status {event.status}"
+            asked = "" if event.requested else ", unasked"
+            return event.node, f"{incarnation_text(event.incarnation)} ended, {how}{asked}"
+        case NodePanicked():
+            return event.node, f"panicked: {event.text}"
+        case NodeHung():
+            return event.node, "hangs"
+        case NodeResumed():
+            return event.node, "runs again"
+        case NodeReset():
+            return event.node, f"{incarnation_text(event.incarnation)} reset"
+        case DeathAnnounced():
+            told = ", ".join(event.told) or "nobody"
+            return "host", f"told {told}: {event.of} {incarnation_text(event.incarnation)} is dead"
+        case DeathNotice():
+            life = f"{event.of} {incarnation_text(event.of_incarnation)}"
+            return event.node, f"knows that {life} is dead ({event.cause.name.lower()})"
+        case ToldStale():
+            return event.node, "was told that it had been declared dead"
+        case EventsLost():
+            return event.node, f"{event.count} of its events were lost"
+        case CreditBroken():
+            return event.node, f"credit broken towards {event.peer}: {event.used} of {event.limit}"
+        case FaultReceipt() if event.fault in _NODE_FAULTS:
+            return event.target, _NODE_FAULTS[event.fault]
+        case _:
+            return None
+
+
+def _of_link(event: Event) -> tuple[str, str] | None:
+    match event:
+        case DirectionChanged():
+            return event.link, f"{event.direction} {event.state.value}"
+        case FaultReceipt():
+            done = "cable cut" if event.fault is FaultKind.CUT else "cable spliced"
+            return event.target, f"{done} {event.direction}".rstrip()
+        case LinkRefused() if event.by_us:
+            claimed = incarnation_text(event.claimed_incarnation)
+            reason = event.refusal.name.lower().replace("_", " ")
+            return event.link, f"{event.node} refused {event.peer} {claimed}: {reason}"
+        case CableTampered():
+            return event.link, f"somebody wrote into the cable page at {event.offset:#x}"
+        case _:
+            return None
+
+
+def _of_stream(event: Event) -> tuple[str, str] | None:
+    match event:
+        case PingAnswered():
+            return event.node, f"ping {event.to}: {event.round_trip_s * 1e6:.1f} µs"
+        case StreamOpened():
+            what = f"stream {event.stream_id} to {event.sink}, {event.size_bytes} bytes a message"
+            return event.source, what
+        case StreamClosed():
+            return event.source, f"stream {event.stream_id} to {event.sink} closed"
+        case _:
+            return None

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""What the dashboard shows, made from events and nothing else.
+
+Fed one event at a time, in order; replaying `events.jsonl` into a fresh state gives the same
+picture, which is how I14 (what is shown equals what happened) is tested.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from emulator.events.types import (
+    ClusterStopping,
+    DirectionChanged,
+    Event,
+    FaultReceipt,
+    LinkEndChanged,
+    NodeExited,
+    NodeHung,
+    NodeIncarnation,
+    NodePanicked,
+    NodeReady,
+    NodeReset,
+    NodeResumed,
+    NodeStarted,
+    PingAnswered,
+    Role,
+    RunStarted,
+    RunVerdict,
+    StreamAccount,
+    StreamClosed,
+    StreamDigest,
+    StreamOpened,
+)
+from emulator.model import DirectionState, NodeState, Topology
+from emulator.view.describe import describe
+
+LINES_KEPT = 200
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeView:
+    """A node as shown."""
+
+    name: str
+    arch: str
+    state: NodeState = NodeState.OFF
+    incarnation: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class DirectionView:
+    """One direction of a link as shown; `epoch` is what its sending end last called it."""
+
+    name: str
+    state: DirectionState = DirectionState.DOWN
+    epoch: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class LinkView:
+    """A link as shown."""
+
+    name: str
+    kind: str
+    directions: tuple[DirectionView, DirectionView]
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamView:
+    """A traffic stream as shown; the counts are the sink's."""
+
+    id: int
+    source: str
+    sink: str
+    size_bytes: int
+    received: int = 0
+    rate_hz: float = 0.0
+    closed: bool = False
+    at_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """An event worth a line: when, who, what."""
+
+    elapsed_s: float
+    subject: str
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class ViewState:
+    """Everything on the screen; it stands still when the cluster is taken down."""
+
+    nodes: dict[str, NodeView] = field(default_factory=dict)
+    links: dict[str, LinkView] = field(default_factory=dict)
+    streams: dict[int, StreamView] = field(default_factory=dict)
+    lines: deque[Line] = field(default_factory=lambda: deque(maxlen=LINES_KEPT))
+    faults: int = 0
+    pings: int = 0
+    started_ns: int = 0
+    now_ns: int = 0
+    stopping: bool = False
+
+    @classmethod
+    def of(cls, topology: Topology) -> ViewState:
+        """The picture before anything has happened."""
+        state = cls()
+        for node in topology.nodes:
+            state.nodes[node.name] = NodeView(name=node.name, arch=node.arch.value)
+        for link in topology.links:
+            there, back = link.directions
+            state.links[link.name] = LinkView(
+                name=link.name,
+                kind=link.kind.value,
+                directions=(DirectionView(name=there), DirectionView(name=back)),
+            )
+        return state
+
+    @property
+    def elapsed_s(self) -> float:
+        """From the start of the run to the last event."""
+        return max(0, self.now_ns - self.started_ns) / _NS_PER_S
+
+    def apply(self, event: Event) -> Line | None:
+        """Take one event in.
+
+        Returns:
+            The line it is worth, if any.
+        """
+        if isinstance(event, ClusterStopping):
+            self.stopping = True
+        if self.stopping and not isinstance(event, RunVerdict):
+            return None
+        if isinstance(event, RunStarted) or not self.started_ns:
+            self.started_ns = event.time_monotonic_ns
+        self.now_ns = max(self.now_ns, event.time_monotonic_ns)
+        self._apply_node(event)
+        self._apply_link(event)
+        self._apply_stream(event)
+        said = describe(event)
+        if said is None:
+            return None
+        since_ns = max(0, event.time_monotonic_ns - self.started_ns)
+        line = Line(elapsed_s=since_ns / _NS_PER_S, subject=said[0], text=said[1])
+        self.lines.append(line)
+        return line
+
+    def _apply_node(self, event: Event) -> None:
+        match event:
+            case NodeStarted():
+                self._node(event.node, NodeState.BOOTING)
+            case NodeIncarnation() | NodeReset():
+                self._node(event.node, NodeState.BOOTING, event.incarnation)
+            case NodeReady() | NodeResumed():
+                self._node(event.node, NodeState.READY, event.incarnation)
+            case NodeHung():
+                self._node(event.node, NodeState.HUNG, event.incarnation)
+            case NodePanicked():
+                self._node(event.node, NodeState.PANICKED, event.incarnation)
+            case NodeExited():
+                self._node(event.node, NodeState.OFF, event.incarnation)
+            case FaultReceipt():
+                self.faults += 1
+            case _:
+                pass
+
+    def _node(self, name: str, state: NodeState, incarnation: int = 0) -> None:
+        node = self.nodes.get(name)
+        if node is not None:
+            node.state = state
+            node.incarnation = incarnation or node.incarnation
+
+    def _apply_link(self, event: Event) -> None:
+        match event:
+            case DirectionChanged():
+                direction = self._direction(event.link, event.direction)
+                if direction is not None:
+                    direction.state = event.state
+            case LinkEndChanged() if event.own_epoch:
+                direction = self._direction(event.link, f"{event.node}->{event.peer}")
+                if direction is not None:
+                    direction.epoch = event.own_epoch
+            case _:
+                pass
+
+    def _direction(self, link: str, name: str) -> DirectionView | None:
+        view = self.links.get(link)
+        if view is None:
+            return None
+        return next((item for item in view.directions if item.name == name), None)
+
+    def _apply_stream(self, event: Event) -> None:
+        match event:
+            case StreamOpened():
+                self.streams[event.stream_id] = StreamView(
+                    id=event.stream_id,
+                    source=event.source,
+                    sink=event.sink,
+                    size_bytes=event.size_bytes,
+                    at_ns=event.time_monotonic_ns,
+                )
+            case StreamDigest() if event.role is Role.SINK:
+                self._count(event.stream_id, event.messages, event.time_monotonic_ns)
+            case StreamAccount():
+                stream = self.streams.get(event.stream_id)
+                if stream is None:
+                    return
+                if event.role is Role.SINK:
+                    stream.received = max(stream.received, event.received)
+                if event.final:
+                    stream.closed, stream.rate_hz = True, 0.0
+            case StreamClosed() if event.stream_id in self.streams:
+                self.streams[event.stream_id].closed = True
+            case PingAnswered():
+                self.pings += 1
+            case _:
+                pass
+
+    def _count(self, stream_id: int, messages: int, at_ns: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.closed:
+            return
+        passed_ns = at_ns - stream.at_ns
+        if passed_ns > 0 and messages >= stream.received:
+            stream.rate_hz = (messages - stream.received) * _NS_PER_S / passed_ns
+        stream.received, stream.at_ns = max(stream.received, messages), at_ns

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Answering requests: what the kernel service and the kernel servers share. A *request* is a
+ * message with a reply port; its *answer* has the request's id + SERVICE_REPLY_OFFSET and goes to
+ * that port (docs/spec/flipc.md, section 4).
+ *
+ * Every function here takes over the message it is given. None waits: an answer for which the reply
+ * port has no room is dropped, because one client that does not receive must not stop a service.
+ * Any thread.
+ */
+#ifndef KERNEL_SERVICE_H
+#define KERNEL_SERVICE_H
+
+#include <kernel/ipc.h>
+
+/* Send the message back as its own answer, body unchanged. The benchmark's hot path: nothing is
+ * allocated or copied. */
+void service_echo(struct kmsg *request);
+
+/* Answer with `len_bytes` of `body`, which begins with a struct service_status. Reuses the request
+ * if it has room, else allocates; without memory nothing is answered and the client's deadline
+ * tells. */
+void service_answer(struct mach_host *host, struct kmsg *request, const void *body,
+                    size_t len_bytes);
+
+/* Answer with a status alone: 0 or a negative enum error. */
+void service_answer_status(struct mach_host *host, struct kmsg *request, int status);
+
+/* An answer prepared while the request is at hand and sent later. */
+struct service_promise {
+    struct kmsg *answer;
+    struct port *reply;
+};
+
+/* Make an answer of `len_bytes` ready and free the request. 0, or ERROR_NO_MEMORY or ERROR_INVALID
+ * (no reply port); then the request stays the caller's. */
+int service_promise_make(struct mach_host *host, struct kmsg *request, size_t len_bytes,
+                         struct service_promise *promise) MUST_CHECK;
+
+/* Send it with `body` of the promised length. The promise is empty afterwards. */
+void service_promise_keep(struct service_promise *promise, const void *body);
+
+/* Copy the body of a request into `*request` if it has exactly `len_bytes`; false: it has not,
+ * nothing is copied. */
+bool service_read(struct kmsg *message, void *request, size_t len_bytes);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Kernel server `traffic`: its record, its serving thread, and the requests that are not DATA
+ * (docs/spec/flipc.md, section 4).
+ *
+ * The serving thread handles DATA and requests in the order of arrival, so a LEDGER that follows
+ * the last message of a stream tells of that message.
+ */
+#include "traffic.h"
+
+#include <kernel/kern_server.h>
+#include <kernel/string.h>
+
+/* The account of one end of a stream; null: there is none. Of several sinks (incarnations), the
+ * last one used. */
+static struct traffic_account *account_find(struct traffic *traffic, uint64_t stream_id,
+                                            uint32_t role)
+{
+    if (role == BLACKBOX_LEDGER_SOURCE) {
+        for (struct traffic_source *source = traffic->sources; source != NULL;
+             source = traffic_source_next(source)) {
+            struct traffic_account *account = traffic_source_account(source);
+            if (account->ledger->stream_id == stream_id) {
+                return account;
+            }
+        }
+    }
+    if (role == BLACKBOX_LEDGER_SINK) {
+        for (struct traffic_sink *sink = traffic->sinks; sink != NULL;
+             sink = traffic_sink_next(sink)) {
+            struct traffic_account *account = traffic_sink_account(sink);
+            if (account->ledger->stream_id == stream_id) {
+                return account;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void start_answer(struct traffic *traffic, struct kmsg *message)
+{
+    struct traffic_start_request request;
+    int status = ERROR_INVALID;
+
+    if (service_read(message, &request, sizeof(request))) {
+        status = traffic_source_start(traffic, &request);
+    }
+    service_answer_status(traffic->host, message, status);
+}
+
+static void ledger_answer(struct traffic *traffic, struct kmsg *message)
+{
+    struct traffic_ledger_request request;
+
+    if (!service_read(message, &request, sizeof(request))) {
+        service_answer_status(traffic->host, message, ERROR_INVALID);
+        return;
+    }
+    struct traffic_account *account = account_find(traffic, request.stream_id, request.role);
+    if (account == NULL) {
+        service_answer_status(traffic->host, message, ERROR_NOT_FOUND);
+        return;
+    }
+    struct traffic_ledger_reply reply = {.status.status = ERROR_NONE};
+    lock_acquire(&traffic->lock);
+    reply.ledger = *account->ledger;
+    lock_release(&traffic->lock);
+    service_answer(traffic->host, message, &reply, sizeof(reply));
+}
+
+static int close_role(struct traffic *traffic, const struct traffic_ledger_request *request)
+{
+    switch (request->role) {
+    case BLACKBOX_LEDGER_SOURCE:
+        return traffic_source_close(traffic, request->stream_id);
+    case BLACKBOX_LEDGER_SINK:
+        return traffic_sink_close(traffic, request->stream_id);
+    default:
+        return ERROR_INVALID;
+    }
+}
+
+static void close_answer(struct traffic *traffic, struct kmsg *message)
+{
+    struct traffic_ledger_request request;
+    int status = ERROR_INVALID;
+
+    if (service_read(message, &request, sizeof(request))) {
+        status = close_role(traffic, &request);
+    }
+    service_answer_status(traffic->host, message, status);
+}
+
+static void message_handle(struct traffic *traffic, struct kmsg *message)
+{
+    switch (kmsg_id(message)) {
+    case TRAFFIC_DATA:
+        traffic_sink_receive(traffic, message);
+        break;
+    case TRAFFIC_START:
+        start_answer(traffic, message);
+        break;
+    case TRAFFIC_STOP:
+        traffic_source_stop(traffic, message);
+        break;
+    case TRAFFIC_LEDGER:
+        ledger_answer(traffic, message);
+        break;
+    case TRAFFIC_CLOSE:
+        close_answer(traffic, message);
+        break;
+    default:
+        service_answer_status(traffic->host, message, ERROR_INVALID);
+        break;
+    }
+}
+
+static void traffic_main(void *argument)
+{
+    struct traffic *traffic = argument;
+    struct kmsg *message;
+
+    while (mach_msg_receive(traffic->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
+        message_handle(traffic, message);
+    }
+}
+
+static void digests_stop(struct traffic *traffic)
+{
+    lock_acquire(&traffic->lock);
+    traffic->stopping = true;
+    condition_signal(&traffic->digest_wake);
+    lock_release(&traffic->lock);
+    thread_join(traffic->digest_thread);
+}
+
+/* Waits until the peers of running streams have settled what is under way, or died. */
+static void traffic_unload(struct mach_host *host, void *instance)
+{
+    struct traffic *traffic = instance;
+
+    if (traffic->port != NULL) {
+        port_destroy(traffic->port);
+    }
+    if (traffic->service_thread != NULL) {
+        thread_join(traffic->service_thread);
+    }
+    if (traffic->digest_thread != NULL) {
+        digests_stop(traffic);
+    }
+    traffic_source_destroy_all(traffic);
+    traffic_sink_destroy_all(traffic);
+    if (traffic->port != NULL) {
+        port_release(traffic->port);
+    }
+    heap_free(host, traffic);
+}
+
+static int traffic_open(struct traffic *traffic)
+{
+    int error = port_create(traffic->host, &traffic->port);
+
+    if (error != ERROR_NONE) {
+        return error;
+    }
+    port_retain(traffic->port); /* for the serving thread, until it is joined */
+    port_set_limit(traffic->port, PORT_LIMIT_MAXIMUM);
+    error = thread_create(traffic->host, "digest", traffic_digest_main, traffic,
+                          &traffic->digest_thread);
+    if (error != ERROR_NONE) {
+        return error;
+    }
+    return thread_create(traffic->host, "traffic", traffic_main, traffic, &traffic->service_thread);
+}
+
+static int traffic_load(struct mach_host *host, void **instance)
+{
+    struct traffic *traffic = heap_allocate(host, sizeof(*traffic));
+
+    if (traffic == NULL) {
+        return ERROR_NO_MEMORY;
+    }
+    *traffic = (struct traffic){.host = host};
+    lock_init(&traffic->lock);
+    condition_init(&traffic->digest_wake);
+    int error = traffic_open(traffic);
+    if (error != ERROR_NONE) {
+        traffic_unload(host, traffic);
+        return error;
+    }
+    *instance = traffic;
+    return ERROR_NONE;
+}
+
+static struct port *traffic_service_port(void *instance)
+{
+    struct traffic *traffic = instance;
+
+    return traffic->port;
+}
+
+static const struct kern_server traffic_server = {
+    .name = "traffic",
+    .version = 1,
+    .load = traffic_load,
+    .unload = traffic_unload,
+    .service_port = traffic_service_port,
+};
+KERN_SERVER(traffic_server);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The boot page parser and the boot count, on pages and records made here.
+ */
+#include "selftest.h"
+#include <kernel/crc32c.h>
+#include <kernel/string.h>
+
+#define REQUIRED "node.id=1\nnode.name=a\nlaunch=1\nseed=1\n"
+#define LINK "link=name:l kind:ivshmem slot:1 peer:0"
+
+struct parsed {
+    struct boot_page page;
+    struct boot_configuration configuration;
+    const char *reason;
+    int error;
+};
+
+/* Too large for a thread's stack twice over, so there is one. */
+static struct parsed parsed;
+
+static const struct boot_configuration *parse(const char *text)
+{
+    memset(&parsed, 0, sizeof(parsed));
+    parsed.page.magic = BOOT_MAGIC;
+    parsed.page.version = BOOT_VERSION;
+    parsed.page.length = (uint32_t)strlen(text);
+    memcpy(parsed.page.text, text, parsed.page.length);
+    parsed.page.text_crc = crc32c(0, text, parsed.page.length);
+    parsed.error = boot_page_parse(&parsed.page, &parsed.configuration, &parsed.reason);
+    return &parsed.configuration;
+}
+
+static void boot_page_case(struct selftest *test)
+{
+    const struct boot_configuration *configuration =
+        parse(REQUIRED "window=8\nidle=poll\ntrace=messages\nservers=echo traffic\nnew.key=x\n"
+                       "link=name:a-host kind:virtio-serial slot:3 peer:0 payload_crc:1 replay:1\n"
+                       "link=kind:ivshmem  peer:2 name:a-b colour:red slot:4 use:raw\n");
+
+    CHECK(test, parsed.error == ERROR_NONE && parsed.reason == NULL);
+    CHECK(test, configuration->node_id == 1 && strcmp(configuration->node_name, "a") == 0);
+    CHECK(test, configuration->window == 8 && configuration->nodes_max == 64);
+    CHECK(test, configuration->keepalive_ns == 100000000 && configuration->ack_count == 16);
+    CHECK(test, configuration->idle == BOOT_IDLE_POLL);
+    CHECK(test, configuration->trace == BOOT_TRACE_MESSAGES);
+    CHECK(test, strcmp(configuration->servers, "echo traffic") == 0);
+    CHECK(test, configuration->unknown_keys == 2 && configuration->link_count == 2);
+    const struct boot_link *links = configuration->links;
+    CHECK(test, strcmp(links[0].name, "a-host") == 0 && links[0].kind == BOOT_LINK_VIRTIO_SERIAL);
+    CHECK(test, links[0].slot == 3 && links[0].peer == 0 && links[0].payload_crc);
+    CHECK(test, links[0].replay && links[0].use == BOOT_LINK_USE_LINK);
+    CHECK(test, strcmp(links[1].name, "a-b") == 0 && links[1].kind == BOOT_LINK_IVSHMEM);
+    CHECK(test, links[1].slot == 4 && links[1].peer == 2 && !links[1].payload_crc);
+    CHECK(test, !links[1].replay && links[1].use == BOOT_LINK_USE_RAW);
+}
+
+/* One page each, and the reason that it must be refused for. */
+static const struct {
+    const char *text;
+    const char *reason;
+} refusals[] = {
+    {"", "node.id: 1 to nodes_max-1"},
+    {"node.id=1\nlaunch=1\nseed=1\n", "node.name is missing"},
+    {"node.id=1\nnode.name=a\nseed=1\n", "launch: 1 to 2147483647"},
+    {"node.id=1\nnode.name=a\nlaunch=1\n", "seed: 0 to 2^64-1"},
+    {"node.id=0\n" REQUIRED, "node.id: 1 to nodes_max-1"},
+    {REQUIRED "nodes_max=1\n", "nodes_max: 2 to 65535"},
+    {"node.id=9\nnode.name=a\nlaunch=1\nseed=1\nnodes_max=9\n", "node.id: 1 to nodes_max-1"},
+    {"node.name=\n", "node.name: 1 to 31 characters"},
+    {"node.name=A\n", "node.name: only a-z, 0-9, _ and - are allowed"},
+    {"node.name=abcdefghijklmnopqrstuvwxyz012345\n", "node.name: 1 to 31 characters"},
+    {"launch=2147483648\n", "launch: 1 to 2147483647"},
+    {"seed=18446744073709551616\n", "seed: 0 to 2^64-1"},
+    {"seed=\n", "seed: 0 to 2^64-1"},
+    {"seed=-1\n", "seed: 0 to 2^64-1"},
+    {REQUIRED "seed=1\n", "a key is given twice"},
+    {REQUIRED "hello\n", "a line without ="},
+    {REQUIRED "idle=sleep\n", "idle: halt or poll"},
+    {REQUIRED "trace=all\n", "trace: digests or messages"},
+    {REQUIRED "servers=Echo\n", "servers: names of a-z, 0-9, _ and - separated by blanks"},
+    {REQUIRED "seed2=1", "boot page does not end in a newline"},
+    {REQUIRED "link=name:l kind:uart slot:1 peer:0\n", "link kind: ivshmem or virtio-serial"},
+    {REQUIRED "link=name:l kind:ivshmem slot:32 peer:0\n", "link slot: 0 to 31"},
+    {REQUIRED "link=name:l kind:ivshmem slot:1 peer:64\n", "link peer: 0 to nodes_max-1"},
+    {REQUIRED "link=name:l kind:ivshmem slot:1 peer:1\n", "a link to the node itself"},
+    {REQUIRED "link=name:l kind:ivshmem slot:1\n", "a link lacks one of name, kind, slot, peer"},
+    {REQUIRED LINK " slot:1\n", "a link attribute is given twice"},
+    {REQUIRED LINK " replay:2\n", "link replay: 0 or 1"},
+    {REQUIRED LINK " payload_crc:\n", "link payload_crc: 0 or 1"},
+    {REQUIRED LINK " use:spare\n", "link use: link or raw"},
+    {REQUIRED "link=name: kind:ivshmem slot:1 peer:0\n", "link name: 1 to 31 printable characters"},
+};
+
+static void boot_page_refusals_case(struct selftest *test)
+{
+    for (unsigned i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        parse(refusals[i].text);
+        if (parsed.error == ERROR_GARBAGE && strcmp(parsed.reason, refusals[i].reason) == 0)
+            continue;
+        selftest_fail(test, __FILE__, __LINE__, refusals[i].reason);
+    }
+}
+
+/* As many links as there may be, then one more. */
+static void boot_page_links_case(struct selftest *test)
+{
+    static char text[BOOT_TEXT_MAXIMUM + 1];
+    static const char line[] = LINK "\n";
+    size_t length = sizeof(REQUIRED) - 1;
+
+    memcpy(text, REQUIRED, length);
+    for (unsigned i = 0; i < BOOT_LINKS_MAXIMUM; i++, length += sizeof(line) - 1)
+        memcpy(text + length, line, sizeof(line) - 1);
+    text[length] = '\0';
+    CHECK(test, parse(text)->link_count == BOOT_LINKS_MAXIMUM && parsed.error == ERROR_NONE);
+    memcpy(text + length, line, sizeof(line));
+    parse(text);
+    CHECK(test, parsed.error == ERROR_GARBAGE && strcmp(parsed.reason, "more than 64 links") == 0);
+}
+
+static void boot_count_case(struct selftest *test)
+{
+    struct boot_count record;
+
+    memset(&record, 0xff, sizeof(record));
+    CHECK(test, boot_count_raise(&record) == 1);
+    CHECK(test, record.magic == BOOT_COUNT_MAGIC && record.check == crc32c(0, &record, 12));
+    CHECK(test, boot_count_raise(&record) == 2 && record.count == 2);
+    record.count = 7; /* the checksum no longer fits */
+    CHECK(test, boot_count_raise(&record) == 1);
+    record.magic++;
+    record.check = crc32c(0, &record, 12);
+    CHECK(test, boot_count_raise(&record) == 1);
+}
+
+const struct selftest_case selftest_boot_cases[] = {
+    {"boot_page", boot_page_case},
+    {"boot_page_refusals", boot_page_refusals_case},
+    {"boot_page_links", boot_page_links_case},
+    {"boot_count", boot_count_case},
+    {NULL, NULL},
+};
