@@ -19,7 +19,10 @@ HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c co
 # Servers that drive a device: they need a guest's.
 HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c)
 HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c servers/*/*.c)) $(wildcard arch/host/*.c))
-HOST_TEST_SOURCES := $(sort $(wildcard tests/unit/*.c))
+# Drivers whose hardware the unit tests play (tests/unit/fake_*.c), and the memory code under them.
+HOST_TEST_DRIVERS := phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/ivshmem.c phys/stream/frame_stream.c \
+    drivers/virtio/virtqueue.c
+HOST_TEST_SOURCES := $(sort $(wildcard tests/unit/*.c) $(HOST_TEST_DRIVERS))
 HOST_BENCH_SOURCES := tests/bench/messages.c
 
 HOST_CFLAGS := -std=c11 -O2 -g -fPIC -Wall -Wextra -Werror -Wshadow -Wcast-qual -Wpointer-arith -Wwrite-strings \

@@ -717,19 +717,19 @@ class LinkEnd:
     # Frames of a trained direction (3.1, rules 6 to 8) ----------------------------------------
 
     def _take_ordinary(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
-        if not self._rx_up:
-            self._drop(LinkDrop.NOT_TRAINED)
-            return
-        if (header.src_incarnation, header.src_epoch) != (self._peer_incarnation, self._peer_epoch):
-            self._drop(LinkDrop.STALE_SOURCE)
+        source = (header.src_incarnation, header.src_epoch)
+        is_known = source == (self._peer_incarnation, self._peer_epoch)
+        lost_us = is_known and header.dst_epoch == 0 and self._tx is _TxState.UP
+        if lost_us:  # heeded even while we do not hear the peer, or two deaf ends would stay so
+            self._enter_training(LinkReason.PEER_LOST_US, now_ns)
+        if not self._rx_up or not is_known:
+            self._drop(LinkDrop.STALE_SOURCE if self._rx_up else LinkDrop.NOT_TRAINED)
             return
         self._last_heard_ns = now_ns
         if header.dst_incarnation == self._config.incarnation:
             self._flow.peer(header.flipc_ack, header.flipc_credit)
-        if header.dst_epoch == self._epoch and header.dst_incarnation == self._config.incarnation:
-            self._confirmed(header, now_ns)
-        elif header.dst_epoch == 0 and self._tx is _TxState.UP:
-            self._enter_training(LinkReason.PEER_LOST_US, now_ns)
+            if header.dst_epoch == self._epoch:
+                self._confirmed(header, now_ns)
         if header.type == FrameType.DATA:
             self._take_data(header, payload, now_ns)
         elif header.type == FrameType.NAK:

@@ -15,7 +15,8 @@ void flow_init(struct flow *flow, const struct cluster_constants *constants)
     *flow = (struct flow){.window = constants->window,
                           .ack_count = constants->ack_count,
                           .peer_credit = constants->window,
-                          .credit = constants->window};
+                          .credit = constants->window,
+                          .credit_read = constants->window};
     list_init(&flow->outstanding);
     list_init(&flow->control);
     list_init(&flow->ready);
@@ -130,6 +131,15 @@ uint64_t flipc_ack_deadline_ns(struct node *node)
     return deadline_ns;
 }
 
+/* Every settlement raises the credit by one, so the difference is what the frame did not tell: a receiver may have settled
+ * more since the link read the words for it. */
+static uint32_t still_owed(const struct flow *flow)
+{
+    uint32_t owed = flow->credit - word_load(&flow->credit_read);
+
+    return owed == 0 && flow->ack != word_load(&flow->ack_read) ? 1 : owed;
+}
+
 void flipc_acknowledged(struct node *node, uint64_t now_ns)
 {
     struct flow *flow = &node->flow;
@@ -137,7 +147,7 @@ void flipc_acknowledged(struct node *node, uint64_t now_ns)
     if (word_load(&flow->owed) == 0 && word_load(&flow->apart) == 0)
         return;
     ipc_lock(node->host);
-    word_store(&flow->owed, 0);
+    word_store(&flow->owed, still_owed(flow));
     flow->owed_since_ns = 0;
     if (flow->apart != 0 && flow->apart_since_ns != 0 &&
         now_ns >= flow->apart_since_ns + node->host->constants.ack_delay_ns)

@@ -26,17 +26,18 @@ enum arrival {
 
 static enum arrival classify(const struct node *node, const struct kmsg *kmsg, size_t length_bytes)
 {
-    const struct mnl_msg *header = &kmsg->header;
-    bool sequenced = header->flags == MNL_FLAG_SEQUENCED;
+    bool sequenced = kmsg->header.flags == MNL_FLAG_SEQUENCED;
 
-    if (length_bytes < sizeof(*header) || length_bytes - sizeof(*header) > kmsg->payload_capacity ||
-        header->size != length_bytes - sizeof(*header))
+    if (length_bytes < sizeof(kmsg->header) ||
+        length_bytes - sizeof(kmsg->header) > kmsg->payload_capacity ||
+        kmsg->header.size != length_bytes - sizeof(kmsg->header))
         return ARRIVAL_MALFORMED;
-    if (header->node_id != node->id || header->sub == 0 || (!sequenced && header->flags != 0))
+    if (kmsg->header.node_id != node->id || kmsg->header.sub == 0 ||
+        (!sequenced && kmsg->header.flags != 0))
         return ARRIVAL_MALFORMED;
-    if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_IPC && sequenced)
+    if (kmsg->header.sub == MNL_SUB_FLIPC && kmsg->header.cmd == FLIPC_IPC && sequenced)
         return ARRIVAL_MESSAGE;
-    if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_ACK)
+    if (kmsg->header.sub == MNL_SUB_FLIPC && kmsg->header.cmd == FLIPC_ACK)
         return sequenced ? ARRIVAL_MALFORMED : ARRIVAL_SNAPSHOT;
     return sequenced ? ARRIVAL_CONTROL : ARRIVAL_MALFORMED;
 }

@@ -55,6 +55,8 @@ struct flow {
     uint32_t next_expected; /* (published) */
     uint32_t ack;           /* (published) */
     uint32_t credit;        /* (published) */
+    uint32_t ack_read;      /* (published) `ack` and `credit` as the link last read them for a frame */
+    uint32_t credit_read;   /* (published) */
     uint32_t unsettled_count;
     struct list unsettled;
 

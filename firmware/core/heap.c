@@ -17,6 +17,7 @@
  * The lock is a leaf: nothing is called with it held. Callers hold no other lock (kernel/thread.h).
  */
 #include "heap.h"
+#include "poison.h"
 #include <kernel/panic.h>
 
 #define ALIGNMENT 16u
@@ -89,6 +90,17 @@ static inline struct block *block_after(struct block *block)
     return (struct block *)(void *)((char *)block_payload(block) + block_size(block));
 }
 
+/* All of a free payload but the links. */
+static inline void block_hide(struct block *block)
+{
+    memory_poison((char *)block_payload(block) + BLOCK_MINIMUM, block_size(block) - BLOCK_MINIMUM);
+}
+
+static inline void block_show(struct block *block)
+{
+    memory_unpoison(block_payload(block), block_size(block));
+}
+
 /* --- The two-level index
  * --------------------------------------------------------------------------------------------- */
 
@@ -122,12 +134,14 @@ static void list_insert(struct heap *heap, struct block *block)
     *head = block;
     heap->first_bitmap |= 1u << class.first;
     heap->second_bitmaps[class.first] |= 1u << class.second;
+    block_hide(block);
 }
 
 static void list_take(struct heap *heap, struct block *block)
 {
     struct class class = class_of(block_size(block));
 
+    block_show(block);
     block->size_and_flags = block_size(block);
     if (block->next != NULL)
         block->next->previous = block->previous;
@@ -214,6 +228,7 @@ static void recent_merge_all(struct heap *heap)
 
         while ((block = heap->recent[i]) != NULL) {
             heap->recent[i] = block->next;
+            block_show(block);
             block_merge(heap, block);
         }
     }
@@ -234,6 +249,7 @@ int heap_open(struct mach_host *host, void *arena, size_t arena_bytes)
     if (arena == NULL || ((uintptr_t)arena & (ALIGNMENT - 1u)) != 0 ||
         arena_bytes < head + 2u * BLOCK_HEADER + BLOCK_MINIMUM)
         return ERROR_INVALID;
+    memory_unpoison(arena, arena_bytes);
     *heap = (struct heap){0};
     lock_init(&heap->lock);
     first = (struct block *)(void *)((char *)arena + head);
@@ -248,6 +264,15 @@ int heap_open(struct mach_host *host, void *arena, size_t arena_bytes)
     list_insert(heap, first);
     host->heap = heap;
     return 0;
+}
+
+void heap_close(struct mach_host *host)
+{
+    struct heap *heap = host->heap;
+
+    memory_unpoison(heap, (size_t)((char *)block_payload(heap->first) - (char *)heap) +
+                              heap->size_bytes + BLOCK_HEADER);
+    host->heap = NULL;
 }
 
 static bool failure_is_due(struct heap *heap)
@@ -270,6 +295,7 @@ static struct block *block_take(struct heap *heap, size_t size)
     if (size <= RECENT_MAXIMUM && (block = heap->recent[size / ALIGNMENT]) != NULL) {
         heap->recent[size / ALIGNMENT] = block->next;
         heap->recent_bytes -= size;
+        block_show(block);
         return block;
     }
     block = list_find(heap, size);
@@ -305,7 +331,10 @@ void *heap_allocate_kind(struct mach_host *host, size_t bytes, enum heap_kind ki
             heap->peak_bytes = heap->used_bytes;
     }
     lock_release(&heap->lock);
-    return block == NULL ? NULL : block_payload(block);
+    if (block == NULL)
+        return NULL;
+    memory_poison((char *)block_payload(block) + bytes, size - bytes);
+    return block_payload(block);
 }
 
 void *heap_allocate(struct mach_host *host, size_t bytes)
@@ -313,18 +342,12 @@ void *heap_allocate(struct mach_host *host, size_t bytes)
     return heap_allocate_kind(host, bytes, HEAP_OTHER);
 }
 
-void heap_free(struct mach_host *host, void *payload)
+static void free_locked(struct heap *heap, struct block *block)
 {
-    struct heap *heap = host->heap;
-    struct block *block;
-    size_t size;
+    size_t size = block_size(block);
 
-    if (payload == NULL)
-        return;
-    block = block_of(payload);
-    lock_acquire(&heap->lock);
     panic_unless((block->size_and_flags & (BLOCK_FREE | BLOCK_RECENT)) == 0);
-    size = block_size(block);
+    block_show(block);
     heap->counts[(block->size_and_flags & BLOCK_FLAGS) >> BLOCK_KIND_SHIFT]--;
     heap->used_bytes -= size;
     if (size <= RECENT_MAXIMUM && heap->recent_bytes + size <= heap->recent_limit_bytes) {
@@ -332,10 +355,39 @@ void heap_free(struct mach_host *host, void *payload)
         block->next = heap->recent[size / ALIGNMENT];
         heap->recent[size / ALIGNMENT] = block;
         heap->recent_bytes += size;
+        block_hide(block);
     } else {
         block_merge(heap, block);
     }
+}
+
+void heap_free(struct mach_host *host, void *payload)
+{
+    struct heap *heap = host->heap;
+
+    if (payload == NULL)
+        return;
+    lock_acquire(&heap->lock);
+    free_locked(heap, block_of(payload));
     lock_release(&heap->lock);
+}
+
+void heap_free_list(struct mach_host *host, struct list *blocks)
+{
+    struct heap *heap = host->heap;
+    struct list *link = blocks->next;
+
+    if (list_is_empty(blocks))
+        return;
+    lock_acquire(&heap->lock);
+    while (link != blocks) {
+        struct list *next = link->next;
+
+        free_locked(heap, block_of(link));
+        link = next;
+    }
+    lock_release(&heap->lock);
+    list_init(blocks);
 }
 
 struct heap_statistics heap_statistics(struct mach_host *host)

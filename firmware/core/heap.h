@@ -7,6 +7,7 @@
 #ifndef CORE_HEAP_H
 #define CORE_HEAP_H
 
+#include "list.h"
 #include <kernel/host.h>
 
 enum heap_kind {
@@ -21,7 +22,14 @@ enum heap_kind {
  * anything. */
 int heap_open(struct mach_host *host, void *arena, size_t arena_bytes) MUST_CHECK;
 
+/* The arena is its owner's again, with whatever it holds. */
+void heap_close(struct mach_host *host);
+
 void *heap_allocate_kind(struct mach_host *host, size_t bytes, enum heap_kind kind);
+
+/* Free every block of a list whose links are the blocks' first members, under one acquisition of
+ * the lock. */
+void heap_free_list(struct mach_host *host, struct list *blocks);
 
 /* Blocks of that kind in use now. */
 uint64_t heap_count(struct mach_host *host, enum heap_kind kind);

@@ -64,6 +64,8 @@ int mach_host_initialize(struct mach_host *host,
 
 void mach_host_destroy(struct mach_host *host)
 {
+    if (host->heap != NULL)
+        heap_close(host);
     memset(host, 0, sizeof(*host));
 }
 

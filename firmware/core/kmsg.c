@@ -115,6 +115,8 @@ enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg)
     return (enum port_disposition)MACH_BITS_LOCAL(kmsg->mach.bits);
 }
 
+_Static_assert(offsetof(struct kmsg, queue) == 0, "heap_free_list() frees messages by it");
+
 /* --- The end of a message
  * -------------------------------------------------------------------------------------------- */
 
@@ -152,20 +154,23 @@ static void message_end(struct kmsg *kmsg)
         completion(kmsg->completion_context, (enum message_outcome)kmsg->outcome);
     if (local != NULL)
         port_release(local);
-    if (kmsg->disposal == KMSG_LEAVING)
+    if (kmsg->disposal == KMSG_LEAVING) {
+        list_remove(&kmsg->queue);
         free_unless_held(kmsg);
-    else
-        heap_free(kmsg->host, kmsg);
+    }
 }
 
 void deferred_run(struct mach_host *host, struct deferred *deferred)
 {
-    while (!list_is_empty(&deferred->messages)) {
-        struct kmsg *kmsg = kmsg_of_queue(deferred->messages.next);
+    struct list *link = deferred->messages.next;
 
-        list_remove(&kmsg->queue);
-        message_end(kmsg);
+    while (link != &deferred->messages) {
+        struct list *next = link->next;
+
+        message_end(kmsg_of_queue(link));
+        link = next;
     }
+    heap_free_list(host, &deferred->messages);
     while (deferred->ports != NULL) {
         struct port *port = deferred->ports;
 

@@ -23,7 +23,7 @@ static bool poll_phys(struct link_manager *manager)
         struct managed_link *link = &manager->links[i];
 
         if (link->phy != NULL) {
-            has_more |= link->phy_operations->poll(link->phy, LINK_MANAGER_BUDGET_BYTES);
+            has_more |= link->phy_operations->poll(link->phy, LINK_MANAGER_POLL_BYTES);
         }
     }
     return has_more;

@@ -18,6 +18,9 @@
 #include <kernel/phy.h>
 
 #define LINK_MANAGER_BUDGET_BYTES 16384u /* copied between two looks at the other direction */
+/* Taken in before receivers run: some 16 small frames, so that a peer that sent a window full hears of the first quarter
+ * while it still has something to send. */
+#define LINK_MANAGER_POLL_BYTES 3072u
 #define LINK_MANAGER_CLOCK_TURNS 16u     /* idle turns between two looks at the clock */
 #define LINK_MANAGER_DROP_INTERVAL_NS 100000000ull
 
@@ -75,7 +78,8 @@ struct link_manager {
     struct managed_link **peer_links; /* storage behind peer.links */
     struct peer *peers;
 
-    uint64_t now_ns; /* read at most once a turn, when first asked for */
+    bool was_stopped; /* epochs of this life are spent: it does not start again */
+    uint64_t now_ns;  /* read at most once a turn, when first asked for */
     bool now_is_fresh;
     uint64_t
         frames; /* received and sent since the start; tells a turn with work from one without */

@@ -133,14 +133,27 @@ void mnl_msg_complete(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
  * ------------------------------------------------------------------------------------------------------------
  */
 
+/* What is read for a frame is remembered, so that mnl_flow_acknowledged() knows what left. */
+static uint32_t read_for_frame(const uint32_t *word, uint32_t *read)
+{
+    uint32_t value = word_load(word);
+
+    word_store(read, value);
+    return value;
+}
+
 uint32_t mnl_flow_ack(mnl_node_info_t handle)
 {
-    return word_load(&node_of_handle(handle)->flow.ack);
+    struct flow *flow = &node_of_handle(handle)->flow;
+
+    return read_for_frame(&flow->ack, &flow->ack_read);
 }
 
 uint32_t mnl_flow_credit(mnl_node_info_t handle)
 {
-    return word_load(&node_of_handle(handle)->flow.credit);
+    struct flow *flow = &node_of_handle(handle)->flow;
+
+    return read_for_frame(&flow->credit, &flow->credit_read);
 }
 
 uint32_t mnl_flow_next(mnl_node_info_t handle)

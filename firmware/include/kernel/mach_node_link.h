@@ -128,13 +128,14 @@ kern_return_t mnl_set_incarnation(mnl_node_info_t node, uint64_t incarnation, ui
  * that is not dead is terminated first. Null is ignored. */
 void mnl_node_release(mnl_node_info_t node, uint32_t flags);
 
-/* What every frame header to this peer carries, and what its headers tell. Cheap, never blocks. */
+/* What every frame header to this peer carries, and what its headers tell. Cheap, never blocks. The first two are read for a frame that
+ * is being made, by one thread a node: what they returned last is what mnl_flow_acknowledged() speaks of. */
 uint32_t mnl_flow_ack(mnl_node_info_t node);    /* lowest unsettled sequence number */
 uint32_t mnl_flow_credit(mnl_node_info_t node); /* first sequence number the peer may not use */
 uint32_t mnl_flow_next(mnl_node_info_t node);   /* next sequence number expected from the peer */
 void mnl_flow_peer(mnl_node_info_t node, uint32_t flipc_ack, uint32_t flipc_credit);
 /* Is an acknowledgement owed that no frame has carried? Returns the node-clock time by which it is due, DEADLINE_NEVER for
- * none. mnl_flow_acknowledged() tells that a frame with the current mnl_flow_ack() and _credit() left. */
+ * none. mnl_flow_acknowledged() tells that a frame with the mnl_flow_ack() and _credit() last read left. */
 uint64_t mnl_flow_ack_deadline_ns(mnl_node_info_t node);
 void mnl_flow_acknowledged(mnl_node_info_t node, uint64_t now_ns);
 /* The transmit direction is up again: start over at the first message the peer (which expects flipc_next) has not got. */

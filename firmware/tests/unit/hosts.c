@@ -67,7 +67,9 @@ mnl_node_info_t test_node_create(struct mach_host *host, uint32_t node_id, uint6
     return node;
 }
 
-/* --- Pairs ----------------------------------------------------------------------------------------------------------- */
+/* --- Pairs
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 struct pair pair_create(void)
 {
@@ -132,19 +134,22 @@ void pair_headers(struct pair *pair, int from)
 
 void pair_settle(struct pair *pair)
 {
-    bool moved = true;
+    bool moved;
 
-    while (moved) {
+    do {
         moved = false;
+        pair_headers(pair, 0);
+        pair_headers(pair, 1);
         for (int from = 0; from < 2; from++) {
             while (pair_move_one(pair, from))
                 moved = true;
-            pair_headers(pair, from);
         }
-    }
+    } while (moved);
 }
 
-/* --- Messages -------------------------------------------------------------------------------------------------------- */
+/* --- Messages
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 struct kmsg *test_message(struct mach_host *host, uint64_t number)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Hosts for unit tests: one, or two that are joined by hand - a test moves each message itself, so it decides what is
- * lost, repeated or late. No threads, no clock.
+ * Hosts for unit tests: one, or two that are joined by hand - a test moves each message itself, so
+ * it decides what is lost, repeated or late. No threads, no clock.
  */
 #ifndef HOSTS_H
 #define HOSTS_H
@@ -22,14 +22,16 @@
 /* A configuration with the usual constants; arena and arena_bytes are the caller's to set. */
 struct mach_host_configuration test_configuration(uint32_t node_id, uint64_t incarnation);
 
-/* A host of its own, made the current one of this thread; ended with everything that it allocated. */
+/* A host of its own, made the current one of this thread; ended with everything that it allocated.
+ */
 struct mach_host *test_host_create(uint32_t node_id, uint64_t incarnation);
 void test_host_destroy(struct mach_host *host);
 
 /* A node that is registered with `host`, both link bits up, its incarnation known. */
 mnl_node_info_t test_node_create(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
 
-/* Two hosts (ids 1 and 2) that know each other. Index 0 or 1 is an end; `node` is what that end has of the other. */
+/* Two hosts (ids 1 and 2) that know each other. Index 0 or 1 is an end; `node` is what that end has
+ * of the other. */
 struct pair {
     struct mach_host *hosts[2];
     mnl_node_info_t nodes[2];
@@ -38,8 +40,9 @@ struct pair {
 struct pair pair_create(void);
 void pair_destroy(struct pair *pair);
 
-/* Fetch what end `from` has to send (null: nothing), and give the other end a message as a link would: header words, then
- * the message, which is taken over. Returns what mnl_msg_take_from_node() did. */
+/* Fetch what end `from` has to send (null: nothing), and give the other end a message as a link
+ * would: header words, then the message, which is taken over. Returns what mnl_msg_take_from_node()
+ * did. */
 mnl_msg_t pair_fetch(struct pair *pair, int from);
 mnl_msg_t pair_copy(struct pair *pair, int to, mnl_msg_t msg);
 kern_return_t pair_deliver(struct pair *pair, int to, mnl_msg_t msg);
@@ -49,7 +52,8 @@ bool pair_move_one(struct pair *pair, int from);
 void pair_headers(struct pair *pair, int from);
 void pair_settle(struct pair *pair);
 
-/* A message with a body of one number; send it to `port` without waiting; receive one without waiting and check its number. */
+/* A message with a body of one number; send it to `port` without waiting; receive one without
+ * waiting and check its number. */
 struct kmsg *test_message(struct mach_host *host, uint64_t number);
 mach_msg_return_t test_send(struct port *port, uint64_t number);
 uint64_t test_number(struct kmsg *kmsg);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The runner of the unit tests: runs every table linked in, prints one line a test that fails and a closing line, and exits
- * with status 1 if there was one. Arguments: words, one of which "suite: test" must contain; -v names every test.
+ * The runner of the unit tests: runs every table linked in, prints one line a test that fails and a
+ * closing line, and exits with status 1 if there was one. Arguments: words, one of which "suite:
+ * test" must contain; -v names every test.
  */
 #include "unit.h"
 #include <stdio.h>

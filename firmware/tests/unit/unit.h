@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Unit tests of the host build: const tables of tests, found by the runner wherever they are linked from.
+ * Unit tests of the host build: const tables of tests, found by the runner wherever they are linked
+ * from.
  *
- * A file defines a table and enters it with UNIT_SUITE. EXPECT records a failure and goes on; REQUIRE ends the program,
- * for what the rest of the test cannot do without. Both may be used from any thread.
+ * A file defines a table and enters it with UNIT_SUITE. EXPECT records a failure and goes on;
+ * REQUIRE ends the program, for what the rest of the test cannot do without. Both may be used from
+ * any thread.
  */
 #ifndef UNIT_H
 #define UNIT_H
@@ -25,8 +27,9 @@ struct unit_suite {
 #define UNIT_SUITE(suite_name, table)                                                              \
     static const struct unit_suite table##_suite = {suite_name, table,                             \
                                                     sizeof(table) / sizeof((table)[0])};           \
-    __attribute__((used, section("unit_suites"))) static const struct unit_suite                   \
-        *const table##_entry = &table##_suite
+    __attribute__((used,                                                                           \
+                   section("unit_suites"))) static const struct unit_suite *const table##_entry =  \
+        &table##_suite
 
 #define EXPECT(condition) unit_expect((condition), __FILE__, __LINE__, #condition)
 #define EXPECT_EQUAL(actual, expected)                                                             \

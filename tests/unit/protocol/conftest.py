@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""Both implementations of the link protocol under the same tests, and the vectors that drive
+them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from link_script import MakeLink
+
+from emulator.protocol.link import LinkEnd
+
+VECTORS = Path(__file__).parents[2] / "data" / "vectors"
+
+
+def load_vectors(name: str) -> Any:  # noqa: ANN401  # JSON
+    """Return the content of a vector file, named from tests/data/vectors on."""
+    return json.loads((VECTORS / name).read_text())
+
+
+@pytest.fixture(params=["python", "c"])
+def make_link(request: pytest.FixtureRequest) -> MakeLink:
+    """Make a link end of one implementation; the C one is skipped where it is not built, except in
+    CI."""
+    if request.param == "python":
+        return LinkEnd
+    try:
+        core = importlib.import_module("emulator.core")  # opens a library that may be missing
+    except ImportError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(f"the C core is not built: {error}")
+    return cast("MakeLink", core.CLinkEnd)
