@@ -6,7 +6,7 @@ from __future__ import annotations
 from emulator.checkers.history import StreamHistory
 from emulator.protocol.traffic import CHECK_HEADER, traffic_digest
 
-STEPS_MAXIMUM = 2_000_000  # a few seconds of Python; longer streams are compared end with end only
+STEPS_MAXIMUM = 500_000  # a second of Python; longer streams are compared end with end only
 
 
 def stream_digest(stream: StreamHistory, count: int) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from emulator.checkers.history import History
-from emulator.checkers.verdict import Finding, failed, passed
+from emulator.checkers.verdict import Finding, count, failed, passed
 from emulator.events.types import (
     CableTampered,
     CarrierChanged,
@@ -50,8 +50,8 @@ def check_faults(history: History, expected: Iterable[FaultKind] = ()) -> Findin
     if history.received == 0 and pings == 0:
         return failed("no message flowed in this run")
     return passed(
-        f"{len(history.faults())} faults and restarts, all of them seen to happen; "
-        f"{history.received} messages, {pings} pings"
+        f"{count(len(history.faults()), 'fault')} and restarts seen to happen, "
+        f"{count(history.received, 'message')}, {count(pings, 'ping')}"
     )
 
 

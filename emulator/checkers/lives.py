@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from emulator.checkers.history import Death, History
-from emulator.checkers.verdict import Finding, failed, not_exercised, passed
+from emulator.checkers.verdict import Finding, count, failed, not_exercised, passed
 from emulator.events.types import (
     DeathNotice,
     FaultKind,
@@ -53,7 +53,7 @@ def check_lives(history: History) -> Finding:
         return violation
     if not history.deaths:
         return not_exercised("no node died in this run")
-    return passed(f"{len(history.deaths)} deaths, none of the dead was heard again")
+    return passed(f"{count(len(history.deaths), 'death')}, nothing heard of the dead since")
 
 
 def check_notices(history: History, within_s: float) -> Finding:
@@ -83,7 +83,9 @@ def check_notices(history: History, within_s: float) -> Finding:
             told += 1
     if not told:
         return not_exercised("no node died that another one knew")
-    return passed(f"{told} notices of {len(history.deaths)} deaths within {within_s * 1e3:g} ms")
+    return passed(
+        f"{count(told, 'notice')} of {count(len(history.deaths), 'death')} within {within_s * 1e3:g} ms"
+    )
 
 
 def _first_violation(history: History) -> Finding | None:

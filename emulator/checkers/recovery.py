@@ -8,7 +8,7 @@ it cut on purpose.
 from __future__ import annotations
 
 from emulator.checkers.history import History
-from emulator.checkers.verdict import Finding, failed, not_exercised, passed
+from emulator.checkers.verdict import Finding, count, failed, not_exercised, passed
 from emulator.events.types import (
     DirectionChanged,
     FaultKind,
@@ -62,7 +62,8 @@ def check_recovery(history: History, within_s: float) -> Finding:
     if not checked:
         return not_exercised("no link joins two nodes that live at the end")
     return passed(
-        f"{checked} directions up at the end, {len(history.faults())} faults and restarts before"
+        f"{count(checked, 'direction')} up, {count(len(history.faults()), 'fault')} and "
+        "restarts before"
     )
 
 

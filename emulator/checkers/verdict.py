@@ -43,6 +43,11 @@ class Verdict:
     context: Mapping[str, tuple[Event, ...]] = field(default_factory=dict)
 
 
+def count(number: int, noun: str) -> str:
+    """A number of things, in English."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def passed(detail: str) -> Finding:
     """The invariant was put to the test and held."""
     return Finding(outcome=Outcome.PASS, detail=detail)

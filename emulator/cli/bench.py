@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from emulator.bench import NAMES, Figure, measure
+from emulator.cli.output import make_console
 from emulator.runtime.cluster import RunOptions
 
 _GIGA, _MEGA, _KILO = 1e9, 1e6, 1e3
@@ -52,7 +53,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         lines = ",\n".join(json.dumps(figure.as_data()) for figure in figures)
         print(f"[\n{lines}\n]")
     else:
-        _show(Console(), figures)
+        _show(make_console(), figures)
     return 0
 
 
@@ -103,7 +104,7 @@ def _shown(value: float, unit: str) -> str:
     if unit in ("B", "B/s", "1/s"):
         for scale, prefix in ((_GIGA, "G"), (_MEGA, "M"), (_KILO, "k")):
             if value >= scale:
-                return f"{value / scale:.2f} {prefix}{unit}"
+                return f"{value / scale:.2f} {prefix}{unit.removeprefix('1')}"
     if unit == "s" and value < 1:
         return f"{value * _KILO:.1f} ms"
     return f"{value:.2f} {unit}".replace("us", "µs")

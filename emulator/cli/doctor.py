@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from emulator.cli.output import show_json
+from emulator.cli.output import make_console, show_json
 from emulator.doctor import Check, Finding, examine
 from emulator.errors import HostError
 
@@ -38,7 +38,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json([_as_data(check) for check in checks])
     else:
-        _show(Console(), checks)
+        _show(make_console(), checks)
     return HostError.exit_code if _any_missing(checks) else 0
 
 

@@ -6,7 +6,11 @@ from __future__ import annotations
 import json
 import sys
 
+from rich.console import Console
+
 from emulator.errors import MnlabError
+
+LINE_WIDTH = 140
 
 
 def show_error(error: MnlabError) -> None:
@@ -20,6 +24,11 @@ def show_error(error: MnlabError) -> None:
         print(f"       {line}", file=sys.stderr)
     if error.hint:
         print(f"       {error.hint}", file=sys.stderr)
+
+
+def make_console() -> Console:
+    """A console on standard output; where that is no terminal, lines may be long."""
+    return Console(width=None if sys.stdout.isatty() else LINE_WIDTH)
 
 
 def show_json(data: object) -> None:

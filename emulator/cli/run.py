@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from emulator.cli.output import show_error, show_json
+from emulator.cli.output import make_console, show_error, show_json
 from emulator.config import load_topology
 from emulator.events.types import Event, Outcome
 from emulator.runtime.cluster import RunOptions
 from emulator.scenario import RunResult, Scenario, find_scenario, load_scenario, run_scenario
-from emulator.view.describe import describe
+from emulator.view.describe import describe, field_text
 from emulator.view.live import run_view
-from emulator.view.render import verdict_table
+from emulator.view.render import verdict_lines
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -49,7 +49,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    console = Console()
+    console = make_console()
     # All are loaded before the first one boots: a mistake in the last costs no waiting.
     scenarios = [load_scenario(find_scenario(name)) for name in arguments.scenarios]
     results = []
@@ -94,8 +94,7 @@ def _run_one(scenario: Scenario, options: RunOptions, console: Console | None) -
 def _show_result(console: Console, result: RunResult) -> None:
     console.print()
     if result.verdicts:
-        console.print(verdict_table(result.verdicts))
-        console.print()
+        console.print(verdict_lines(result.verdicts), soft_wrap=True)
     style = "bold green" if result.passed else "bold red"
     verdict = "PASS" if result.passed else "FAIL"
     console.print(
@@ -108,7 +107,7 @@ def _show_result(console: Console, result: RunResult) -> None:
     )
     if result.passed:
         return
-    for broken in result.broken:
+    for broken in result.broken[:1]:  # the others mostly follow from it; all are in the table
         for node, events in broken.context.items():
             _say(console, f"  {broken.invariant}: the last events of {node}")
             for event in events:
@@ -128,8 +127,7 @@ def _event_text(event: Event) -> str:
     said = describe(event)
     if said is not None:
         return f"#{event.seq} {said[0]}: {said[1]}"
-    fields = ", ".join(f"{name} {value}" for name, value in event.fields().items())
-    return f"#{event.seq} {event.kind}: {fields}"
+    return f"#{event.seq} {event.kind}: {field_text(event)}"
 
 
 def _show_summary(console: Console, results: list[RunResult]) -> None:

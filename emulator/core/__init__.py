@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The firmware's core on this machine: its CRC-32C, its frame codec and its link protocol, called from Python.
+"""The firmware's core on this machine: CRC-32C, frame codec and link protocol, called from Python.
 
-Importing the package opens `libmnlab_core.so` (`make -C firmware host`) and fails with an ImportError where it is missing
-or of another version.
+Importing the package opens `libmnlab_core.so` (`make -C firmware host`) and fails with an
+ImportError where it is missing or of another version.
 """
 
 from emulator.core.frames import check_header, crc32c, seal

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """C declarations of the firmware core, as far as Python calls it.
 
-A copy of what `firmware/include/abi/frame.h`, `abi/services.h`, `kernel/link.h` and `arch/host/link_binding.h` say;
-`library.py` checks the sizes of the structs against the library when it is opened.
+A copy of what `firmware/include/abi/frame.h`, `abi/services.h`, `kernel/link.h` and
+`firmware/arch/host/link_binding.h` say; `library.py` checks the sizes of the structs against the
+library when it is opened.
 """
 
 from __future__ import annotations
@@ -98,12 +99,16 @@ struct link_binding_sizes {
 extern struct link_binding_sizes link_binding_sizes;
 
 struct link;
-struct link *link_binding_create(const struct link_configuration *, const struct link_operations *, void *);
+struct link *link_binding_create(const struct link_configuration *,
+                                 const struct link_operations *, void *context);
 void link_binding_destroy(struct link *);
 bool link_binding_keeps_messages(const struct link *);
-void link_carrier(struct link *, uint32_t direction, bool up, uint32_t generation, bool checked, uint64_t now_ns);
-void link_receive(struct link *, const uint8_t *frame, size_t length, void *confirm, void *phy, uint64_t now_ns);
-int link_send(struct link *, void *message, uint32_t total_bytes, size_t budget_bytes, uint64_t now_ns);
+void link_carrier(struct link *, uint32_t direction, bool up, uint32_t generation, bool checked,
+                  uint64_t now_ns);
+void link_receive(struct link *, const uint8_t *frame, size_t length, void *confirm, void *phy,
+                  uint64_t now_ns);
+int link_send(struct link *, void *message, uint32_t total_bytes, size_t budget_bytes,
+              uint64_t now_ns);
 void link_pump(struct link *, size_t budget_bytes, uint64_t now_ns);
 void link_tick(struct link *, uint64_t now_ns);
 uint64_t link_next_deadline_ns(const struct link *);

@@ -1,22 +1,91 @@
 # SPDX-License-Identifier: MIT
-"""Types of the core's functions, for the type checker; `library.lib` has this shape.
+"""Types of the core's functions and structs, for the type checker; `library.lib` has this shape.
 
-A `CData` is a pointer of the C type that `declarations.py` names.
+A `CData` is a pointer of the C type that `declarations.py` names; a struct whose fields are used
+has a protocol with those fields.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from cffi import FFI
 
 CData = FFI.CData
 
-__all__ = ["CData", "CoreFunctions"]
+__all__ = [
+    "CData",
+    "CoreFunctions",
+    "CoreSizes",
+    "LinkConfigurationFields",
+    "LinkEventFields",
+    "LinkStatisticsFields",
+]
+
+
+class CoreSizes(Protocol):
+    """struct link_binding_sizes"""
+
+    configuration: int
+    operations: int
+    event: int
+    statistics: int
+
+
+class LinkConfigurationFields(Protocol):
+    """struct link_configuration"""
+
+    node_id: int
+    peer_id: int
+    incarnation: int
+    constants: object  # struct cluster_constants
+    mtu: int
+    message_max: int
+    wants_payload_crc: bool
+    offers_replay: bool
+    cable_frames: bool
+    byte_order: int
+    data_model: int
+
+
+class LinkEventFields(Protocol):
+    """struct link_event"""
+
+    rx_up: bool
+    tx_up: bool
+    peer_knows_us: bool
+    epoch: int
+    peer_epoch: int
+    peer_incarnation: int
+    flipc_next: int
+    reason: int
+
+
+class LinkStatisticsFields(Protocol):
+    """struct link_statistics"""
+
+    peer: int
+    state: int
+    epoch: int
+    peer_epoch: int
+    trained: int
+    tx_frames: int
+    tx_data_frames: int
+    tx_bytes: int
+    rx_frames: int
+    rx_data_frames: int
+    rx_bytes: int
+    replays: int
+    naks: int
+    round_trip_ns: int
+    drops: Sequence[int]
 
 
 class CoreFunctions(Protocol):
     """What `libmnlab_core.so` offers."""
+
+    link_binding_sizes: CoreSizes
 
     def crc32c(self, state: int, data: bytes, len_bytes: int, /) -> int: ...
     def frame_check_header(self, header: CData, length: int, mtu: int, /) -> int: ...
@@ -26,10 +95,10 @@ class CoreFunctions(Protocol):
     ) -> CData: ...
     def link_binding_destroy(self, link: CData, /) -> None: ...
     def link_binding_keeps_messages(self, link: CData, /) -> bool: ...
-    def link_carrier(
+    def link_carrier(  # noqa: PLR0917  # the C function has them, too
         self, link: CData, direction: int, up: bool, generation: int, checked: bool, now_ns: int, /
     ) -> None: ...
-    def link_receive(
+    def link_receive(  # noqa: PLR0917
         self, link: CData, frame: bytes, length: int, confirm: CData, phy: CData, now_ns: int, /
     ) -> None: ...
     def link_send(

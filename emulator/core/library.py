@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Finds and opens `libmnlab_core.so`, the firmware core built for this machine.
 
-The library is opened when this module is imported; without it the import fails with an ImportError that says how to
-build it. Nothing here knows what the functions mean.
+The library is opened when this module is imported; without it the import fails with an ImportError
+that says how to build it. Nothing here knows what the functions mean.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PACKAGE: Final = Path(__file__).resolve().parent.parent
 
 
 def library_path() -> Path:
-    """Return the library to open: the one named in the environment, the one built here, or the one installed.
+    """Return the library to open: named in the environment, else built here, else installed.
 
     Raises:
         ImportError: There is none.
@@ -45,18 +45,18 @@ def library_path() -> Path:
 def _open() -> CoreFunctions:
     path = library_path()
     try:
-        opened = ffi.dlopen(str(path), ffi.RTLD_NOW)
-    except OSError as error:
+        opened = cast("CoreFunctions", ffi.dlopen(str(path), os.RTLD_NOW))
+        sizes = opened.link_binding_sizes
+    except (OSError, AttributeError) as error:
         raise ImportError(f"cannot open {path}: {error}") from error
-    sizes = opened.link_binding_sizes
     for name in ("configuration", "operations", "event", "statistics"):
-        declared = ffi.sizeof(f"struct link_{name}")
-        if getattr(sizes, name) != declared:
+        has, wanted = getattr(sizes, name), ffi.sizeof(f"struct link_{name}")
+        if has != wanted:
             raise ImportError(
-                f"{path} is of another version: struct link_{name} has {getattr(sizes, name)} bytes, "
-                f"not {declared}; run: make -C firmware host"
+                f"{path} is of another version: struct link_{name} has {has} bytes, not {wanted}; "
+                "run: make -C firmware host"
             )
-    return cast("CoreFunctions", opened)
+    return opened
 
 
 ffi: Final = FFI()

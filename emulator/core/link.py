@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`CLinkEnd`: the C implementation of the link protocol behind the interface of `emulator.protocol.link.LinkEnd`.
+"""`CLinkEnd`: the C link protocol behind the interface of `emulator.protocol.link.LinkEnd`.
 
-Both are written from docs/spec/link.md and run the same tests. What the C code keeps a pointer to (messages on their way
-out, buffers of messages coming in) is kept alive here by address until C gives it back. An exception in a callback of the
-owner ends the call into C normally and is raised when that call returns.
+Both are written from docs/spec/link.md and run the same tests. What the C code keeps a pointer to
+(messages on their way out, buffers of messages coming in) is kept alive here by address until C
+gives it back. An exception in a callback of the owner ends the call into C normally and is raised
+when that call returns.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, cast
 
-from emulator.core.functions import CData
+from cffi import FFI
+
+from emulator.core.functions import (
+    CData,
+    LinkConfigurationFields,
+    LinkEventFields,
+    LinkStatisticsFields,
+)
 from emulator.core.library import ffi, lib
 from emulator.protocol.constants import (
     LINK_DROP_COUNT,
@@ -56,7 +64,8 @@ _CONSTANTS: Final = (
 
 
 def _configuration(config: LinkConfig) -> CData:
-    made = ffi.new("struct link_configuration *")
+    pointer = ffi.new("struct link_configuration *")
+    made = cast("LinkConfigurationFields", pointer)
     made.node_id = config.node_id
     made.peer_id = config.peer_id
     made.incarnation = config.incarnation
@@ -69,11 +78,11 @@ def _configuration(config: LinkConfig) -> CData:
     made.cable_frames = config.cable_frames
     made.byte_order = config.byte_order
     made.data_model = config.data_model
-    return made
+    return pointer
 
 
 class CLinkEnd:
-    """One end of one link, in C; see `emulator.protocol.link.LinkEnd` for the meaning of every method."""
+    """One end of one link, in C; `emulator.protocol.link.LinkEnd` says what every method means."""
 
     def __init__(self, config: LinkConfig, flow: Flow, admit: Admit) -> None:
         """Begin without carrier in either direction.
@@ -160,8 +169,9 @@ class CLinkEnd:
 
     def statistics(self) -> LinkStatistics:
         """Return the counters as they are now."""
-        read = ffi.new("struct link_statistics *")
-        lib.link_read_statistics(self._link, read)
+        pointer = ffi.new("struct link_statistics *")
+        lib.link_read_statistics(self._link, pointer)
+        read = cast("LinkStatisticsFields", pointer)
         return LinkStatistics(
             peer=read.peer,
             rx_up=bool(read.state & 1),
@@ -181,7 +191,7 @@ class CLinkEnd:
             drops=tuple(read.drops[i] for i in range(LINK_DROP_COUNT)),
         )
 
-    # Memory and errors -----------------------------------------------------------------------------
+    # Memory and errors ----------------------------------------
 
     def _keep(self, len_bytes: int) -> CData:
         buffer = ffi.new("uint8_t[]", max(len_bytes, 1))
@@ -204,7 +214,7 @@ class CLinkEnd:
     def _note_error(self, error: BaseException) -> None:
         self._error = self._error or error
 
-    # What C calls ----------------------------------------------------------------------------------
+    # What C calls ----------------------------------------
 
     def _on_transmit(self, header: CData, payload: CData, payload_bytes: int) -> int:
         frame = bytes(ffi.buffer(header))
@@ -233,7 +243,7 @@ class CLinkEnd:
         else:
             self._outputs.append(Confirmed(1))
 
-    def _on_state(self, event: CData) -> None:
+    def _on_state(self, event: LinkEventFields) -> None:
         self._outputs.append(
             StateChanged(
                 rx_up=event.rx_up,
@@ -296,30 +306,25 @@ def _address(pointer: CData) -> int:
     return int(ffi.cast("uintptr_t", pointer))
 
 
-def _make_callback(name: str) -> tuple[CData, object]:
-    """Return a C function that calls `CLinkEnd._on_<name>` of the link in its first argument, and its Python half."""
+def _make_callback(name: str, signature: FFI.CType) -> CData:
+    """Return a C function that calls `CLinkEnd._on_<name>` of the link in its first argument."""
     method = cast("Callable[..., object]", getattr(CLinkEnd, f"_on_{name}"))
-    signature = next(
-        field.type for field_name, field in ffi.typeof("struct link_operations").fields if field_name == name
-    )
     nothing = {"void": None, "pointer": ffi.NULL}.get(signature.result.kind, 0)
 
     def call(context: CData, *arguments: object) -> object:
         end = cast("CLinkEnd", ffi.from_handle(context))
         try:
             return method(end, *arguments)
-        except BaseException as error:
+        except BaseException as error:  # raised again when the call into C returns
             end._note_error(error)
             return nothing
 
-    return ffi.callback(signature, call), call
+    return cast("CData", ffi.callback(signature, call))
 
 
 _CALLBACKS: Final = {
-    name: _make_callback(name)
-    for name, _ in ffi.typeof("struct link_operations").fields
+    name: _make_callback(name, field.type)
+    for name, field in ffi.typeof("struct link_operations").fields
     if name != "carrier"
 }
-_OPERATIONS: Final = ffi.new(
-    "struct link_operations *", {name: callback for name, (callback, _) in _CALLBACKS.items()}
-)
+_OPERATIONS: Final = ffi.new("struct link_operations *", _CALLBACKS)

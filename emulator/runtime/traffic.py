@@ -106,6 +106,33 @@ class Stream:
                 details=self._source.explain(),
             ) from None
 
+    async def wait_received(self, more: int, *, within_s: float = 5.0) -> None:
+        """Wait until its sink has received so many more messages than now.
+
+        Raises:
+            DeadlineExpired: it has not after `within_s` seconds.
+        """
+        before = self._received()
+        try:
+            await self._world.watch.until(
+                lambda: self._received() >= before + more, Deadline.after(within_s)
+            )
+        except TimeoutError:
+            raise DeadlineExpired(
+                f"stream {self.id} {self._opened.source}->{self._opened.sink}: "
+                f"{self._received() - before} of {more} messages arrived in {within_s:g} s",
+                hint="see the links between them",
+                details=(*self._source.explain(), *self._sink.explain()),
+            ) from None
+
+    def _received(self) -> int:
+        life = self._opened.sink_incarnation
+        return sum(
+            account.received
+            for account in (*self._sink.accounts_of_the_dead, *self._sink.accounts())
+            if (account.stream_id, account.role, account.incarnation) == (self.id, Role.SINK, life)
+        )
+
     def _is_done(self) -> bool:
         accounts = (*self._source.accounts_of_the_dead, *self._source.accounts())
         return any(
@@ -126,7 +153,7 @@ class Stream:
         deadline = Deadline.after(within_s)
         elapsed_ns = 0
         with contextlib.suppress(NodeDied):
-            if self._source.incarnation == self._opened.source_incarnation:
+            if self._source.lives(self._opened.source_incarnation):
                 elapsed_ns = await self._stop_source(deadline)
         source = self._account(self._source, Role.SOURCE, self._opened.source_incarnation)
         sink = self._account(self._sink, Role.SINK, self._opened.sink_incarnation)
@@ -194,7 +221,7 @@ class Stream:
             (self._source, LedgerRole.SOURCE, self._opened.source_incarnation),
             (self._sink, LedgerRole.SINK, self._opened.sink_incarnation),
         ):
-            if node.launch is None or node.incarnation != life:
+            if not node.lives(life):
                 continue
             with contextlib.suppress(GuestError):  # it dies now, or never had one
                 port = await self._world.host.lookup(node.spec.id, SERVER, deadline)

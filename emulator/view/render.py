@@ -62,21 +62,18 @@ def render(state: ViewState, *, title: str, elapsed_s: float) -> RenderableType:
     )
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
-    """The table a run ends in: one row an invariant."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+def verdict_lines(verdicts: Sequence[Verdict]) -> Text:
+    """The table a run ends in: one line an invariant."""
+    width = max((len(verdict.outcome.value) for verdict in verdicts), default=0)
+    lines = Text()
     for verdict in verdicts:
-        table.add_row(
-            verdict.invariant,
-            Text(verdict.outcome.value, style=_OUTCOME_STYLES[verdict.outcome]),
-            verdict.title,
-            Text(verdict.detail, style="" if verdict.outcome is Outcome.FAIL else "dim"),
-        )
-    return table
+        style = _OUTCOME_STYLES[verdict.outcome]
+        lines.append(f"{verdict.invariant:<5}")
+        lines.append(f"{verdict.outcome.value:<{width}}", style=style)
+        lines.append(f"  {verdict.title}: ")
+        lines.append(verdict.detail, style="" if verdict.outcome is Outcome.FAIL else "dim")
+        lines.append("\n")
+    return lines
 
 
 def format_line(line: Line) -> str:

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from emulator.events.types import (
+    ClusterStopping,
     DirectionChanged,
     Event,
     FaultReceipt,
@@ -26,6 +27,7 @@ from emulator.events.types import (
     PingAnswered,
     Role,
     RunStarted,
+    RunVerdict,
     StreamAccount,
     StreamClosed,
     StreamDigest,
@@ -91,7 +93,7 @@ class Line:
 
 @dataclass(slots=True, kw_only=True)
 class ViewState:
-    """Everything on the screen."""
+    """Everything on the screen; it stands still when the cluster is taken down."""
 
     nodes: dict[str, NodeView] = field(default_factory=dict)
     links: dict[str, LinkView] = field(default_factory=dict)
@@ -101,6 +103,7 @@ class ViewState:
     pings: int = 0
     started_ns: int = 0
     now_ns: int = 0
+    stopping: bool = False
 
     @classmethod
     def of(cls, topology: Topology) -> ViewState:
@@ -128,6 +131,10 @@ class ViewState:
         Returns:
             The line it is worth, if any.
         """
+        if isinstance(event, ClusterStopping):
+            self.stopping = True
+        if self.stopping and not isinstance(event, RunVerdict):
+            return None
         if isinstance(event, RunStarted) or not self.started_ns:
             self.started_ns = event.time_monotonic_ns
         self.now_ns = max(self.now_ns, event.time_monotonic_ns)

@@ -208,7 +208,7 @@ int link_manager_start(struct mach_host *host,
     struct link_manager *manager = host->links;
     int status;
 
-    if (manager != NULL && flag_read(&manager->is_running)) {
+    if (manager != NULL && (manager->was_stopped || flag_read(&manager->is_running))) {
         return ERROR_EXISTS;
     }
     if (manager == NULL) {
@@ -247,6 +247,7 @@ void link_manager_stop(struct mach_host *host)
     if (manager == NULL || !flag_take(&manager->is_running)) {
         return;
     }
+    manager->was_stopped = true;
     flag_set(&manager->must_stop);
     event_signal(&host->link_event);
     thread_join(manager->thread);

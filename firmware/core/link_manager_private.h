@@ -78,7 +78,8 @@ struct link_manager {
     struct managed_link **peer_links; /* storage behind peer.links */
     struct peer *peers;
 
-    uint64_t now_ns; /* read at most once a turn, when first asked for */
+    bool was_stopped; /* epochs of this life are spent: it does not start again */
+    uint64_t now_ns;  /* read at most once a turn, when first asked for */
     bool now_is_fresh;
     uint64_t
         frames; /* received and sent since the start; tells a turn with work from one without */

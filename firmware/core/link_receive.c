@@ -209,6 +209,22 @@ static void out_of_order(struct link *link, const struct frame_header *header, u
 /* Frames of a trained direction
  * ---------------------------------------------------------------------------------------- */
 
+static bool is_heard_source(const struct link *link, const struct frame_header *header)
+{
+    return header->src_incarnation == link->peer_incarnation &&
+           header->src_epoch == link->peer_epoch;
+}
+
+/* The peer says that it does not hear us. Heeded even while we do not hear the peer, or two deaf
+ * ends would stay so. */
+static void heed_deafness(struct link *link, const struct frame_header *header, uint64_t now_ns)
+{
+    if (header->dst_epoch == 0 && link->tx_state == LINK_DIRECTION_UP &&
+        is_heard_source(link, header)) {
+        link_enter_training(link, LINK_REASON_PEER_LOST_US, now_ns);
+    }
+}
+
 /* What the header of every frame of the epoch tells, rules 7 and 8. */
 static void take_header(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
@@ -217,8 +233,8 @@ static void take_header(struct link *link, const struct frame_header *header, ui
     if (header->dst_incarnation == link->configuration.incarnation &&
         header->dst_epoch == link->tx_epoch) {
         link_confirmed(link, header->ack, now_ns);
-    } else if (header->dst_epoch == 0 && link->tx_state == LINK_DIRECTION_UP) {
-        link_enter_training(link, LINK_REASON_PEER_LOST_US, now_ns);
+    } else {
+        heed_deafness(link, header, now_ns);
     }
 }
 
@@ -313,11 +329,9 @@ static void take_stranger(struct link *link, const struct frame_header *header)
     }
 }
 
-/* Rules 2 to 6 of section 3.1: 0, or why the frame cannot be used. */
+/* Rules 2 to 5 of section 3.1: 0, or why the frame cannot be used. */
 static uint32_t check_identity(const struct link *link, const struct frame_header *header)
 {
-    uint64_t ours = link->configuration.incarnation;
-
     if (header->type < FRAME_TRAIN || header->type > FRAME_DOWN) {
         return LINK_DROP_BAD_TYPE;
     }
@@ -333,25 +347,39 @@ static uint32_t check_identity(const struct link *link, const struct frame_heade
     if (header->type == FRAME_REFUSE || header->src_node != link->configuration.peer_id) {
         return 0;
     }
-    if (header->dst_incarnation != 0 && header->dst_incarnation != ours) {
+    if (header->dst_incarnation != 0 &&
+        header->dst_incarnation != link->configuration.incarnation) {
         return LINK_DROP_STALE_DESTINATION;
     }
-    if (header->type == FRAME_TRAIN) {
-        return 0;
-    }
+    return 0;
+}
+
+/* Rule 6, for a frame of the peer that is not TRAIN or REFUSE: 0, or why it cannot be used. */
+static uint32_t check_source(const struct link *link, const struct frame_header *header)
+{
     if (!link->rx_up) {
         return LINK_DROP_NOT_TRAINED;
     }
-    return header->src_incarnation == link->peer_incarnation &&
-                   header->src_epoch == link->peer_epoch
-               ? 0
-               : LINK_DROP_STALE_SOURCE;
+    return is_heard_source(link, header) ? 0 : LINK_DROP_STALE_SOURCE;
 }
 
 static bool is_from_peer(const struct link *link, const struct frame_header *header)
 {
     return header->type == FRAME_CABLE || header->type == FRAME_REFUSE ||
            header->src_node == link->configuration.peer_id;
+}
+
+/* ACK, NAK or DOWN on the slow path, or DATA that is not of the epoch heard. */
+static void take_other(struct link *link, const struct frame_header *header, uint64_t now_ns)
+{
+    uint32_t fault = check_source(link, header);
+
+    if (fault == 0) {
+        take_plain(link, header, now_ns);
+        return;
+    }
+    heed_deafness(link, header, now_ns);
+    link_drop(link, fault);
 }
 
 /* A frame with a record, or one that changes a state: its record is copied to where nobody else
@@ -392,7 +420,7 @@ static void take_record(struct link *link, const struct link_frame *frame,
     } else if (header->type == FRAME_TRAIN) {
         link_take_train(link, header, &record.train, now_ns);
     } else {
-        take_plain(link, header, now_ns);
+        take_other(link, header, now_ns);
     }
 }
 
@@ -420,6 +448,14 @@ static bool is_ordinary(const struct link *link, const struct frame_header *head
            frame_header_crc(header, link->rx_constant_crc) == header->header_crc;
 }
 
+/* The same for DATA, by all rules: a frame that does not start with the expected bytes but may be
+ * used. */
+static bool is_acceptable_data(const struct link *link, const struct frame_header *header)
+{
+    return header->type == FRAME_DATA && check_identity(link, header) == 0 &&
+           is_from_peer(link, header) && check_source(link, header) == 0;
+}
+
 void link_receive(struct link *link, const uint8_t *bytes, size_t length,
                   bool (*confirm)(struct phy *), struct phy *phy, uint64_t now_ns)
 {
@@ -437,8 +473,7 @@ void link_receive(struct link *link, const uint8_t *bytes, size_t length,
             link_drop(link, fault);
             return;
         }
-        if (frame.header.type != FRAME_DATA || check_identity(link, &frame.header) != 0 ||
-            !is_from_peer(link, &frame.header)) {
+        if (!is_acceptable_data(link, &frame.header)) {
             take_record(link, &frame, confirm, phy, now_ns);
             return;
         }

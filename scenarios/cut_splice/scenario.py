@@ -19,12 +19,16 @@ async def scenario(cluster: Cluster) -> None:
         await cable.wait_down()
         await cable.splice()
         await cable.wait_up()
+        for stream in streams:
+            await stream.wait_received(50)
 
         for way in cable.directions:
             await cable.cut(direction=way)
             await cable.wait_down(direction=way)
             await cable.splice(direction=way)
             await cable.wait_up()
+            for stream in streams:
+                await stream.wait_received(50)
 
     await a.ping(b)
     await c.ping(b)

@@ -23,8 +23,8 @@
 #include <kernel/arch.h>
 #include <kernel/mmio.h>
 
-#define VIRTIO_VENDOR_ID 0x1af4u             /* 4.1.2 */
-#define VIRTIO_DEVICE_ID_MODERN 0x1040u      /* + device type */
+#define VIRTIO_VENDOR_ID 0x1af4u        /* 4.1.2 */
+#define VIRTIO_DEVICE_ID_MODERN 0x1040u /* + device type */
 #define VIRTIO_CONSOLE_ID_TRANSITIONAL 0x1003u
 
 #define CAPABILITY_TYPE 0x03u
@@ -235,6 +235,7 @@ void virtio_pci_notify(volatile uint8_t *address, uint16_t index)
 
 void virtio_pci_close(struct virtio_device *device)
 {
-    (void)reset(device); /* a device that does not reset is beyond help, and has no queues to use after the next line */
+    (void)reset(device); /* a device that does not reset is beyond help, and has no queues to use
+                            after the next line */
     pci_msix_disable(device->pci, INTERRUPT_ENTRY);
 }

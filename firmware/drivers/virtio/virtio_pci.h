@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Modern virtio over PCI (Virtio 1.1, section 4.1): finding the device's register blocks, features, queues, notification. No
- * legacy interface. What the device is for is its driver's affair.
+ * Modern virtio over PCI (Virtio 1.1, section 4.1): finding the device's register blocks, features,
+ * queues, notification. No legacy interface. What the device is for is its driver's affair.
  *
  * Order of use: open, negotiate, set the queues up, start; reset ends it all.
  */
@@ -29,9 +29,10 @@ struct virtio_device {
     uint32_t notify_multiplier; /* bytes between the notification words of two queues */
 };
 
-/* Open the virtio device of type `device_type` in PCI slot `slot` and reset it. All its queues raise one interrupt,
- * `handler(context)`. Returns 0, ERROR_NOT_FOUND, ERROR_UNSUPPORTED (no modern interface, or registers outside their BARs), ERROR_NO_MEMORY or
- * ERROR_FULL (no interrupt vector). */
+/* Open the virtio device of type `device_type` in PCI slot `slot` and reset it. All its queues
+ * raise one interrupt, `handler(context)`. Returns 0, ERROR_NOT_FOUND, ERROR_UNSUPPORTED (no modern
+ * interface, or registers outside their BARs), ERROR_NO_MEMORY or ERROR_FULL (no interrupt vector).
+ */
 int virtio_pci_open(struct virtio_device *device, unsigned slot, unsigned device_type,
                     interrupt_handler handler, void *context) MUST_CHECK;
 
@@ -44,7 +45,8 @@ int virtio_pci_set_queue(struct virtio_device *device, uint16_t index, struct vi
 
 void virtio_pci_start(struct virtio_device *device); /* DRIVER_OK */
 
-/* Where to write, after virtqueue_must_notify(), that queue `index` has something. Null: outside the registers. */
+/* Where to write, after virtqueue_must_notify(), that queue `index` has something. Null: outside
+ * the registers. */
 volatile uint8_t *virtio_pci_notify_address(struct virtio_device *device, uint16_t index);
 void virtio_pci_notify(volatile uint8_t *address, uint16_t index);
 

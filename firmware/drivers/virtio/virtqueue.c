@@ -50,7 +50,8 @@ int virtqueue_take(struct virtqueue *queue, uint16_t *buffer, uint32_t *len_byte
     return 1;
 }
 
-/* The device may have gone to sleep between our index and this look, or seen the index: the fence excludes neither of both. */
+/* The device may have gone to sleep between our index and this look, or seen the index: the fence
+ * excludes neither of both. */
 bool virtqueue_must_notify(const struct virtqueue *queue)
 {
     shared_fence_full();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * A split virtqueue (Virtio 1.1, section 2.6), driver's side, one descriptor a buffer. Pure memory code: telling the device is
- * the transport's.
+ * A split virtqueue (Virtio 1.1, section 2.6), driver's side, one descriptor a buffer. Pure memory
+ * code: telling the device is the transport's.
  *
- * Descriptor i always stands for the driver's buffer i, so a buffer is named by its number everywhere. What the device
- * returns is checked against what it was given. One thread a queue.
+ * Descriptor i always stands for the driver's buffer i, so a buffer is named by its number
+ * everywhere. What the device returns is checked against what it was given. One thread a queue.
  */
 #ifndef DRIVERS_VIRTIO_VIRTQUEUE_H
 #define DRIVERS_VIRTIO_VIRTQUEUE_H
@@ -24,9 +24,9 @@ struct virtqueue_descriptor {
     uint16_t next;
 };
 
-#define VIRTQUEUE_DESCRIPTOR_WRITE 2u     /* VIRTQ_DESC_F_WRITE: the device writes */
-#define VIRTQUEUE_NO_INTERRUPT 1u         /* VIRTQ_AVAIL_F_NO_INTERRUPT */
-#define VIRTQUEUE_NO_NOTIFY 1u            /* VIRTQ_USED_F_NO_NOTIFY */
+#define VIRTQUEUE_DESCRIPTOR_WRITE 2u /* VIRTQ_DESC_F_WRITE: the device writes */
+#define VIRTQUEUE_NO_INTERRUPT 1u     /* VIRTQ_AVAIL_F_NO_INTERRUPT */
+#define VIRTQUEUE_NO_NOTIFY 1u        /* VIRTQ_USED_F_NO_NOTIFY */
 
 struct virtqueue_used_element {
     uint32_t id;
@@ -56,15 +56,17 @@ struct virtqueue {
     uint32_t given;     /* bit i: the device has buffer i */
 };
 
-/* An empty queue that asks for no interrupts. `size` is a power of two, at most VIRTQUEUE_SIZE_MAXIMUM. */
+/* An empty queue that asks for no interrupts. `size` is a power of two, at most
+ * VIRTQUEUE_SIZE_MAXIMUM. */
 void virtqueue_initialise(struct virtqueue *queue, struct virtqueue_memory *memory, uint16_t size);
 
-/* Give buffer `buffer` to the device, which does not have it, to read, or to write if `device_writes`. */
+/* Give buffer `buffer` to the device, which does not have it, to read, or to write if
+ * `device_writes`. */
 void virtqueue_give(struct virtqueue *queue, uint16_t buffer, void *address, uint32_t len_bytes,
                     bool device_writes);
 
-/* Take a buffer back. 1: `*buffer`, of which the device wrote `*len_bytes`; 0: none; ERROR_GARBAGE: the device returned
- * what it does not have. */
+/* Take a buffer back. 1: `*buffer`, of which the device wrote `*len_bytes`; 0: none; ERROR_GARBAGE:
+ * the device returned what it does not have. */
 int virtqueue_take(struct virtqueue *queue, uint16_t *buffer, uint32_t *len_bytes) MUST_CHECK;
 
 /* Did the device return something that was not taken yet? */
@@ -73,7 +75,8 @@ bool virtqueue_has_used(const struct virtqueue *queue);
 /* After giving: does the device want to be told? */
 bool virtqueue_must_notify(const struct virtqueue *queue);
 
-/* Ask for an interrupt at the next return, or not. After asking, the caller fences and looks once more. */
+/* Ask for an interrupt at the next return, or not. After asking, the caller fences and looks once
+ * more. */
 void virtqueue_interrupts(struct virtqueue *queue, bool wanted);
 
 _Static_assert(sizeof(struct virtqueue_descriptor) == 16, "virtq_desc");

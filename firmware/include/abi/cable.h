@@ -52,7 +52,8 @@ struct cable_ring_control {
     uint32_t session;      /* names one life of the ring's producer; never 0 while producing */
     uint32_t head;         /* bytes ever produced in this session, modulo 2^32 (store-release) */
     uint32_t space_wanted; /* odd: the producer sleeps until the consumer has made room; raised by one at each change */
-    uint32_t reserved0[13];
+    uint32_t generation;   /* of the direction, when the session began */
+    uint32_t reserved0[12];
     /* consumer's line */
     uint32_t session_seen; /* the session the consumer follows; 0: none */
     uint32_t tail;         /* bytes ever consumed in this session, modulo 2^32 (store-release) */

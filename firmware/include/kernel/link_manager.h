@@ -67,8 +67,8 @@ struct link_manager_configuration {
 
 /* Start every PHY, then the thread. A link whose PHY cannot be started stays down and is counted by
  * link_manager_failed(); the others work. The host's node layer is up, its servers' drivers are
- * known. Returns 0, ERROR_NO_MEMORY, ERROR_EXISTS (started already) or ERROR_INVALID. On failure
- * nothing is left behind. */
+ * known. Returns 0, ERROR_NO_MEMORY, ERROR_EXISTS (started before in this life) or ERROR_INVALID.
+ * On failure nothing is left behind. */
 int link_manager_start(struct mach_host *host,
                        const struct link_manager_configuration *configuration) MUST_CHECK;
 

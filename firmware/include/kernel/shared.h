@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Words that somebody else reads or writes at the same time: a peer's CPU through shared memory, or a device through DMA. All
- * are little-endian. Not for registers (kernel/mmio.h), not for data between our own threads (kernel/thread.h).
+ * Words that somebody else reads or writes at the same time: a peer's CPU through shared memory, or
+ * a device through DMA. All are little-endian. Not for registers (kernel/mmio.h), not for data
+ * between our own threads (kernel/thread.h).
  *
- * The ordering argument, once for all users. A writer fills memory with plain stores and then announces it by a release store
- * to an index; a reader that loads the index with acquire and sees that value sees the memory as well. A reader gives
- * memory back in the same way: its plain loads stand before a release store to its own index. What was copied out is
- * judged by words loaded *after* the copy, which an acquire load cannot order: shared_fence_acquire() stands between. Two
- * sides that each store a flag and then look at the other's word ("I sleep" against "there is more") may both miss
- * each other under acquire and release; shared_fence_full() between the store and the load excludes it.
+ * The ordering argument, once for all users. A writer fills memory with plain stores and then
+ * announces it by a release store to an index; a reader that loads the index with acquire and sees
+ * that value sees the memory as well. A reader gives memory back in the same way: its plain loads
+ * stand before a release store to its own index. What was copied out is judged by words loaded
+ * *after* the copy, which an acquire load cannot order: shared_fence_acquire() stands between. Two
+ * sides that each store a flag and then look at the other's word ("I sleep" against "there is
+ * more") may both miss each other under acquire and release; shared_fence_full() between the store
+ * and the load excludes it.
  *
  * A node runs with -smp 1,maxcpus=2: with one possible CPU the emulator drops fences.
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading the cable page; see cable.h. The host changes ring, doorbell and flags only while carrier is 0, so a record whose
- * generation and carrier (1) are the same before and after the copy is whole.
+ * Reading the cable page; see cable.h. The host changes ring, doorbell and flags only while carrier
+ * is 0, so a record whose generation and carrier (1) are the same before and after the copy is
+ * whole.
  */
 #include "cable.h"
 
@@ -39,11 +40,9 @@ static bool ring_is_possible(uint32_t offset, uint32_t size, uint32_t record_max
 {
     if (offset < CABLE_RING_CONTROL_SIZE || offset % CABLE_RING_CONTROL_SIZE != 0)
         return false;
-    if (size > CABLE_REGION_SIZE || (size & (size - 1)) != 0)
+    if ((size & (size - 1)) != 0 || size < 2 * record_maximum + CABLE_RING_RESERVE)
         return false;
-    if (size < 2 * record_maximum + CABLE_RING_RESERVE)
-        return false;
-    return offset <= CABLE_REGION_SIZE - CABLE_RING_CONTROL_SIZE - size;
+    return (uint64_t)offset + CABLE_RING_CONTROL_SIZE + size <= CABLE_REGION_SIZE;
 }
 
 /* Copy the record once. False: it changed meanwhile. */

@@ -40,7 +40,8 @@ static int map_bars(struct ivshmem_device *device)
         return error;
     if (size_bytes < CABLE_REGION_SIZE)
         return ERROR_UNSUPPORTED;
-    /* Ordinary memory from here on: shared words go through kernel/shared.h, bulk data through plain copies. */
+    /* Ordinary memory from here on: shared words go through kernel/shared.h, bulk data through
+     * plain copies. */
     device->region = (uint8_t *)(uintptr_t)base;
     return 0;
 }

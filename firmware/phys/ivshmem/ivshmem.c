@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * PHY driver "ivshmem": frames over shared-memory rings with doorbells (docs/spec/cable.md, section 1). Under it: device.c
- * (PCI), cable.c (the cable page), ring.c (the rings). It knows nothing of what frames mean.
+ * PHY driver "ivshmem": frames over shared-memory rings with doorbells (docs/spec/cable.md, section
+ * 1). Under it: device.c (PCI), cable.c (the cable page), ring.c (the rings). It knows nothing of
+ * what frames mean.
  *
  * Each direction goes through
  *
@@ -9,12 +10,14 @@
  *        page says           the other end
  *        carrier             is in step
  *
- * and back to DOWN when generation or carrier of the page change, when the other end starts a new session (receiving)
- * or no longer follows ours (sending), and when it breaks the rules of the ring. Only UP and its end are reported upwards.
+ * and back to DOWN when generation or carrier of the page change, when the other end starts a new
+ * session (receiving) or no longer follows ours (sending), and when it breaks the rules of the
+ * ring. Only UP and its end are reported upwards.
  *
- * Sleeping. An end that sleeps has set `armed` (and space_wanted if it waits for room), fenced, and looked at everything
- * that could wake it: the page, both sessions, head, tail. The host rings both ends at each change of the page; sessions
- * are announced by an unconditional doorbell; head and tail by one when the other side's sleep word is odd.
+ * Sleeping. An end that sleeps has set `armed` (and space_wanted if it waits for room), fenced, and
+ * looked at everything that could wake it: the page, both sessions, head, tail. The host rings both
+ * ends at each change of the page; sessions are announced by an unconditional doorbell; head and
+ * tail by one when the other side's sleep word is odd.
  *
  * One thread (the link manager's); the interrupt handler only signals the client's event.
  */
@@ -28,11 +31,11 @@
 #include <kernel/phy.h>
 #include <kernel/string.h>
 
-/* 16 KiB of a message and room for what the layers above put before it, so that a body of a power of two is not cut into
- * one frame more for its headers. */
+/* 16 KiB of a message and room for what the layers above put before it, so that a body of a power
+ * of two is not cut into one frame more for its headers. */
 #define IVSHMEM_MTU (16384u + 64u)
 #define FRAME_MAXIMUM (FRAME_HEADER_SIZE + IVSHMEM_MTU)
-#define PUBLISH_BYTES 16384u  /* show the consumer a batch of this size before it is complete */
+#define PUBLISH_BYTES 16384u /* show the consumer a batch of this size before it is complete */
 #define COPY_INLINE_BYTES 256u
 #define GIVE_BACK_BYTES 32768u /* give room back before a batch of this size is consumed */
 
@@ -89,7 +92,9 @@ static void count_garbage(struct phy *phy)
     phy->client.drop(phy->client.context, LINK_DROP_BAD_RING, 1);
 }
 
-/* Transmitting ---------------------------------------------------------------------------------------------------------- */
+/* Transmitting
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void tx_report(struct phy *phy, bool up)
 {
@@ -103,7 +108,7 @@ static void tx_start_session(struct phy *phy)
 
     if (tx->state == DIRECTION_UP)
         tx_report(phy, false);
-    ring_producer_start(&tx->ring, &tx->view.ring, next_session(phy));
+    ring_producer_start(&tx->ring, &tx->view.ring, next_session(phy), tx->view.generation);
     tx->state = DIRECTION_WAITING;
     tx->broken = false;
     ivshmem_device_ring(&phy->device, tx->view.doorbell);
@@ -167,7 +172,8 @@ static void ivshmem_flush(struct phy *phy)
         ivshmem_device_ring(&phy->device, tx->view.doorbell);
 }
 
-/* Header and payload into the ring, in one pass. A call costs as much as copying a small payload, so that is done here. */
+/* Header and payload into the ring, in one pass. A call costs as much as copying a small payload,
+ * so that is done here. */
 static inline void copy_frame(uint8_t *restrict frame, const void *restrict header,
                               const void *restrict payload, size_t payload_bytes)
 {
@@ -176,7 +182,8 @@ static inline void copy_frame(uint8_t *restrict frame, const void *restrict head
 
     __builtin_memcpy(to, __builtin_assume_aligned(header, CABLE_RECORD_ALIGN), FRAME_HEADER_SIZE);
     to += FRAME_HEADER_SIZE / sizeof(*to);
-    if (payload_bytes > COPY_INLINE_BYTES || ((uintptr_t)payload | payload_bytes) % sizeof(*to) != 0) {
+    if (payload_bytes > COPY_INLINE_BYTES ||
+        ((uintptr_t)payload | payload_bytes) % sizeof(*to) != 0) {
         memcpy(to, payload, payload_bytes);
         return;
     }
@@ -217,7 +224,9 @@ static int ivshmem_send(struct phy *phy, const void *header, const void *payload
     return 0;
 }
 
-/* Receiving ------------------------------------------------------------------------------------------------------------- */
+/* Receiving
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 static void rx_report(struct phy *phy, bool up)
 {
@@ -245,7 +254,8 @@ static void rx_read_page(struct phy *phy)
         rx_report(phy, false);
     if (!rx->view.usable)
         return;
-    ring_consumer_open(&rx->ring, &rx->view.ring, FRAME_HEADER_SIZE, FRAME_MAXIMUM);
+    ring_consumer_open(&rx->ring, &rx->view.ring, rx->view.generation, FRAME_HEADER_SIZE,
+                       FRAME_MAXIMUM);
     rx->state = DIRECTION_WAITING;
 }
 
@@ -262,7 +272,8 @@ static void rx_follow(struct phy *phy)
     rx_report(phy, true);
 }
 
-/* The ring makes no sense. If its producer began a new session meanwhile, that is why, and no fault. */
+/* The ring makes no sense. If its producer began a new session meanwhile, that is why, and no
+ * fault. */
 static void rx_garbage(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
@@ -275,7 +286,8 @@ static void rx_garbage(struct phy *phy)
     ivshmem_device_ring(&phy->device, rx->view.doorbell);
 }
 
-/* Does what was copied out of the ring still belong to the direction as it was opened? The client's loads stand before. */
+/* Does what was copied out of the ring still belong to the direction as it was opened? The client's
+ * loads stand before. */
 static bool ivshmem_confirm(struct phy *phy)
 {
     shared_fence_acquire();
@@ -359,7 +371,9 @@ static bool ivshmem_poll(struct phy *phy, size_t budget_bytes)
     return more || room;
 }
 
-/* Sleeping and waking --------------------------------------------------------------------------------------------------- */
+/* Sleeping and waking
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 static bool ivshmem_arm(struct phy *phy)
 {
@@ -381,7 +395,9 @@ static void ivshmem_disarm(struct phy *phy)
         ring_producer_awake(&phy->tx.ring);
 }
 
-/* Life ------------------------------------------------------------------------------------------------------------------ */
+/* Life
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static int ivshmem_start(struct mach_host *host, const struct boot_link *link,
                          const struct phy_client *client, struct phy **out)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ring of docs/spec/cable.md, producing and consuming end. See ring.h for the words and invariants, kernel/shared.h
- * for why the loads and stores are ordered as they are.
+ * The ring of docs/spec/cable.md, producing and consuming end. See ring.h for the words and
+ * invariants, kernel/shared.h for why the loads and stores are ordered as they are.
  *
- * head and tail count bytes modulo 2^32 and never lie more than `size` apart. A record never wraps: when it does not fit
- * before the end of the ring, a marker skips to offset 0. Offsets are multiples of 8, so a marker always fits.
+ * head and tail count bytes modulo 2^32 and never lie more than `size` apart. A record never wraps:
+ * when it does not fit before the end of the ring, a marker skips to offset 0. Offsets are
+ * multiples of 8, so a marker always fits.
  */
 #include "ring.h"
 
@@ -24,10 +25,10 @@ static uint32_t awake(uint32_t sleep_word)
     return sleep_word + sleep_word % 2;
 }
 
-/* The old session ends before head goes back to 0: a consumer that sees the new head can then no longer take it for the old
- * session's. */
+/* The old session ends before head goes back to 0: a consumer that sees the new head can then no
+ * longer take it for the old session's. */
 void ring_producer_start(struct ring_producer *producer, const struct ring_memory *memory,
-                         uint32_t session)
+                         uint32_t session, uint32_t generation)
 {
     struct cable_ring_control *control = memory->control;
 
@@ -39,6 +40,7 @@ void ring_producer_start(struct ring_producer *producer, const struct ring_memor
     shared_store32(&control->session, 0);
     shared_store32_release(&control->head, 0);
     shared_store32(&control->space_wanted, producer->asking);
+    shared_store32(&control->generation, generation);
     shared_store32_release(&control->session, session);
 }
 
@@ -109,27 +111,50 @@ void ring_producer_awake(struct ring_producer *producer)
 }
 
 void ring_consumer_open(struct ring_consumer *consumer, const struct ring_memory *memory,
-                        uint32_t length_minimum, uint32_t length_maximum)
+                        uint32_t generation, uint32_t length_minimum, uint32_t length_maximum)
 {
     *consumer = (struct ring_consumer){
         .memory = *memory,
+        .generation = generation,
         .length_minimum = length_minimum,
         .length_maximum = length_maximum,
         .armed = awake(shared_load32(&memory->control->armed)),
     };
 }
 
-/* session_seen is ours alone, so it tells what a former life of this end followed. (A peer that writes there can only
- * make its own frames garbage.) */
+bool ring_consumer_session_matters(const struct ring_consumer *consumer, uint32_t session)
+{
+    if (consumer->session != 0)
+        return true;
+    return session != 0 && session != consumer->refused &&
+           shared_load32(&consumer->memory.control->generation) == consumer->generation;
+}
+
+/* The producer's session if it may be followed, else 0. It is read again behind its generation, so
+ * that both belong together. */
+static uint32_t session_to_follow(const struct ring_consumer *consumer)
+{
+    const struct cable_ring_control *control = consumer->memory.control;
+    uint32_t session = shared_load32_acquire(&control->session);
+    uint32_t generation = shared_load32_acquire(&control->generation);
+
+    if (session == consumer->refused || generation != consumer->generation ||
+        shared_load32(&control->session) != session)
+        return 0;
+    return session;
+}
+
+/* session_seen is ours alone, so it tells what a former life of this end followed. (A peer that
+ * writes there can only make its own frames garbage.) */
 bool ring_consumer_follow(struct ring_consumer *consumer)
 {
     struct cable_ring_control *control = consumer->memory.control;
-    uint32_t session = shared_load32_acquire(&control->session);
+    uint32_t session = session_to_follow(consumer);
     uint32_t tail = 0;
 
     consumer->session = 0;
     consumer->span = 0;
-    if (session == 0 || session == consumer->refused)
+    if (session == 0)
         return false;
     if (shared_load32(&control->session_seen) == session)
         tail = shared_load32_acquire(&control->head) & ~(CABLE_RECORD_ALIGN - 1);

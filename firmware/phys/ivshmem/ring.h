@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * The two ends of one shared-memory ring (docs/spec/cable.md, abi/cable.h). Pure memory code: no device, no doorbell, no
- * clock, so it runs unchanged on a node and in a test. Not a PHY: who opens a ring, and who is woken, is its owner's affair.
+ * The two ends of one shared-memory ring (docs/spec/cable.md, abi/cable.h). Pure memory code: no
+ * device, no doorbell, no clock, so it runs unchanged on a node and in a test. Not a PHY: who opens
+ * a ring, and who is woken, is its owner's affair.
  *
- * Words. A *record* is one frame in the ring with its length before it. A *session* names one life of the producer. A
- * consumer *follows* a session from the moment it wrote it to session_seen.
+ * Words. A *record* is one frame in the ring with its length before it. A *session* names one life
+ * of the producer. A consumer *follows* a session from the moment it wrote it to session_seen.
  *
- * A *sleep word* (armed, space_wanted) is odd while its writer sleeps and goes up by one at each change, so the other side
- * rings once for each sleep, even across lives of the sleeper.
+ * A *sleep word* (armed, space_wanted) is odd while its writer sleeps and goes up by one at each
+ * change, so the other side rings once for each sleep, even across lives of the sleeper.
  *
- * Invariants. Each shared field has one writer. What decides what we do (head, tail, session) stands in our own struct and
- * is never read back from the ring; a word of the other side is loaded once, checked, then used. `size` is a power of
- * two, and two of the largest records and what is kept free fit in it, so an empty ring takes any record.
+ * Invariants. Each shared field has one writer. What decides what we do (head, tail, session)
+ * stands in our own struct and is never read back from the ring; a word of the other side is loaded
+ * once, checked, then used. `size` is a power of two, and two of the largest records and what is
+ * kept free fit in it, so an empty ring takes any record.
  *
  * All functions: one thread a ring end; never wait; constant time but for copying.
  */
@@ -52,7 +54,9 @@ static inline uint32_t ring_contiguous(const struct ring_memory *memory, uint32_
     return memory->size - (count & (memory->size - 1));
 }
 
-/* Producer -------------------------------------------------------------------------------------------------------------- */
+/* Producer
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 struct ring_producer {
     struct ring_memory memory;
@@ -65,10 +69,11 @@ struct ring_producer {
     uint32_t asking;    /* what space_wanted says; odd: asking */
 };
 
-/* Begin session `session` (not 0, not used before on this ring). Nothing can be written until the consumer follows it. The
- * caller rings the consumer's doorbell. */
+/* Begin session `session` (not 0, not used before on this ring) under generation `generation` of
+ * the direction. Nothing may be written until the consumer follows it. The caller rings the
+ * consumer's doorbell. */
 void ring_producer_start(struct ring_producer *producer, const struct ring_memory *memory,
-                         uint32_t session);
+                         uint32_t session, uint32_t generation);
 
 /* End the session: the consumer stops following. */
 void ring_producer_stop(struct ring_producer *producer);
@@ -79,12 +84,14 @@ static inline bool ring_producer_followed(const struct ring_producer *producer)
     return shared_load32_acquire(&producer->memory.control->session_seen) == producer->session;
 }
 
-/* The way of reserve() when the room known of does not do: look at the consumer's tail. 0, ERROR_FULL, ERROR_GARBAGE. */
+/* The way of reserve() when the room known of does not do: look at the consumer's tail. 0,
+ * ERROR_FULL, ERROR_GARBAGE. */
 int ring_producer_find_room(struct ring_producer *producer, uint32_t needed) MUST_CHECK;
 
-/* Room for a frame of `length` bytes (not 0) that leaves `keep_free` bytes free: `*frame` is where to put it. The record is
- * the ring's after ring_producer_commit() with the same length; reserving again without it replaces it.
- * Returns 0, ERROR_FULL, or ERROR_GARBAGE (the tail makes no sense: start a new session). */
+/* Room for a frame of `length` bytes (not 0) that leaves `keep_free` bytes free: `*frame` is where
+ * to put it. The record is the ring's after ring_producer_commit() with the same length; reserving
+ * again without it replaces it. Returns 0, ERROR_FULL, or ERROR_GARBAGE (the tail makes no sense:
+ * start a new session). */
 MUST_CHECK static inline int ring_producer_reserve(struct ring_producer *producer, uint32_t length,
                                                    uint32_t keep_free, uint8_t **frame)
 {
@@ -124,58 +131,72 @@ static inline void ring_producer_publish(struct ring_producer *producer)
     producer->published = producer->head;
 }
 
-/* After publishing: must the consumer's doorbell be rung? Says so once for each time the consumer went to sleep. */
+/* After publishing: must the consumer's doorbell be rung? Says so once for each time the consumer
+ * went to sleep. */
 bool ring_producer_must_wake(struct ring_producer *producer);
 
-/* Is there room again for the record that got ERROR_FULL? True too if the tail makes no sense: try, and learn it. */
+/* Is there room again for the record that got ERROR_FULL? True too if the tail makes no sense: try,
+ * and learn it. */
 bool ring_producer_has_room(struct ring_producer *producer);
 
-/* Before sleeping with a frame that found no room: ask for a doorbell. The caller fences, then looks at
- * ring_producer_has_room() once more. */
+/* Before sleeping with a frame that found no room: ask for a doorbell. The caller fences, then
+ * looks at ring_producer_has_room() once more. */
 void ring_producer_ask_room(struct ring_producer *producer);
 void ring_producer_awake(struct ring_producer *producer);
 
-/* Consumer -------------------------------------------------------------------------------------------------------------- */
+/* Consumer
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 struct ring_consumer {
     struct ring_memory memory;
     uint32_t length_minimum; /* of a frame, at least 1 */
     uint32_t length_maximum;
-    uint32_t session;   /* followed; 0: none */
-    uint32_t refused;   /* session that sent garbage: never followed again; 0: none */
-    uint32_t head;      /* last head of the producer that was checked */
-    uint32_t tail;      /* bytes consumed, published or not */
-    uint32_t published; /* what the control page says */
-    uint32_t span;      /* of the record that ring_consumer_next() handed out */
-    uint32_t answered;  /* value of space_wanted that a doorbell was rung for */
-    uint32_t armed;     /* what the control page says; odd: armed */
+    uint32_t generation; /* of the direction: only sessions begun under it are followed */
+    uint32_t session;    /* followed; 0: none */
+    uint32_t refused;    /* session that sent garbage: never followed again; 0: none */
+    uint32_t head;       /* last head of the producer that was checked */
+    uint32_t tail;       /* bytes consumed, published or not */
+    uint32_t published;  /* what the control page says */
+    uint32_t span;       /* of the record that ring_consumer_next() handed out */
+    uint32_t answered;   /* value of space_wanted that a doorbell was rung for */
+    uint32_t armed;      /* what the control page says; odd: armed */
 };
 
-/* Open the consuming end: follows nothing yet. Frames are length_minimum .. length_maximum bytes. */
+/* Open the consuming end for generation `generation` of the direction: follows nothing yet. Frames
+ * are length_minimum .. length_maximum bytes. */
 void ring_consumer_open(struct ring_consumer *consumer, const struct ring_memory *memory,
-                        uint32_t length_minimum, uint32_t length_maximum);
+                        uint32_t generation, uint32_t length_minimum, uint32_t length_maximum);
 
-/* Has the producer another session than the one followed? (Also true while nothing is followed and one may be.) */
+/* Of a session that is not the one followed: is the one followed over, or may this one be followed?
+ */
+bool ring_consumer_session_matters(const struct ring_consumer *consumer, uint32_t session);
+
+/* Has the producer ended the session followed, or begun one to follow? */
 static inline bool ring_consumer_session_changed(const struct ring_consumer *consumer)
 {
     uint32_t session = shared_load32_acquire(&consumer->memory.control->session);
 
-    return session != consumer->session && (session == 0 || session != consumer->refused);
+    return session != consumer->session && ring_consumer_session_matters(consumer, session);
 }
 
-/* Follow the producer's present session, if it has one. Its earlier frames are lost if we followed it in a former life.
- * Returns true when it follows; then the caller rings the producer's doorbell. */
+/* Follow the producer's present session, if it has one. Its earlier frames are lost if we followed
+ * it in a former life. Returns true when it follows; then the caller rings the producer's doorbell.
+ */
 bool ring_consumer_follow(struct ring_consumer *consumer);
 
-/* Follow nothing, and refuse the session followed until now: it sent garbage. The caller rings the producer's doorbell. */
+/* Follow nothing, and refuse the session followed until now: it sent garbage. The caller rings the
+ * producer's doorbell. */
 void ring_consumer_refuse(struct ring_consumer *consumer);
 
-/* The way of ring_consumer_next() when the head known of does not do or a marker is in the way: find the next record.
+/* The way of ring_consumer_next() when the head known of does not do or a marker is in the way:
+ * find the next record.
  * `*length` is its frame's, not checked. 1, 0 (none), ERROR_GARBAGE. */
 int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length) MUST_CHECK;
 
-/* The next frame, where it stands in the ring: the producer can still write it, so copy once, then check.
- * Returns 1, 0 (none), or ERROR_GARBAGE (the caller looks whether the session changed, else refuses it). */
+/* The next frame, where it stands in the ring: the producer can still write it, so copy once, then
+ * check. Returns 1, 0 (none), or ERROR_GARBAGE (the caller looks whether the session changed, else
+ * refuses it). */
 MUST_CHECK static inline int ring_consumer_next(struct ring_consumer *consumer,
                                                 const uint8_t **frame, uint32_t *length)
 {
@@ -223,8 +244,9 @@ static inline bool ring_consumer_has_more(const struct ring_consumer *consumer)
     return shared_load32_acquire(&consumer->memory.control->head) != consumer->tail;
 }
 
-/* Does the producer sleep for want of room? Says so once for each time. A plain load: the flag is a level, so it is seen by a
- * later call if not by this one, and before sleeping a full fence stands in front. */
+/* Does the producer sleep for want of room? Says so once for each time. A plain load: the flag is a
+ * level, so it is seen by a later call if not by this one, and before sleeping a full fence stands
+ * in front. */
 bool ring_consumer_must_wake(struct ring_consumer *consumer);
 
 /* Before sleeping: ask for a doorbell. The caller fences, then looks once more. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames out of a byte stream; see frame_stream.h. A frame that lies whole in what arrived is handed out where it is; one that
- * is cut by the end of it is collected in the buffer. More than a header is collected only under a valid header, so
- * whatever is skipped there is shorter than a header.
+ * Frames out of a byte stream; see frame_stream.h. A frame that lies whole in what arrived is
+ * handed out where it is; one that is cut by the end of it is collected in the buffer. More than a
+ * header is collected only under a valid header, so whatever is skipped there is shorter than a
+ * header.
  */
 #include "frame_stream.h"
 #include <abi/frame.h>
@@ -18,8 +19,9 @@ static uint32_t read_le32(const uint8_t *bytes)
            (uint32_t)bytes[3] << 24;
 }
 
-/* How many bytes the frame at `data` has, judged by the `have_bytes` that are there (at least 1): its length once the header
- * is complete, FRAME_HEADER_SIZE while it may still become one, 0: no frame begins here. */
+/* How many bytes the frame at `data` has, judged by the `have_bytes` that are there (at least 1):
+ * its length once the header is complete, FRAME_HEADER_SIZE while it may still become one, 0: no
+ * frame begins here. */
 static size_t frame_length_at(const struct frame_stream *stream, const uint8_t *data,
                               size_t have_bytes)
 {
@@ -46,7 +48,8 @@ static void keep(struct frame_stream *stream, const uint8_t *data, size_t len_by
     stream->wanted_bytes = wanted_bytes;
 }
 
-/* Frames that stand whole in `data`; the beginning of one at its end is kept. Works on the buffer itself, too. */
+/* Frames that stand whole in `data`; the beginning of one at its end is kept. Works on the buffer
+ * itself, too. */
 static void take_whole_frames(struct frame_stream *stream, const uint8_t *data, size_t len_bytes)
 {
     stream->have_bytes = 0;

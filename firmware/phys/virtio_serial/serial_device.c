@@ -2,8 +2,8 @@
  *
  * One port of a virtio-serial device; see serial_device.h. Sections are those of Virtio 1.1.
  *
- * Handshake (5.3.6): we send DEVICE_READY; the device adds its ports; for ours we answer PORT_READY and PORT_OPEN; the device
- * says PORT_OPEN when, and whenever, the host's side opens or closes.
+ * Handshake (5.3.6): we send DEVICE_READY; the device adds its ports; for ours we answer PORT_READY
+ * and PORT_OPEN; the device says PORT_OPEN when, and whenever, the host's side opens or closes.
  */
 #include "serial_device.h"
 
@@ -56,7 +56,9 @@ static int set_queues(struct serial_device *device)
     return 0;
 }
 
-/* Buffers -------------------------------------------------------------------------------------------------------------- */
+/* Buffers
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 static void give_rx(struct serial_device *device, uint16_t buffer)
 {
@@ -99,8 +101,8 @@ int serial_device_receive(struct serial_device *device, uint16_t *buffer, uint32
     return 1;
 }
 
-/* Telling the device costs more than the buffer is worth. It must be told after it may have run out of buffers, and then half
- * of them have come back since it was told last. */
+/* Telling the device costs more than the buffer is worth. It must be told after it may have run out
+ * of buffers, and then half of them have come back since it was told last. */
 void serial_device_return(struct serial_device *device, uint16_t buffer)
 {
     give_rx(device, buffer);
@@ -138,7 +140,9 @@ void serial_device_notify_tx(struct serial_device *device)
     notify(device, SERIAL_TX);
 }
 
-/* Control --------------------------------------------------------------------------------------------------------------- */
+/* Control
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 static void send_control(struct serial_device *device, uint16_t event, uint16_t value)
 {
@@ -191,7 +195,9 @@ void serial_device_control(struct serial_device *device)
         notify(device, SERIAL_CONTROL_RX);
 }
 
-/* Sleeping -------------------------------------------------------------------------------------------------------------- */
+/* Sleeping
+ * --------------------------------------------------------------------------------------------------------------
+ */
 
 bool serial_device_arm(struct serial_device *device, bool want_tx)
 {
@@ -213,7 +219,9 @@ void serial_device_disarm(struct serial_device *device)
     virtqueue_interrupts(&device->queues[SERIAL_TX], false);
 }
 
-/* Life ------------------------------------------------------------------------------------------------------------------ */
+/* Life
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 int serial_device_open(struct serial_device *device, unsigned slot, struct serial_memory *memory,
                        interrupt_handler handler, void *context)

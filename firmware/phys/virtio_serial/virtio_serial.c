@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * PHY driver "virtio-serial": frames over the byte stream of a virtio-serial port (docs/spec/cable.md, section 2). Under it:
- * serial_device.c (the device), phys/stream (frames out of bytes).
+ * PHY driver "virtio-serial": frames over the byte stream of a virtio-serial port
+ * (docs/spec/cable.md, section 2). Under it: serial_device.c (the device), phys/stream (frames out
+ * of bytes).
  *
- * Outgoing frames are packed into transmit buffers; a buffer leaves when it is full or at flush(). One buffer is kept for frames
- * without payload, so that acknowledgements go out when data does not. Incoming buffers are handed out where they are.
+ * Outgoing frames are packed into transmit buffers; a buffer leaves when it is full or at flush().
+ * One buffer is kept for frames without payload, so that acknowledgements go out when data does
+ * not. Incoming buffers are handed out where they are.
  *
- * Who carries the stream speaks of carriers in CABLE frames, which go up like any other; this driver reports only that the
- * host's end of the port closed: then both directions are down until CABLE frames say otherwise.
+ * Who carries the stream speaks of carriers in CABLE frames, which go up like any other; this
+ * driver reports only that the host's end of the port closed: then both directions are down until
+ * CABLE frames say otherwise.
  *
  * One thread (the link manager's); the interrupt handler only signals the client's event.
  */
@@ -44,7 +47,9 @@ static void virtio_serial_interrupt(void *context)
     event_signal(phy->client.wake);
 }
 
-/* Transmitting ---------------------------------------------------------------------------------------------------------- */
+/* Transmitting
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void close_buffer(struct phy *phy)
 {
@@ -113,7 +118,9 @@ static bool found_room(struct phy *phy)
     return true;
 }
 
-/* Receiving ------------------------------------------------------------------------------------------------------------- */
+/* Receiving
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 /* Private memory: nothing can be cut between the copy and this question. */
 static bool always_confirmed(struct phy *phy)
@@ -176,7 +183,9 @@ static void virtio_serial_disarm(struct phy *phy)
     serial_device_disarm(&phy->device);
 }
 
-/* Life ------------------------------------------------------------------------------------------------------------------ */
+/* Life
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void free_memory(struct phy *phy)
 {

@@ -2,9 +2,10 @@
  *
  * A bare shared-memory cable and the two measurements on it; see raw_link.h.
  *
- * The loops are as lean as the memory model allows: one copy in, one copy out, one release store per record and side, no
- * fence (nobody sleeps), the clock read once in BATCH round trips. Waiting spins without arch_relax(), which leaves
- * the emulator's translated code and costs more than what is waited for.
+ * The loops are as lean as the memory model allows: one copy in, one copy out, one release store
+ * per record and side, no fence (nobody sleeps), the clock read once in BATCH round trips. Waiting
+ * spins without arch_relax(), which leaves the emulator's translated code and costs more than what
+ * is waited for.
  */
 #include "raw_link.h"
 #include <kernel/string.h>
@@ -13,7 +14,9 @@
 #define BATCH 16u           /* round trips between two looks at the clock */
 #define SPINS_A_LOOK 16384u /* fruitless looks at the ring between two looks at everything else */
 
-/* Life ------------------------------------------------------------------------------------------------------------------ */
+/* Life
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static void open_views(struct raw_link *link)
 {
@@ -66,12 +69,14 @@ static void open_directions(struct raw_link *link)
     if (cable_view_changed(&link->tx_view)) {
         link->tx_open = cable_view_read(&link->tx_view) == 0 && link->tx_view.usable;
         if (link->tx_open)
-            ring_producer_start(&link->tx, &link->tx_view.ring, next_session(link));
+            ring_producer_start(&link->tx, &link->tx_view.ring, next_session(link),
+                                link->tx_view.generation);
     }
     if (cable_view_changed(&link->rx_view)) {
         link->rx_open = cable_view_read(&link->rx_view) == 0 && link->rx_view.usable;
         if (link->rx_open)
-            ring_consumer_open(&link->rx, &link->rx_view.ring, RAW_SIZE_MINIMUM, RAW_SIZE_MAXIMUM);
+            ring_consumer_open(&link->rx, &link->rx_view.ring, link->rx_view.generation,
+                               RAW_SIZE_MINIMUM, RAW_SIZE_MAXIMUM);
     }
     if (link->rx_open && ring_consumer_session_changed(&link->rx))
         (void)ring_consumer_follow(&link->rx);
@@ -95,7 +100,9 @@ int raw_link_wait(struct raw_link *link, uint64_t deadline_ns)
     }
 }
 
-/* Records --------------------------------------------------------------------------------------------------------------- */
+/* Records
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 /* Between looks at the ring that found nothing. 0: look again. */
 static int look_around(struct raw_link *link, uint32_t *spins, uint64_t deadline_ns)
@@ -166,7 +173,9 @@ static int drain(struct raw_link *link, const struct raw_run *run)
     return 0;
 }
 
-/* Measurements ---------------------------------------------------------------------------------------------------------- */
+/* Measurements
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static int ping(struct raw_link *link, const struct raw_run *run, struct raw_result *result)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * A shared-memory cable used bare: the same rings as the PHY driver's, without frames, link protocol or doorbells. What the
- * benchmark compares a message with. Both ends poll; nothing sleeps.
+ * A shared-memory cable used bare: the same rings as the PHY driver's, without frames, link
+ * protocol or doorbells. What the benchmark compares a message with. Both ends poll; nothing
+ * sleeps.
  *
  * One thread a raw link. Every function that waits ends at its deadline, and yields now and then.
  */
@@ -41,8 +42,8 @@ struct raw_result {
     uint64_t max_ns;
 };
 
-/* Open the cable in `slot` as the life `incarnation`. `buffer` is RAW_SIZE_MAXIMUM bytes, the caller's. Returns 0 or what
- * ivshmem_device_open() returns. */
+/* Open the cable in `slot` as the life `incarnation`. `buffer` is RAW_SIZE_MAXIMUM bytes, the
+ * caller's. Returns 0 or what ivshmem_device_open() returns. */
 int raw_link_open(struct raw_link *link, unsigned slot, uint64_t incarnation,
                   uint64_t *buffer) MUST_CHECK;
 
@@ -53,8 +54,9 @@ void raw_link_close(struct raw_link *link);
 /* Wait until both directions are in step with the other end. Returns 0 or ERROR_TIMED_OUT. */
 int raw_link_wait(struct raw_link *link, uint64_t deadline_ns) MUST_CHECK;
 
-/* The measurements of abi/services.h, in the role given. The link is in step. Returns 0, ERROR_TIMED_OUT, ERROR_DOWN
- * (carrier or session changed) or ERROR_GARBAGE (a record that makes no sense). After an error restart the link. */
+/* The measurements of abi/services.h, in the role given. The link is in step. Returns 0,
+ * ERROR_TIMED_OUT, ERROR_DOWN (carrier or session changed) or ERROR_GARBAGE (a record that makes no
+ * sense). After an error restart the link. */
 int raw_pingpong(struct raw_link *link, enum raw_role role, const struct raw_run *run,
                  struct raw_result *result) MUST_CHECK;
 int raw_stream(struct raw_link *link, enum raw_role role, const struct raw_run *run,

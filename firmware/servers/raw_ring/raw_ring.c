@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Kernel server `raw_ring`: the bare limit of a shared-memory cable, measured on request (docs/spec/flipc.md, section 4). It
- * owns the links with use:raw, which the link manager leaves alone. The measuring is raw_link.c's.
+ * Kernel server `raw_ring`: the bare limit of a shared-memory cable, measured on request
+ * (docs/spec/flipc.md, section 4). It owns the links with use:raw, which the link manager leaves
+ * alone. The measuring is raw_link.c's.
  *
- * One thread serves one request after another. While it measures, it polls and nearly nothing else runs on this node: that
- * is what is being measured. A link is opened at its first request and kept, so that no session number is used twice.
+ * One thread serves one request after another. While it measures, it polls and nearly nothing else
+ * runs on this node: that is what is being measured. A link is opened at its first request and
+ * kept, so that no session number is used twice.
  */
 #include "raw_link.h"
 #include <kernel/boot.h>
@@ -39,8 +41,7 @@ static int open_link(struct raw_ring *server, uint32_t index)
     uint64_t *buffer;
     int error = ERROR_NO_MEMORY;
 
-    if (boot == NULL || index >= boot->link_count ||
-        boot->links[index].use != BOOT_LINK_USE_RAW ||
+    if (boot == NULL || index >= boot->link_count || boot->links[index].use != BOOT_LINK_USE_RAW ||
         boot->links[index].kind != BOOT_LINK_IVSHMEM)
         return ERROR_NOT_FOUND;
     if (server->links[index] != NULL)

@@ -2,7 +2,7 @@
  *
  * The black box as its reader sees it (docs/spec/blackbox.md).
  */
-#include "test_node.h"
+#include "whole_node.h"
 #include "unit.h"
 
 #include <kernel/thread.h>

@@ -2,7 +2,7 @@
  *
  * The registry of kernel servers, with servers that only count.
  */
-#include "test_node.h"
+#include "whole_node.h"
 #include "unit.h"
 
 #define ARENA_BYTES (1u << 20)

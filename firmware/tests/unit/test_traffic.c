@@ -3,7 +3,7 @@
  * The traffic server: whole streams, the arithmetic of both ledgers, what a sink makes of hand-made
  * messages, hostile requests, and the end of a peer.
  */
-#include "test_node.h"
+#include "whole_node.h"
 #include "unit.h"
 
 #include <abi/flipc.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whole nodes and cables for tests: see test_node.h.
+ * Whole nodes and cables for tests: see whole_node.h.
  */
-#include "test_node.h"
+#include "whole_node.h"
 
 #include <abi/flipc.h>
 #include <stdio.h>

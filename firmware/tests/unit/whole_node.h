@@ -3,8 +3,8 @@
  * A whole node in this process for tests: host, black box, kernel service, servers; two of them
  * joined by a link in memory; and a client that calls services.
  */
-#ifndef TEST_NODE_H
-#define TEST_NODE_H
+#ifndef WHOLE_NODE_H
+#define WHOLE_NODE_H
 
 #include <abi/blackbox.h>
 #include <abi/boot.h>
@@ -16,8 +16,7 @@
 #include <kernel/mach_node_link.h>
 
 #define TEST_SECOND_NS 1000000000ull
-#define TEST_CALL_NS (10 * TEST_SECOND_NS) /* longer than any call takes, also under a sanitizer   \
-                                            */
+#define TEST_CALL_NS (10 * TEST_SECOND_NS) /* longer than any call takes */
 
 struct test_node {
     struct mach_host host;

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Nodes with link managers, in one process, for tests: each has a host, real threads, cables in
+ * memory and an account of everything that it was told. A *crash* is what a killed machine looks
+ * like to the others: carrier lost, nothing said.
+ */
+#ifndef LINK_NETWORK_H
+#define LINK_NETWORK_H
+
+#include "link_memory_phy.h"
+#include <kernel/host.h>
+#include <kernel/ipc.h>
+#include <kernel/link_manager.h>
+#include <kernel/node.h>
+#include <pthread.h>
+
+#define NETWORK_LINKS_MAXIMUM 4u
+#define NETWORK_KEEPALIVE_NS 20000000ull
+#define NETWORK_LINK_DOWN_NS 200000000ull
+#define NETWORK_DEAD_NS 400000000ull
+#define NETWORK_PATIENCE_NS 20000000000ull /* after which a test has failed */
+
+enum network_fact_kind {
+    FACT_NODE_UP,     /* peer, incarnation */
+    FACT_NODE_DEAD,   /* peer, incarnation, detail: enum node_death_cause */
+    FACT_LINK,        /* link, peer; detail: enum link_reason; bits: 1 rx, 2 tx */
+    FACT_REFUSED,     /* by us; link, peer, incarnation, detail: enum link_refusal */
+    FACT_WAS_REFUSED, /* ours; link, peer, incarnation, detail */
+    FACT_DROP,        /* link; detail: enum link_drop */
+    FACT_STALE,       /* incarnation: we were declared dead */
+    FACT_KIND_COUNT,
+};
+
+struct network_fact {
+    enum network_fact_kind kind;
+    uint32_t link;
+    uint32_t peer;
+    uint32_t detail;
+    uint32_t bits;
+    uint64_t incarnation;
+};
+
+struct network_node {
+    struct mach_host *host;
+    void *arena;
+    uint32_t node_id;
+    uint64_t incarnation;
+    struct boot_link links[NETWORK_LINKS_MAXIMUM];
+    uint32_t link_count;
+    uint64_t poll_ns;
+    struct node_observer observer;
+    pthread_mutex_t lock; /* of the facts */
+    pthread_cond_t changed;
+    struct network_fact facts[4096]; /* the first ones; counts go on */
+    size_t fact_count;
+};
+
+/* A node without links, not running. */
+struct network_node *network_node_create(uint32_t node_id, uint64_t incarnation);
+void network_node_destroy(struct network_node *node); /* stopped first if it runs */
+
+/* Plug end `end` of a cable in; the next link of the node, leading to node `peer`. */
+void network_plug(struct network_node *node, struct memory_cable *cable, int end, uint32_t peer);
+
+void network_start(struct network_node *node);
+void network_stop(struct network_node *node); /* in order: the peers are told */
+
+/* Wait for a fact from index `from` on; true if it came in time, `found` (may be null) is its
+ * index. A field that is FACT_ANY is not compared. */
+#define FACT_ANY UINT32_MAX
+bool network_wait(struct network_node *node, size_t from, enum network_fact_kind kind,
+                  uint32_t peer, uint32_t detail, size_t *found);
+size_t network_count(struct network_node *node, enum network_fact_kind kind, uint32_t detail);
+size_t network_now(struct network_node *node); /* index of the next fact */
+
+/* Wait until both directions of a link are up, until they are not. */
+bool network_wait_up(struct network_node *node, uint32_t link);
+bool network_wait_down(struct network_node *node, uint32_t link);
+
+/* Traffic: `count` numbered messages of `body_bytes` from one node's thread to the kernel port of
+ * another, which checks that they come once and in order. */
+struct network_stream {
+    struct network_node *source;
+    struct network_node *sink;
+    uint64_t count;
+    size_t body_bytes;
+    struct port *port; /* at the sink */
+    pthread_t sender;
+    pthread_t receiver;
+    uint64_t received; /* atomic, as all below */
+    uint64_t wrong;
+    uint64_t settled;
+    uint64_t failed;
+    uint64_t unknown;
+    bool must_stop;
+};
+
+void network_stream_start(struct network_stream *stream, struct network_node *source,
+                          struct network_node *sink, uint64_t count, size_t body_bytes);
+void network_stream_wait(struct network_stream *stream,
+                         uint64_t received);               /* until so many arrived */
+void network_stream_finish(struct network_stream *stream); /* all sent, settled and checked */
+void network_stream_abandon(
+    struct network_stream *stream); /* the sink died: the sender ends, outcomes are counted */
+
+#endif
