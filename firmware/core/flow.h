@@ -5,13 +5,13 @@
  * with it held, except where noted.
  *
  * Invariants
- * - outstanding: kmsg.queue, ascending by header.options, all below next_sequence; `resend` is the
- * first of them to be transmitted again, or the list itself.
+ * - outstanding: kmsg.queue, ascending by header.options, all below next_sequence; `resend` is
+ *   the first of them to be transmitted again, or the list itself.
  * - unsettled: kmsg.flow, ascending by sequence_in, all below next_expected.
  * - ack = sequence_in of the first unsettled message, or next_expected; credit = next_expected -
- * unsettled_count + window. Neither ever falls.
+ *   unsettled_count + window. Neither ever falls.
  * - A refused message is on `unsettled` as what it was, and on `control` or `outstanding` as the
- * NAK that it became.
+ *   NAK that it became.
  *
  * The words marked (published) are also read without the lock, each on its own: they are stored and
  * loaded atomically.

@@ -216,3 +216,34 @@ struct node_statistics test_statistics(struct mach_host *host)
     node_statistics_read(host, &statistics);
     return statistics;
 }
+
+/* --- Talks ------------------------------------------------------------------------------------ */
+
+struct talk talk_create(void)
+{
+    struct talk talk = {.pair = pair_create()};
+
+    REQUIRE(port_create(talk.pair.hosts[1], &talk.principal) == 0);
+    REQUIRE(port_publish(talk.principal, TEST_KERNEL_PORT(talk.pair.hosts[1])) == 0);
+    talk.proxy = port_from_name(talk.pair.hosts[0], TEST_KERNEL_PORT(talk.pair.hosts[1]));
+    REQUIRE(talk.proxy != NULL);
+    return talk;
+}
+
+void talk_destroy(struct talk *talk)
+{
+    port_release(talk->proxy);
+    if (talk->principal != NULL)
+        port_destroy(talk->principal);
+    pair_settle(&talk->pair);
+    for (int i = 0; i < 2; i++) {
+        struct node_statistics statistics = test_statistics(talk->pair.hosts[i]);
+
+        EXPECT_EQUAL(statistics.messages, 0);
+        EXPECT_EQUAL(statistics.ports, 0);
+        EXPECT_EQUAL(statistics.names, 0);
+        /* What was never transmitted may have failed, too. */
+        EXPECT(statistics.sent <= statistics.settled + statistics.failed + statistics.unknown);
+    }
+    pair_destroy(&talk->pair);
+}

@@ -336,6 +336,34 @@ static void a_waiting_fetcher_gets_null_when_the_node_dies(void)
     pair_destroy(&pair);
 }
 
+#define SETTLED_WITHIN_NS 5000000000ull
+
+/* Nothing goes back that could carry it: the driver's waiting thread must be told, and wait no longer than ack_delay. */
+static void one_message_of_a_published_driver_is_settled_without_traffic(void)
+{
+    struct cable cable = {.pair = published_pair()};
+    struct tally tally = {0};
+    struct port *port, *proxy;
+    struct kmsg *kmsg;
+    uint64_t deadline_ns = clock_now_ns() + SETTLED_WITHIN_NS;
+
+    cable_start(&cable, published_lane, 0);
+    REQUIRE(port_create(cable.pair.hosts[1], &port) == 0);
+    proxy = port_from_name(cable.pair.hosts[0], port_name(port));
+    kmsg = test_message(cable.pair.hosts[0], 1);
+    kmsg_set_completion(kmsg, tally_outcome, &tally);
+    EXPECT_EQUAL(mach_msg_send(kmsg, proxy, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(mach_msg_receive(port, &kmsg, deadline_ns), MACH_MSG_SUCCESS);
+    kmsg_free(kmsg);
+    while (__atomic_load_n(&tally.settled, __ATOMIC_ACQUIRE) == 0 && clock_now_ns() < deadline_ns)
+        thread_yield();
+    EXPECT_EQUAL(tally.settled, 1);
+    cable_stop(&cable);
+    port_release(proxy);
+    port_destroy(port);
+    pair_destroy(&cable.pair);
+}
+
 /* --- Calls ------------------------------------------------------------------------------------ */
 
 static void serve(void *argument)
@@ -423,6 +451,8 @@ static const struct unit_test thread_tests[] = {
      every_send_has_one_outcome_when_the_peer_dies_in_the_middle},
     {"a waiting fetcher gets null when the node dies",
      a_waiting_fetcher_gets_null_when_the_node_dies},
+    {"one message of a published driver is settled without traffic",
+     one_message_of_a_published_driver_is_settled_without_traffic},
     {"concurrent calls get their own answers", concurrent_calls_get_their_own_answers},
 };
 UNIT_SUITE("threads", thread_tests);
