@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from link_script import MakeLink
 
 from emulator.protocol.link import LinkEnd
+from emulator.testing.memory_link import MakeLink
 
 VECTORS = Path(__file__).parents[2] / "data" / "vectors"
 

@@ -107,7 +107,7 @@ async def eventually(holds: object) -> None:
     """Let the loop run until `holds()`; the test's own bound ends a wait in vain."""
     assert callable(holds)
     async with asyncio.timeout(2):
-        while not holds():  # noqa: ASYNC110  # what a guest did has no event on our side
+        while not holds():
             await asyncio.sleep(0.001)
 
 
