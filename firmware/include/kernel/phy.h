@@ -41,7 +41,7 @@ struct phy_operations {
     /* Find the device of `link`, start it. 0; ERROR_NOT_FOUND: no such device; ERROR_NO_MEMORY; ERROR_UNSUPPORTED: not the layout we know. */
     int (*start)(struct mach_host *host, const struct boot_link *link, const struct phy_client *client, struct phy **phy);
     void (*stop)(struct phy *phy); /* quiesce the device and free everything */
-    /* Send one frame: header of 64 bytes, then the payload (payload_bytes 0: an ack-class frame, which may use reserved room).
+    /* Send one frame: header of 64 bytes (8-byte aligned), then the payload (payload_bytes 0: an ack-class frame, which may use reserved room).
      * 0; ERROR_FULL: no room, poll() signals when there is; ERROR_DOWN: no carrier. Never waits. */
     int (*send)(struct phy *phy, const void *header, const void *payload, size_t payload_bytes);
     /* Let the hardware have what send() queued and ring the doorbell if the other side sleeps. Called once a batch. */
