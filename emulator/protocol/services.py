@@ -20,7 +20,6 @@ from emulator.protocol.mnl import MalformedMessage
 
 REPLY_OFFSET: Final = 100
 SERVICE_NAME_BYTES: Final = 32
-CLOSE_ROLE_SOURCE: Final = 1
 
 _STATUS: Final = struct.Struct("<iI")
 _PING_REQUEST: Final = struct.Struct("<IIIIQ")
