@@ -11,6 +11,7 @@ CYCLES   ?= 100
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.mnlab-ready
 PACKAGES := emulator tests scenarios setup.py
+TIDY_FLAGS := -std=c11 -I. -Iinclude -Iarch/host/include
 C_FILES   = $(shell git ls-files --cached --others --exclude-standard 'firmware/*.[ch]')
 
 .DEFAULT_GOAL := help
@@ -65,7 +66,8 @@ c-check: setup
 	@clang-format --dry-run -Werror $(C_FILES)
 
 tidy: setup
-	@$(MAKE) --no-print-directory -C firmware tidy
+	@cd firmware && $(MAKE) -s --eval 'sources:;@echo $$(HOST_SOURCES)' sources | \
+	    xargs -n 6 -P $(shell nproc) sh -c 'clang-tidy --quiet "$$@" -- $(TIDY_FLAGS) 2>/dev/null' clang-tidy
 
 host-test: setup
 	@$(MAKE) --no-print-directory -C firmware host-test

@@ -27,7 +27,7 @@ from emulator.machines.machine import MACHINES
 from emulator.runtime.cluster import RunOptions
 from emulator.scenario import RunResult, load_scenario, run_scenario
 from emulator.scenario.load import SCENARIO_FILE, TOPOLOGY_FILE
-from emulator.view.describe import describe
+from emulator.view.describe import describe, field_text
 
 SCENARIO_TIMEOUT_S = 300
 _ASYNC_PLUGINS = ("asyncio", "anyio")
@@ -47,7 +47,6 @@ def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Col
     return collector
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run an `async def` test that nobody else runs."""
     manager = pyfuncitem.config.pluginmanager
@@ -144,5 +143,5 @@ def _context(verdict: Verdict) -> Iterator[str]:
     for node, events in verdict.context.items():
         yield f"  {verdict.invariant}: the last events of {node}"
         for event in events:
-            said = describe(event) or (event.kind, str(event.fields()))
+            said = describe(event) or (event.kind, field_text(event))
             yield f"    #{event.seq} {said[0]}: {said[1]}"

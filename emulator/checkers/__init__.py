@@ -89,7 +89,7 @@ def check_run(
 def _verdict(history: History, invariant: str, title: str, check: Callable[[], Finding]) -> Verdict:
     found = check()
     context: dict[str, tuple[Event, ...]] = {}
-    if found.outcome is Outcome.FAIL:
+    if found.outcome is Outcome.FAIL and found.at is not None:
         context = _context(history, found.at)
     return Verdict(
         invariant=invariant,

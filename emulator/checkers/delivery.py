@@ -123,8 +123,10 @@ def _flow(event: MessageSeen) -> tuple[str, int, int, int]:
 def _checked(history: History, what: str) -> Finding:
     if not history.streams:
         return not_exercised(NO_TRAFFIC)
+    if not any(stream.sink for stream in history.streams):
+        return not_exercised("no stream has an account of its sink")
     if history.received == 0:
-        return failed(f"{len(history.streams)} streams were opened and no message arrived")
+        return failed(f"{count(len(history.streams), 'stream')} opened and no message arrived")
     return passed(f"{history.received} {what}")
 
 

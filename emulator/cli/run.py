@@ -19,7 +19,7 @@ from emulator.config import load_topology
 from emulator.events.types import Event, Outcome
 from emulator.runtime.cluster import RunOptions
 from emulator.scenario import RunResult, Scenario, find_scenario, load_scenario, run_scenario
-from emulator.view.describe import describe
+from emulator.view.describe import describe, field_text
 from emulator.view.live import run_view
 from emulator.view.render import verdict_lines
 
@@ -107,7 +107,7 @@ def _show_result(console: Console, result: RunResult) -> None:
     )
     if result.passed:
         return
-    for broken in result.broken:
+    for broken in result.broken[:1]:  # the others mostly follow from it; all are in the table
         for node, events in broken.context.items():
             _say(console, f"  {broken.invariant}: the last events of {node}")
             for event in events:
@@ -127,8 +127,7 @@ def _event_text(event: Event) -> str:
     said = describe(event)
     if said is not None:
         return f"#{event.seq} {said[0]}: {said[1]}"
-    fields = ", ".join(f"{name} {value}" for name, value in event.fields().items())
-    return f"#{event.seq} {event.kind}: {fields}"
+    return f"#{event.seq} {event.kind}: {field_text(event)}"
 
 
 def _show_summary(console: Console, results: list[RunResult]) -> None:

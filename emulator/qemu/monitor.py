@@ -88,10 +88,17 @@ class Monitor:
         return None
 
     async def close(self) -> None:
-        """Drop the connection, whatever state it is in."""
+        """Drop the connection, whatever state it is in; cancelling it does not cut that short."""
+        disconnecting = asyncio.ensure_future(self._disconnect())
+        try:
+            await asyncio.shield(disconnecting)
+        finally:
+            await disconnecting
+            self._sock.close()
+
+    async def _disconnect(self) -> None:
         with contextlib.suppress(QMPError, OSError, EOFError, asyncio.IncompleteReadError):
             await self._client.disconnect()
-        self._sock.close()
 
     async def _execute(self, command: str) -> object:
         try:

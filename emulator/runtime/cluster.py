@@ -82,6 +82,7 @@ class Cluster:
         self._seed = topology.seed if options.seed is None else options.seed
         self._tasks = asyncio.TaskGroup()
         self._background: list[asyncio.Task[None]] = []
+        self._cleanup = contextlib.AsyncExitStack()  # last in, first out; machines end before it
         self._world: World | None = None
         self._failure: asyncio.Future[None] | None = None
         self._node_runtimes: dict[str, NodeRuntime] = {}
@@ -287,8 +288,10 @@ class Cluster:
     def _make_world(self) -> World:
         options, topology = self._options, self._topology
         folder = RunFolder.create(options.runs_path, options.name or topology.name)
+        self._cleanup.callback(folder.finish)
         self._failure = asyncio.get_running_loop().create_future()
         stream = EventStream(folder.open_events(), on_failure=self._stream_failed)
+        self._cleanup.callback(stream.close)
         for listener in options.listeners:
             stream.listen(listener)
         world = World(
@@ -305,12 +308,14 @@ class Cluster:
             closing=asyncio.Event(),
         )
         self._world = world
+        self._cleanup.push_async_callback(world.host.close)
         folder.write_start(topology, seed=self._seed)
         stream.emit(
             RunStarted(name=options.name or topology.name, seed=self._seed, folder=str(folder.path))
         )
         for link_spec in topology.links:
             link = LinkRuntime(link_spec, world)
+            self._cleanup.callback(link.close)
             self._link_runtimes[link_spec.name] = link
             self._links[link_spec.name] = GuestLink(link, world)
         for spec in topology.nodes:
@@ -375,7 +380,7 @@ class Cluster:
                 if reason is not error:
                     raise reason from error
             finally:
-                await self._release()
+                await self._cleanup.aclose()
 
     async def _end_machines(self) -> None:
         world = self._world
@@ -389,17 +394,6 @@ class Cluster:
             node.kill()
         for node in self._node_runtimes.values():
             await node.end()
-
-    async def _release(self) -> None:
-        world = self._world
-        if world is None:
-            return
-        async with contextlib.AsyncExitStack() as steps:  # last in, first out
-            steps.callback(world.folder.finish)
-            steps.callback(world.stream.close)
-            for link in self._link_runtimes.values():
-                steps.callback(link.close)
-            steps.push_async_callback(world.host.close)
 
     # --- reasons ---
 

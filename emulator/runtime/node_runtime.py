@@ -186,6 +186,10 @@ class NodeRuntime:
             self._world.watch.changed()
         self._follow_panic(state)
 
+    def lives(self, life: int) -> bool:
+        """Whether that incarnation is the present one and its machine runs."""
+        return self.launch is not None and self._is_alive and self.incarnation == life
+
     def accounts(self) -> list[StreamAccount]:
         """The stream accounts of the present life, as they are now."""
         return [] if self._life is None else self._life.accounts(final=False)

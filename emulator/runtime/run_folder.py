@@ -19,6 +19,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -53,13 +54,16 @@ def process_stamp(pid: int) -> str:
     """What tells a process from a later one of the same number: `pid starttime`.
 
     Raises:
-        ProcessLookupError: there is no such process.
+        ProcessLookupError: there is no such process, or it has ended and nobody has asked how.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
         raise ProcessLookupError(pid) from error
-    start_time = stat.rpartition(")")[2].split()[19]  # field 22 of proc(5), the name taken off
+    fields = stat.rpartition(")")[2].split()  # of proc(5), from field 3 on: a name may have blanks
+    state, start_time = fields[0], fields[19]
+    if state in "ZX":
+        raise ProcessLookupError(pid)
     return f"{pid} {start_time}"
 
 
@@ -90,7 +94,11 @@ class RunFolder:
                 except FileExistsError:
                     count += 1
                     path = path.with_name(f"{base}.{count}")
-            (path / OWNER).write_text(process_stamp(os.getpid()) + "\n", encoding="ascii")
+            try:
+                (path / OWNER).write_text(process_stamp(os.getpid()) + "\n", encoding="ascii")
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
         return cls(path)
 
     def open_events(self) -> TextIO:

@@ -55,6 +55,18 @@ def describe(event: Event) -> tuple[str, str] | None:
     return _of_run(event) or _of_node(event) or _of_link(event) or _of_stream(event)
 
 
+def field_text(event: Event) -> str:
+    """An event's fields in one line, lives as people write them."""
+    return ", ".join(
+        f"{name} {incarnation_text(value) if isinstance(value, int) and _is_life(name) else value}"
+        for name, value in event.fields().items()
+    )
+
+
+def _is_life(field: str) -> bool:
+    return field.endswith("incarnation")
+
+
 def _of_run(event: Event) -> tuple[str, str] | None:
     match event:
         case RunStarted():

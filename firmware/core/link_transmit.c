@@ -33,10 +33,8 @@ static int transmit(struct link *link, struct frame_header *header, const void *
     header->header_crc = frame_header_crc(header, link->tx_constant_crc);
     status = operations->transmit(link->context, header, payload, header->length);
     if (status != ERROR_NONE) {
-        link->tx_blocked = true;
         return status;
     }
-    link->tx_blocked = false;
     link->ack_wanted = false;
     link->rx_owed = 0;
     link->tx_sent_ns = now_ns;
@@ -184,6 +182,22 @@ bool link_holds_messages(const struct link *link)
     return link->sending != NULL || (link->tx_replay && link->tx_base != link->tx_seq);
 }
 
+/* The common case: a message that fits into one frame of a link that keeps nothing. */
+static bool send_whole(struct link *link, struct mnl_msg *message, uint32_t total_bytes,
+                       uint64_t now_ns)
+{
+    struct link_slot piece = {.length = total_bytes, .flags = FRAME_FLAG_FIRST | FRAME_FLAG_LAST};
+
+    if (link->tx_replay || total_bytes > link->tx_mtu ||
+        link_send_data(link, message, &piece, link->tx_seq, now_ns) != ERROR_NONE) {
+        return false;
+    }
+    link->tx_seq++;
+    link->replay_next = link->tx_seq;
+    link->operations->complete(link->context, message);
+    return true;
+}
+
 int link_send(struct link *link, struct mnl_msg *message, uint32_t total_bytes, size_t budget_bytes,
               uint64_t now_ns)
 {
@@ -195,6 +209,9 @@ int link_send(struct link *link, struct mnl_msg *message, uint32_t total_bytes, 
     }
     if (total_bytes < sizeof(struct mnl_msg) || total_bytes > link->peer_record.message_max) {
         return ERROR_INVALID;
+    }
+    if (send_whole(link, message, total_bytes, now_ns)) {
+        return ERROR_NONE;
     }
     link->sending = message;
     link->sending_offset = 0;
@@ -209,7 +226,6 @@ void link_drop_outgoing(struct link *link)
 
     link->sending = NULL;
     link->ack_wanted = false;
-    link->tx_blocked = false;
     link_window_drop(link);
     if (sending != NULL) {
         link->operations->complete(link->context, sending);

@@ -182,7 +182,6 @@ struct link {
     enum link_direction_state tx_state;
     bool tx_checked; /* negotiated when it came up, like tx_replay */
     bool tx_replay;
-    bool tx_blocked;   /* the PHY was full */
     bool ack_wanted;   /* a pure ack has to leave as soon as the PHY takes it */
     bool train_wanted; /* so has a TRAIN */
     uint64_t retry_ns; /* when to try these two again if nobody says that there is room */

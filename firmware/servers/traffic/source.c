@@ -11,49 +11,11 @@
  * Time is read when a message is due at an interval and when the last one in flight is settled,
  * never otherwise.
  */
+#include "source.h"
 #include "content.h"
-#include "traffic.h"
 
-#include <abi/flipc.h>
-#include <kernel/node.h>
-
-#define STREAM_RETRY_NS                                                                            \
-    10000000ull /* no memory for a message, or its queue is full: look again, and at `ended` */
-
-struct traffic_source {
-    struct traffic *traffic;
-    struct traffic_source *next;
-    struct traffic_account account;
-    struct traffic_start_request plan;
-    struct port *destination; /* null once finished */
-    struct thread *thread;
-    struct condition wake; /* room in the window, or the end */
-    uint32_t in_flight;
-    bool stopped;   /* by STOP, or the server is being unloaded */
-    bool peer_dead; /* nothing can arrive any more */
-    bool finished;  /* the ledger is closed; the thread ends */
-    uint64_t due_ns;
-    uint64_t first_sent_ns;
-    uint64_t last_settled_ns;
-    uint64_t stop_deadline_ns;
-    struct service_promise stop_promise; /* answer not null: a STOP waits */
-};
-
-struct traffic_account *traffic_source_account(struct traffic_source *source)
-{
-    return &source->account;
-}
-
-struct traffic_source *traffic_source_next(struct traffic_source *source)
-{
-    return source->next;
-}
-
-/* Durations come from requests: one too long is for ever. */
-static uint64_t deadline_after(uint64_t from_ns, uint64_t duration_ns)
-{
-    return duration_ns < DEADLINE_NEVER - from_ns ? from_ns + duration_ns : DEADLINE_NEVER;
-}
+/* No memory for a message, or its queue is full: look again, and whether the stream ended. */
+#define STREAM_RETRY_NS 10000000ull
 
 /* --- Outcomes --------------------------------------------------------------------------------- */
 
@@ -116,7 +78,7 @@ static void wait_due(struct traffic_source *source)
     if (now_ns - source->due_ns >= source->plan.interval_ns) {
         source->due_ns = now_ns;
     }
-    source->due_ns = deadline_after(source->due_ns, source->plan.interval_ns);
+    source->due_ns = source_deadline_after(source->due_ns, source->plan.interval_ns);
 }
 
 /* Wait for room and for the time, then put the message with this hash into the account. False: the
@@ -213,7 +175,7 @@ static void message_send(struct traffic_source *source, struct kmsg *message)
 
 /* --- The end ---------------------------------------------------------------------------------- */
 
-static struct traffic_stop_reply stop_reply(const struct traffic_source *source)
+struct traffic_stop_reply source_stop_reply(const struct traffic_source *source)
 {
     const struct blackbox_ledger *ledger = source->account.ledger;
     bool sent = ledger->sent != 0 && source->last_settled_ns > source->first_sent_ns;
@@ -228,7 +190,7 @@ static struct traffic_stop_reply stop_reply(const struct traffic_source *source)
 /* Answer the STOP that waits. Caller holds the lock, which is released meanwhile. */
 static void stop_answer(struct traffic_source *source)
 {
-    struct traffic_stop_reply reply = stop_reply(source);
+    struct traffic_stop_reply reply = source_stop_reply(source);
     struct service_promise promise = source->stop_promise;
 
     source->stop_promise = (struct service_promise){.answer = NULL};
@@ -272,7 +234,7 @@ static void source_finish(struct traffic_source *source)
     port_release(destination);
 }
 
-static void source_main(void *argument)
+void source_main(void *argument)
 {
     struct traffic_source *source = argument;
     uint64_t hash;
@@ -284,232 +246,4 @@ static void source_main(void *argument)
     }
     kmsg_free(message);
     source_finish(source);
-}
-
-/* --- Requests, in the serving thread ---------------------------------------------------------- */
-
-/* Only the serving thread changes the list, so it looks without the lock. */
-static struct traffic_source *source_find(struct traffic *traffic, uint64_t stream_id)
-{
-    struct traffic_source *source = traffic->sources;
-
-    while (source != NULL && source->plan.stream_id != stream_id) {
-        source = source->next;
-    }
-    return source;
-}
-
-static bool plan_is_valid(const struct traffic_start_request *plan)
-{
-    return (plan->stream_id & TRAFFIC_SINK_BIT) == 0 &&
-           plan->size_bytes >= sizeof(struct traffic_header) &&
-           plan->size_bytes <= MESSAGE_BODY_MAXIMUM && plan->window >= 1 &&
-           plan->window <= TRAFFIC_WINDOW_MAXIMUM && plan->check <= TRAFFIC_CHECK_CONTENT;
-}
-
-static void ledger_open(struct traffic_source *source)
-{
-    struct blackbox_ledger *ledger = source->account.ledger;
-    struct mach_host *host = source->traffic->host;
-    uint32_t peer = NAME_NODE(source->plan.destination);
-
-    ledger_begin(ledger);
-    ledger->role = BLACKBOX_LEDGER_SOURCE;
-    ledger->stream_id = source->plan.stream_id;
-    ledger->peer = peer;
-    ledger->size_bytes = source->plan.size_bytes;
-    ledger->peer_incarnation =
-        peer == host->node_id ? host->incarnation : node_incarnation(host, peer);
-    ledger_end(ledger);
-}
-
-/* Obtain what a stream needs; what was obtained stays in `source` also when the rest fails. */
-static int source_open(struct traffic_source *source)
-{
-    struct mach_host *host = source->traffic->host;
-
-    source->destination = port_from_name(host, source->plan.destination);
-    if (source->destination == NULL) {
-        return ERROR_NOT_FOUND;
-    }
-    source->account.ledger = blackbox_ledger_allocate(host);
-    if (source->account.ledger == NULL) {
-        return ERROR_FULL;
-    }
-    /* A message stays in its queue until it is settled: the window is the stream's, not the
-     * queue's. */
-    port_set_limit(source->destination, PORT_LIMIT_MAXIMUM);
-    ledger_open(source);
-    return ERROR_NONE;
-}
-
-static void source_free(struct traffic_source *source)
-{
-    struct mach_host *host = source->traffic->host;
-
-    if (source->thread != NULL) {
-        thread_join(source->thread);
-    }
-    if (source->destination != NULL) {
-        port_release(source->destination);
-    }
-    blackbox_ledger_free(host, source->account.ledger);
-    heap_free(host, source);
-}
-
-static void source_link(struct traffic_source *source)
-{
-    struct traffic *traffic = source->traffic;
-
-    lock_acquire(&traffic->lock);
-    source->next = traffic->sources;
-    traffic->sources = source;
-    traffic_digest_write(traffic, &source->account);
-    lock_release(&traffic->lock);
-}
-
-static void source_unlink(struct traffic_source *source)
-{
-    struct traffic *traffic = source->traffic;
-
-    lock_acquire(&traffic->lock);
-    struct traffic_source **link = &traffic->sources;
-    while (*link != source) {
-        link = &(*link)->next;
-    }
-    *link = source->next;
-    lock_release(&traffic->lock);
-}
-
-int traffic_source_start(struct traffic *traffic, const struct traffic_start_request *request)
-{
-    if (!plan_is_valid(request)) {
-        return ERROR_INVALID;
-    }
-    if (source_find(traffic, request->stream_id) != NULL) {
-        return ERROR_EXISTS;
-    }
-    struct traffic_source *source = heap_allocate(traffic->host, sizeof(*source));
-    if (source == NULL) {
-        return ERROR_NO_MEMORY;
-    }
-    *source = (struct traffic_source){.traffic = traffic, .plan = *request};
-    condition_init(&source->wake);
-    int error = source_open(source);
-    if (error != ERROR_NONE) {
-        source_free(source);
-        return error;
-    }
-    source_link(source);
-    error = thread_create(traffic->host, "source", source_main, source, &source->thread);
-    if (error != ERROR_NONE) {
-        source->thread = NULL;
-        source_unlink(source);
-        source_free(source);
-    }
-    return error;
-}
-
-static bool is_finished(struct traffic_source *source)
-{
-    lock_acquire(&source->traffic->lock);
-    bool finished = source->finished;
-    lock_release(&source->traffic->lock);
-    return finished;
-}
-
-/* Let the stream's thread answer. False: it has finished, the caller answers. */
-static bool stop_hand_over(struct traffic_source *source, struct service_promise *promise,
-                           uint64_t timeout_ns)
-{
-    struct traffic *traffic = source->traffic;
-    uint64_t now_ns = clock_now_ns();
-
-    lock_acquire(&traffic->lock);
-    bool running = !source->finished;
-    if (running) {
-        source->stop_promise = *promise;
-        source->stop_deadline_ns = deadline_after(now_ns, timeout_ns);
-        source->stopped = true;
-        condition_signal(&source->wake);
-    }
-    lock_release(&traffic->lock);
-    return running;
-}
-
-/* A STOP waits already; one is answered at a time. */
-static bool is_being_stopped(struct traffic_source *source)
-{
-    lock_acquire(&source->traffic->lock);
-    bool is = source->stop_promise.answer != NULL;
-    lock_release(&source->traffic->lock);
-    return is;
-}
-
-static int stop_check(struct traffic_source *source)
-{
-    if (source == NULL) {
-        return ERROR_NOT_FOUND;
-    }
-    return is_being_stopped(source) ? ERROR_EXISTS : ERROR_NONE;
-}
-
-void traffic_source_stop(struct traffic *traffic, struct kmsg *message)
-{
-    struct traffic_stop_request request;
-
-    if (!service_read(message, &request, sizeof(request))) {
-        service_answer_status(traffic->host, message, ERROR_INVALID);
-        return;
-    }
-    struct traffic_source *source = source_find(traffic, request.stream_id);
-    struct service_promise promise;
-    int error = stop_check(source);
-    if (error == ERROR_NONE) {
-        error = service_promise_make(traffic->host, message, sizeof(struct traffic_stop_reply),
-                                     &promise);
-    }
-    if (error != ERROR_NONE) {
-        service_answer_status(traffic->host, message, error);
-        return;
-    }
-    if (!stop_hand_over(source, &promise, request.timeout_ns)) {
-        struct traffic_stop_reply reply = stop_reply(source);
-        service_promise_keep(&promise, &reply);
-    }
-}
-
-int traffic_source_close(struct traffic *traffic, uint64_t stream_id)
-{
-    struct traffic_source *source = source_find(traffic, stream_id);
-
-    if (source == NULL) {
-        return ERROR_NOT_FOUND;
-    }
-    if (!is_finished(source)) {
-        return ERROR_EXISTS;
-    }
-    source_unlink(source);
-    source_free(source);
-    return ERROR_NONE;
-}
-
-static void source_stop_now(struct traffic_source *source)
-{
-    lock_acquire(&source->traffic->lock);
-    source->stopped = true;
-    condition_signal(&source->wake);
-    lock_release(&source->traffic->lock);
-}
-
-void traffic_source_destroy_all(struct traffic *traffic)
-{
-    for (struct traffic_source *source = traffic->sources; source != NULL; source = source->next) {
-        source_stop_now(source);
-    }
-    while (traffic->sources != NULL) {
-        struct traffic_source *source = traffic->sources;
-        traffic->sources = source->next;
-        source_free(source);
-    }
 }

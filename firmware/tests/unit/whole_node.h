@@ -16,8 +16,7 @@
 #include <kernel/mach_node_link.h>
 
 #define TEST_SECOND_NS 1000000000ull
-#define TEST_CALL_NS (10 * TEST_SECOND_NS) /* longer than any call takes, also under a sanitizer   \
-                                            */
+#define TEST_CALL_NS (10 * TEST_SECOND_NS) /* longer than any call takes */
 
 struct test_node {
     struct mach_host host;

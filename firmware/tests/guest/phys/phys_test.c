@@ -25,6 +25,7 @@
 #define POLL_BUDGET 65536u
 #define SPINS_BETWEEN_CLOCKS 2000u
 #define COST_FRAMES 1000u
+#define FLAPS_WANTED 21u /* 20 splices and a restart, or so */
 #define FRAME_TYPE_STOP 0xffu
 
 struct end {
@@ -36,6 +37,10 @@ struct end {
     uint64_t received, refused, dropped, skipped, carriers;
     uint64_t expected; /* number in the next frame */
     uint64_t wrong;
+    bool flapping;
+    bool useful;         /* a frame came since receiving came up */
+    uint32_t useful_ups; /* times that receiving came up and carried a frame */
+    uint64_t latest;     /* number of the latest frame */
     uint32_t payload_bytes;
 };
 
@@ -70,6 +75,14 @@ static void on_frame(void *context, const uint8_t *frame, size_t length,
         end->stop = true;
         return;
     }
+    if (end->flapping) {
+        end->wrong += header->src_incarnation <= end->latest;
+        end->latest = header->src_incarnation;
+        end->received++;
+        end->useful_ups += !end->useful;
+        end->useful = true;
+        return;
+    }
     if (header->src_incarnation != end->expected || header->length != length - FRAME_HEADER_SIZE)
         end->wrong++;
     end->expected = header->src_incarnation + 1;
@@ -89,7 +102,11 @@ static void on_carrier(void *context, uint32_t direction, bool up, uint32_t gene
         end->tx_up = up;
     else
         end->rx_up = up;
+    if (direction == PHY_DIRECTION_RX)
+        end->useful = false;
     end->carriers++;
+    if (end->flapping)
+        return;
     console_printf("carrier %s %s generation %u checked %d\n",
                    direction == PHY_DIRECTION_TX ? "tx" : "rx", up ? "up" : "down", generation,
                    checked);
@@ -296,6 +313,40 @@ static void phy_passive(struct end *end)
             one_way_sink(end, one_way_runs[i].count);
 }
 
+/* One frame out, what there is in, and a nap of at most a millisecond. */
+static void flap_step(struct end *end, uint64_t number, uint8_t type)
+{
+    struct frame_header header;
+
+    make_header(&header, number, 64);
+    header.type = type;
+    (void)end->operations->send(end->phy, &header, out_payload, 64);
+    end->operations->flush(end->phy);
+    (void)end->operations->poll(end->phy, POLL_BUDGET);
+    if (!end->operations->arm(end->phy))
+        (void)event_wait(&end->wake, clock_now_ns() + SECOND_NS / 1000);
+    end->operations->disarm(end->phy);
+}
+
+/* Numbers grow over all lives of the sender, so a frame of an old life or generation shows. Whoever
+ * is content says so long enough to be heard through the flaps. */
+static void phy_flaps(struct end *end)
+{
+    uint64_t number = thread_current_host()->incarnation << 24;
+    uint64_t deadline_ns = clock_now_ns() + TEST_TIMEOUT_NS;
+
+    end->flapping = true;
+    while (end->useful_ups < FLAPS_WANTED && !end->stop) {
+        flap_step(end, ++number, FRAME_DATA);
+        if (clock_now_ns() > deadline_ns)
+            fail("not enough flaps");
+    }
+    deadline_ns = clock_now_ns() + SECOND_NS / 2;
+    while (clock_now_ns() < deadline_ns)
+        flap_step(end, ++number, FRAME_TYPE_STOP);
+    console_printf("RESULT useful_ups=%u\n", end->useful_ups);
+}
+
 static void phy_echo(struct end *end)
 {
     end->echo = true;
@@ -441,6 +492,8 @@ void kernel_main(const struct boot_configuration *boot)
         run_phy(&host, phy_active);
     else if (strcmp(test, "phy_passive") == 0)
         run_phy(&host, phy_passive);
+    else if (strcmp(test, "phy_flaps") == 0)
+        run_phy(&host, phy_flaps);
     else if (strcmp(test, "phy_echo") == 0)
         run_phy(&host, phy_echo);
     else
