@@ -11,6 +11,7 @@ import pytest
 from emulator.protocol.constants import LINK_DROP_COUNT, LinkDrop
 from emulator.protocol.mnl import MalformedMessage
 from emulator.protocol.services import (
+    ErrorCode,
     Ledger,
     LedgerRole,
     NodeStatistics,
@@ -64,8 +65,13 @@ def test_service_names_are_short_ascii(name: str) -> None:
 
 
 def test_ping_reply() -> None:
-    body = OK + struct.pack("<IIQQQ", 3, 0, 30, 9, 11)
-    assert PingReply.parse(body) == PingReply(answered=3, total_ns=30, min_ns=9, max_ns=11)
+    numbers = struct.pack("<IIQQQ", 3, 0, 30, 9, 11)
+    assert PingReply.parse(OK + numbers) == PingReply(
+        status=0, answered=3, total_ns=30, min_ns=9, max_ns=11
+    )
+    timed_out = struct.pack("<iI", ErrorCode.TIMED_OUT, 0) + numbers
+    reply = PingReply.parse(timed_out)
+    assert (reply.status, reply.answered) == (ErrorCode.TIMED_OUT, 3)
 
 
 def test_lookup_reply() -> None:
