@@ -37,7 +37,7 @@ KINDS = {
 
 # The fixture only picks an implementation; nothing of it changes between examples.
 seeded = settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 seeds = st.integers(0, 2**32 - 1)
 
