@@ -143,6 +143,7 @@ def test_missing_qemu(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", PING)
     run = mnlab(tmp_path, "run", str(folder), environment={"PATH": str(tmp_path)})
     assert run.returncode == 3
+    assert "ERROR  mine, seed 1, 0.0 s" in run.stdout
     assert "qemu-system-" in run.stderr
     assert "apt-get install qemu-system-" in run.stderr
     assert "Traceback" not in run.stderr
