@@ -55,8 +55,8 @@ struct flow {
     uint32_t next_expected; /* (published) */
     uint32_t ack;           /* (published) */
     uint32_t credit;        /* (published) */
-    uint32_t ack_read;      /* (published) `ack` and `credit` as the link last read them for a frame */
-    uint32_t credit_read;   /* (published) */
+    uint32_t ack_read; /* (published) `ack` and `credit` as the link last read them for a frame */
+    uint32_t credit_read; /* (published) */
     uint32_t unsettled_count;
     struct list unsettled;
 
@@ -87,8 +87,7 @@ static inline void word_store(uint32_t *word, uint32_t value)
 
 void flow_init(struct flow *flow, const struct cluster_constants *constants);
 
-/* Transmit (flipc_transmit.c)
- * ------------------------------------------------------------------------------------------ */
+/* --- Transmit (flipc_transmit.c) -------------------------------------------------------------- */
 
 /* Queue a message on a living proxy; the port has room. */
 void flipc_send(struct port *proxy, struct kmsg *kmsg);
@@ -117,8 +116,7 @@ void flipc_resume(struct node *node, uint32_t next_expected);
 /* The peer is dead: every message is at its end, in both directions. */
 void flipc_abandon(struct node *node, struct deferred *deferred);
 
-/* Receive (flipc_receive.c)
- * -------------------------------------------------------------------------------------------- */
+/* --- Receive (flipc_receive.c) ---------------------------------------------------------------- */
 
 /* A message of `length_bytes` arrived in `kmsg`, which is taken over. Without the lock. Returns as
  * mnl_msg_take_from_node(). */
@@ -127,8 +125,7 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
 /* Refuse an accepted message: it becomes its own NAK. */
 void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred);
 
-/* Acknowledge (flipc_ack.c)
- * -------------------------------------------------------------------------------------------- */
+/* --- Acknowledge (flipc_ack.c) ---------------------------------------------------------------- */
 
 /* A message of a living source is at its end here: taken by a receiver, or its NAK was settled. */
 void flipc_settle(struct kmsg *kmsg);

@@ -66,9 +66,7 @@ struct heap {
     bool fail_sticky;
 };
 
-/* --- Blocks
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Blocks ----------------------------------------------------------------------------------- */
 
 static inline size_t block_size(const struct block *block)
 {
@@ -101,8 +99,7 @@ static inline void block_show(struct block *block)
     memory_unpoison(block_payload(block), block_size(block));
 }
 
-/* --- The two-level index
- * --------------------------------------------------------------------------------------------- */
+/* --- The two-level index ---------------------------------------------------------------------- */
 
 struct class
 {
@@ -182,8 +179,7 @@ static struct block *list_find(struct heap *heap, size_t size)
     return heap->free[class.first][__builtin_ctz(bits)];
 }
 
-/* --- Splitting and merging
- * ------------------------------------------------------------------------------------------- */
+/* --- Splitting and merging -------------------------------------------------------------------- */
 
 /* `block` is in no list. Give back what it has beyond `size`. */
 static void block_trim(struct heap *heap, struct block *block, size_t size)
@@ -235,9 +231,7 @@ static void recent_merge_all(struct heap *heap)
     heap->recent_bytes = 0;
 }
 
-/* --- The interface
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- The interface ---------------------------------------------------------------------------- */
 
 int heap_open(struct mach_host *host, void *arena, size_t arena_bytes)
 {
@@ -424,9 +418,7 @@ void heap_fail_after(struct mach_host *host, uint64_t n, bool sticky)
     lock_release(&heap->lock);
 }
 
-/* --- Self-check
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Self-check ------------------------------------------------------------------------------- */
 
 static void check_lists(struct heap *heap)
 {

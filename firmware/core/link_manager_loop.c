@@ -137,12 +137,25 @@ static void tick_touched(struct link_manager *manager)
  * -------------------------------------------------------------------------------------------------
  */
 
+/* Let whoever has something to do run. */
+static void yield(struct link_manager *manager)
+{
+    if (thread_others_runnable()) {
+        thread_yield();
+        manager->now_is_fresh = false;
+    }
+}
+
 /* One turn. True if it did something, or left something to do at once. */
 static bool turn(struct link_manager *manager)
 {
     uint64_t frames_before = manager->frames;
     bool has_more = poll_phys(manager);
 
+    /* Receivers first: their answers and what they settled then leave with this turn. */
+    if (manager->frames != frames_before) {
+        yield(manager);
+    }
     send_backlogs(manager);
     for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
         peer_pump(peer);
@@ -238,9 +251,6 @@ void link_manager_run(void *argument)
         } else {
             idle(manager, &idleness);
         }
-        if (thread_others_runnable()) {
-            thread_yield();
-            manager->now_is_fresh = false;
-        }
+        yield(manager);
     }
 }

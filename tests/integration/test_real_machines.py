@@ -22,7 +22,7 @@ from emulator import (
 )
 from emulator.config import parse_topology
 from emulator.events import types
-from emulator.model import Arch
+from emulator.model import Arch, DeathCause
 from emulator.runtime.run_folder import OWNER
 from emulator.runtime.sweep import sweep
 
@@ -199,3 +199,24 @@ async def test_ten_crashes_cost_the_host_nothing(tmp_path: Path) -> None:
             if turn == 1:
                 before = now
         assert now == before
+
+
+async def test_hung_node_that_was_declared_dead_takes_a_new_life(tmp_path: Path) -> None:
+    text = "[cluster]\nlink_down_after_s = 0.8\ndead_after_s = 1.5\n"
+    text += PAIR.format(arch="aarch64", kind="virtio-serial")
+    options = RunOptions(runs_path=tmp_path / "runs")
+    topology = parse_topology(text, source="pair.toml")
+    async with Cluster.from_topology(topology, options=options) as cluster:
+        a, b = cluster.nodes
+        first = b.incarnation
+        await b.hang()
+        notice = await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first, within_s=8)
+        assert notice.cause is DeathCause.SILENCE
+        await b.resume()
+        reset = await cluster.expect(types.NodeReset, node=b, within_s=8)
+        assert reset.incarnation == first
+        await b.wait_ready()
+        assert b.incarnation == first + 1
+        assert b.launch == 1
+        await cluster.wait_links_up()
+        await a.ping(b)

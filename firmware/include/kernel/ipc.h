@@ -7,8 +7,11 @@
  * queues what is to be sent there. A *port set* receives from any of its members. A *name* is a port's 64-bit identity
  * between nodes (docs/spec/flipc.md). A *message* (struct kmsg) is owned by exactly one party at a time.
  *
- * Rights are references here: port_right_send() adds one, port_release() gives one back. The last reference of a proxy
- * removes it; a principal dies by port_destroy() only, and what still refers to it then is a dead right.
+ * Rights are references here: port_retain() adds one, port_release() gives one back. The last reference of a proxy
+ * removes it; a principal dies by port_destroy() only, and what still refers to it then is a dead right. Whoever uses a port has a right to
+ * it: a thread that receives while another may destroy the port needs one of its own.
+ *
+ * A send-once right is a promise of its holder: the kernel carries the disposition and does not count the messages.
  *
  * Everything may be called from any thread of the host, nothing from an interrupt handler. Lock order:
  * docs/design/locking.md.
@@ -26,7 +29,7 @@ struct port;
 struct port_set;
 struct kmsg;
 
-#define PORT_LIMIT_DEFAULT 5u
+#define PORT_LIMIT_DEFAULT 5u /* of a principal; a proxy begins with the cluster's window */
 #define PORT_LIMIT_MAXIMUM 1024u
 #define MESSAGE_BODY_MAXIMUM (1024u * 1024u) /* bytes */
 

@@ -4,6 +4,7 @@
  * promise a test.
  */
 #include "core/heap.h"
+#include "core/node.h"
 #include "hosts.h"
 #include "unit.h"
 #include <string.h>
@@ -45,9 +46,7 @@ static void talk_destroy(struct talk *talk)
     pair_destroy(&talk->pair);
 }
 
-/* --- Settlement
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Settlement ------------------------------------------------------------------------------- */
 
 static void a_message_is_settled_once_when_it_is_received_and_not_before(void)
 {
@@ -147,8 +146,7 @@ static void messages_to_a_port_keep_their_order_while_ports_take_turns(void)
     talk_destroy(&talk);
 }
 
-/* --- Repetition and loss
- * --------------------------------------------------------------------------------------------- */
+/* --- Repetition and loss ---------------------------------------------------------------------- */
 
 static void what_a_cut_swallowed_is_sent_again_and_nothing_twice(void)
 {
@@ -236,9 +234,64 @@ static void a_message_that_was_settled_while_the_link_held_it_is_freed_by_the_li
     talk_destroy(&talk);
 }
 
-/* --- Credit
- * ----------------------------------------------------------------------------------------------------------
- */
+/* Both ends as after so many messages, all settled. */
+static void continue_at(struct talk *talk, uint32_t sequence)
+{
+    struct flow *source = &node_of_handle(talk->pair.nodes[0])->flow;
+    struct flow *sink = &node_of_handle(talk->pair.nodes[1])->flow;
+
+    source->next_sequence = source->peer_ack = sequence;
+    source->peer_credit = sequence + TEST_WINDOW;
+    sink->next_expected = sink->ack = sink->ack_read = sequence;
+    sink->credit = sink->credit_read = sequence + TEST_WINDOW;
+}
+
+static void sequence_numbers_wrap(void)
+{
+    struct talk talk = talk_create();
+    struct outcomes outcomes = {0};
+
+    continue_at(&talk, UINT32_MAX - 40);
+    for (uint64_t i = 0; i < 50; i++)
+        EXPECT_EQUAL(test_send_counted(talk.proxy, i, &outcomes), MACH_MSG_SUCCESS);
+    for (unsigned i = 0; i < 45; i++)
+        EXPECT(pair_move_one(&talk.pair, 0));
+    mnl_flow_resume(talk.pair.nodes[0], UINT32_MAX - 2); /* it says that 38 arrived */
+    pair_settle(&talk.pair);
+    EXPECT_EQUAL(test_statistics(talk.pair.hosts[1]).duplicates, 7);
+    for (uint64_t i = 0; i < 50; i++)
+        EXPECT(test_receive(talk.principal, i));
+    pair_settle(&talk.pair);
+    EXPECT_EQUAL(outcomes.settled, 50);
+    EXPECT_EQUAL(mnl_flow_next(talk.pair.nodes[1]), 9);
+    EXPECT_EQUAL(mnl_flow_ack(talk.pair.nodes[1]), 9);
+    EXPECT_EQUAL(mnl_flow_credit(talk.pair.nodes[1]), 9 + TEST_WINDOW);
+    talk_destroy(&talk);
+}
+
+static void a_source_never_runs_so_far_ahead_that_numbers_become_ambiguous(void)
+{
+    struct talk talk = talk_create();
+    struct flow *flow = &node_of_handle(talk.pair.nodes[0])->flow;
+    mnl_msg_t msg;
+
+    EXPECT_EQUAL(test_send(talk.proxy, 0), MACH_MSG_SUCCESS);
+    mnl_msg_complete(talk.pair.nodes[0], pair_fetch(&talk.pair, 0), 0);
+    flow->next_sequence = FLOW_SEQUENCE_SPAN - 1u; /* all in between settled past the first */
+    flow->peer_credit = FLOW_SEQUENCE_SPAN + TEST_WINDOW;
+    EXPECT_EQUAL(test_send(talk.proxy, 1), MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(test_send(talk.proxy, 2), MACH_MSG_SUCCESS);
+    mnl_msg_complete(talk.pair.nodes[0], pair_fetch(&talk.pair, 0), 0);
+    EXPECT(pair_fetch(&talk.pair, 0) == MNL_MSG_NULL);
+    mnl_flow_peer(talk.pair.nodes[0], 1, FLOW_SEQUENCE_SPAN + TEST_WINDOW);
+    msg = pair_fetch(&talk.pair, 0);
+    EXPECT(msg != MNL_MSG_NULL);
+    mnl_msg_complete(talk.pair.nodes[0], msg, 0);
+    EXPECT_EQUAL(mnl_terminate(talk.pair.nodes[0], 0), KERN_SUCCESS);
+    talk_destroy(&talk);
+}
+
+/* --- Credit ----------------------------------------------------------------------------------- */
 
 static void a_source_stops_at_the_credit_and_goes_on_with_more(void)
 {
@@ -348,9 +401,7 @@ static void a_stuck_receiver_does_not_stall_others_until_the_window_is_used_up(v
     talk_destroy(&talk);
 }
 
-/* --- Acknowledgement
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Acknowledgement -------------------------------------------------------------------------- */
 
 static void an_ack_is_due_after_a_while_or_at_once_after_many(void)
 {
@@ -453,9 +504,7 @@ static void a_snapshot_lost_with_its_link_is_made_again(void)
     talk_destroy(&talk);
 }
 
-/* --- Refusal
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Refusal ---------------------------------------------------------------------------------- */
 
 static void a_dead_destination_refuses_what_is_queued_and_what_comes(void)
 {
@@ -582,9 +631,7 @@ static void at_most_the_reserve_of_refusals_runs_beyond_the_credit(void)
     talk_destroy(&talk);
 }
 
-/* --- Reply ports
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- Reply ports ------------------------------------------------------------------------------ */
 
 static void a_hundred_thousand_calls_leave_nothing_behind(void)
 {
@@ -666,9 +713,7 @@ static void a_reply_port_of_the_receiver_itself_comes_back_as_the_principal(void
     talk_destroy(&talk);
 }
 
-/* --- Waking the link
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Waking the link -------------------------------------------------------------------------- */
 
 static void the_link_is_told_once_that_there_is_work(void)
 {
@@ -730,6 +775,9 @@ static const struct unit_test flow_tests[] = {
      a_resume_beyond_what_was_sent_starts_at_the_first_outstanding},
     {"a message that was settled while the link held it is freed by the link",
      a_message_that_was_settled_while_the_link_held_it_is_freed_by_the_link},
+    {"sequence numbers wrap", sequence_numbers_wrap},
+    {"a source never runs so far ahead that numbers become ambiguous",
+     a_source_never_runs_so_far_ahead_that_numbers_become_ambiguous},
     {"a source stops at the credit and goes on with more",
      a_source_stops_at_the_credit_and_goes_on_with_more},
     {"credit never falls, whatever the peer says", credit_never_falls_whatever_the_peer_says},

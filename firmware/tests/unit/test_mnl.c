@@ -23,8 +23,7 @@ static mnl_node_info_t new_node(mach_node_id_t nid)
     return node;
 }
 
-/* --- Instantiate and register
- * ---------------------------------------------------------------------------------------- */
+/* --- Instantiate and register ----------------------------------------------------------------- */
 
 static void only_ids_of_other_nodes_are_instantiated(void)
 {
@@ -125,9 +124,7 @@ static void a_stale_incarnation_is_refused(void)
     test_host_destroy(host);
 }
 
-/* --- Link bits
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Link bits -------------------------------------------------------------------------------- */
 
 static void link_bits_rise_one_by_one_and_fall(void)
 {
@@ -189,9 +186,7 @@ static void nothing_is_fetched_or_delivered_before_its_bit_is_up(void)
     test_host_destroy(host);
 }
 
-/* --- Buffers
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Buffers ---------------------------------------------------------------------------------- */
 
 static void buffers_have_a_clean_header_and_may_be_any_size_up_to_the_largest(void)
 {
@@ -217,8 +212,7 @@ static void buffers_have_a_clean_header_and_may_be_any_size_up_to_the_largest(vo
     test_host_destroy(host);
 }
 
-/* --- Observers and death
- * --------------------------------------------------------------------------------------------- */
+/* --- Observers and death ---------------------------------------------------------------------- */
 
 struct notices {
     unsigned up, dead, self_dead;
@@ -450,7 +444,7 @@ static void death_with_refusals_on_their_way_leaves_nothing(void)
     }
 }
 
-static const struct unit_test node_tests[] = {
+static const struct unit_test mnl_tests[] = {
     {"only ids of other nodes are instantiated", only_ids_of_other_nodes_are_instantiated},
     {"register checks the info and leaves the node as it was",
      register_checks_the_info_and_leaves_the_node_as_it_was},
@@ -471,4 +465,4 @@ static const struct unit_test node_tests[] = {
     {"death with refusals on their way leaves nothing",
      death_with_refusals_on_their_way_leaves_nothing},
 };
-UNIT_SUITE("node", node_tests);
+UNIT_SUITE("mnl", mnl_tests);
