@@ -212,6 +212,24 @@ class EventsLost(Event):
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRefusal(Event):
+    """Node 0 would not train with a life of a node, or (`by_us` false) that node with node 0."""
+
+    node: str
+    claimed_incarnation: int
+    refusal: Refusal
+    by_us: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPresumedDeath(Event):
+    """Node 0 heard nothing of a life for so long that it counts as dead, though its machine runs."""
+
+    node: str
+    incarnation: int
+
+
 # --- host truth: links and faults ---
 
 

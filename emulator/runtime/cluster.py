@@ -21,15 +21,19 @@ from emulator.events.types import (
     ClusterReady,
     ClusterStopping,
     Event,
+    HostPresumedDeath,
+    HostRefusal,
     LinkEndChanged,
     RunStarted,
 )
 from emulator.machines.image import check_image, find_image
 from emulator.machines.machine import MACHINES, Machine
-from emulator.model import HOST_NAME, Arch, Topology, incarnation_of
+from emulator.model import HOST_NAME, Arch, DeathCause, NodeId, Topology, incarnation_of
+from emulator.protocol.link_types import Refused
+from emulator.protocol.node import NodeDeath
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.expect import Expectation
-from emulator.runtime.host_node import HostNode
+from emulator.runtime.host_node import HostNode, HostObserver
 from emulator.runtime.launch import find_binary
 from emulator.runtime.link import GuestLink, Link, ManagementLink
 from emulator.runtime.link_runtime import LinkRuntime
@@ -39,7 +43,7 @@ from emulator.runtime.run_folder import RunFolder
 from emulator.runtime.sampler import sample
 from emulator.runtime.sweep import sweep
 from emulator.runtime.watch import Watch
-from emulator.runtime.world import World
+from emulator.runtime.world import World, node_names
 
 EventT = TypeVar("EventT", bound=Event)
 HOST_INCARNATION: Final = incarnation_of(1, 1)
@@ -67,6 +71,34 @@ class RunOptions:
     machines: Mapping[Arch, Machine] = field(default_factory=lambda: MACHINES)
     images: Mapping[Arch, Path] = field(default_factory=dict)
     listeners: tuple[Callable[[Event], None], ...] = ()
+
+
+class _HostWitness(HostObserver):
+    """Writes what node 0 decides about guests into the event stream."""
+
+    def __init__(self, stream: EventStream, names: Mapping[NodeId, str]) -> None:
+        self._stream = stream
+        self._names = names
+
+    def refused(self, node_id: int, refusal: Refused) -> None:
+        """A claim was refused."""
+        self._stream.emit(
+            HostRefusal(
+                node=self._names[NodeId(node_id)],
+                claimed_incarnation=refusal.incarnation,
+                refusal=refusal.reason,
+                by_us=refusal.by_us,
+            )
+        )
+
+    def peer_died(self, death: NodeDeath) -> None:
+        """A life is dead for node 0; those that ended before its eyes are told of elsewhere."""
+        if death.cause is DeathCause.SILENCE:
+            self._stream.emit(
+                HostPresumedDeath(
+                    node=self._names[NodeId(death.node_id)], incarnation=death.incarnation
+                )
+            )
 
 
 class Cluster:
@@ -294,6 +326,7 @@ class Cluster:
         self._cleanup.callback(stream.close)
         for listener in options.listeners:
             stream.listen(listener)
+        witness = _HostWitness(stream, node_names(topology))
         world = World(
             topology=topology,
             seed=self._seed,
@@ -302,7 +335,7 @@ class Cluster:
             folder=folder,
             stream=stream,
             watch=Watch(),
-            host=HostNode(topology.constants, HOST_INCARNATION),
+            host=HostNode(topology.constants, HOST_INCARNATION, witness),
             tasks=self._tasks,
             stream_ids=itertools.count(1),
             closing=asyncio.Event(),

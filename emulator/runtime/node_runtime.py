@@ -42,7 +42,7 @@ from emulator.runtime.box_events import BoxContext
 from emulator.runtime.launch import Launch, LaunchPlan
 from emulator.runtime.life import LifeReader
 from emulator.runtime.link_runtime import LinkRuntime
-from emulator.runtime.world import World
+from emulator.runtime.world import World, node_names
 
 MANAGEMENT_LINK: Final = "host"
 _EXPLAIN_LINES: Final = 3
@@ -76,7 +76,7 @@ class NodeRuntime:
         self._context = BoxContext(
             node=spec.name,
             link_names=(MANAGEMENT_LINK, *(link.spec.name for link in links)),
-            node_names=world.node_names(),
+            node_names=node_names(world.topology),
         )
 
     # --- power ---

@@ -3,13 +3,13 @@
 
 It also holds what the next start needs to clean up after a killed tool.
 
-runs/20261122-051800-pair-4711/
-    run.json               seed, versions, command line of the tool, when
-    topology.toml          the topology as it was given (or as a listing when it came from
-    Python) events.jsonl           the event stream owner                  process id and start
-    time of the tool; gone after an orderly end nodes/a/console.pty    the terminal to attach
-    at, while the machine runs nodes/a/launch-1/      command.txt, console.log, stderr.log,
-    process
+    runs/20261122-051800-pair-4711/
+        run.json             seed, versions, command line of the tool, when
+        topology.toml        the topology as it was given
+        events.jsonl         the event stream
+        owner                process id and start time of the tool; gone after an orderly end
+        nodes/a/console.pty  the terminal to attach at, while the machine runs
+        nodes/a/launch-1/    command.txt, version.txt, console.log, stderr.log, process
 """
 
 from __future__ import annotations

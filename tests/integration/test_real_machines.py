@@ -212,6 +212,7 @@ async def test_hung_node_that_was_declared_dead_takes_a_new_life(tmp_path: Path)
         await b.hang()
         notice = await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first, within_s=8)
         assert notice.cause is DeathCause.SILENCE
+        await cluster.expect(types.HostPresumedDeath, node=b, incarnation=first, within_s=8)
         await b.resume()
         reset = await cluster.expect(types.NodeReset, node=b, within_s=8)
         assert reset.incarnation == first
