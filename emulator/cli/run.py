@@ -16,7 +16,7 @@ from rich.text import Text
 
 from emulator.cli.output import make_console, show_error, show_json
 from emulator.config import load_topology
-from emulator.events.types import Event, Outcome
+from emulator.events.types import Event
 from emulator.runtime.cluster import RunOptions
 from emulator.scenario import RunResult, Scenario, find_scenario, load_scenario, run_scenario
 from emulator.scenario.run import EXIT_FAIL, EXIT_PASS
@@ -119,7 +119,7 @@ def _outcome(result: RunResult) -> str:
     """pass or fail of a run that was judged; error of one that could not be."""
     if result.exit_code not in (EXIT_PASS, EXIT_FAIL):
         return "error"
-    return (Outcome.PASS if result.passed else Outcome.FAIL).value
+    return "pass" if result.passed else "fail"
 
 
 def _say(console: Console, text: str) -> None:
