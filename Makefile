@@ -27,9 +27,9 @@ test: setup check host-test pytest ## every check and every test
 
 check: python-check c-check tidy ## linters, types, formatting: Python and C
 
-firmware: tools/setup.sh ## the images for x86_64, aarch64 and riscv64
+firmware: ## the images for x86_64, aarch64 and riscv64, and the core as a library of this machine
 	@tools/setup.sh packages
-	@$(MAKE) --no-print-directory -C firmware
+	@$(MAKE) --no-print-directory -C firmware all host
 
 bench: setup firmware ## figures beside the bare limits
 	@$(BIN)/mnlab bench
