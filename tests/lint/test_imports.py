@@ -32,11 +32,12 @@ def modules(package: str) -> list[Path]:
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     """Line and name of every package of ours that a module imports."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        else:
+            continue
         for name in names:
             parts = name.split(".")
             if parts[0] == "emulator" and len(parts) > 1:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from emulator.events import types
@@ -17,7 +19,7 @@ CONTEXT = BoxContext(
     node_names={HOST_ID: "host", NodeId(1): "a", NodeId(2): "b"},
 )
 LIFE = 0x1_0000_0001
-COMMON = {
+COMMON: dict[str, Any] = {
     "node": "a",
     "incarnation": LIFE,
     "guest_time_ns": 5,
@@ -32,7 +34,7 @@ def translate(kind: int, *args: int, link: int = 1, peer: int = 2) -> GuestEvent
     return guest_event(event, CONTEXT, incarnation=LIFE, time_monotonic_ns=50, time_error_ns=1)
 
 
-LINK = {"link": "a-b", "peer": "b"}
+LINK: dict[str, Any] = {"link": "a-b", "peer": "b"}
 K = BoxEventKind
 
 
@@ -150,7 +152,7 @@ def test_account(closed: bool, final: bool, expected: bool) -> None:
     account = stream_account(ledger, CONTEXT, incarnation=LIFE, final=final)
     assert account.final is expected
     assert (account.role, account.node, account.peer) == (Role.SINK, "a", "b")
-    counts = (account.sent, account.acked, account.failed, account.unknown)
-    counts += (account.received, account.duplicates, account.gaps, account.corrupt)
-    assert counts == tuple(range(12, 20))
+    sent = (account.sent, account.acked, account.failed, account.unknown)
+    received = (account.received, account.duplicates, account.gaps, account.corrupt)
+    assert sent + received == tuple(range(12, 20))
     assert (account.torn, account.incarnation, account.peer_incarnation) == (True, LIFE, 9)
