@@ -29,7 +29,8 @@ COMMON: dict[str, Any] = {
 
 
 def translate(kind: int, *args: int, link: int = 1, peer: int = 2) -> GuestEvent:
-    padded = (*args, 0, 0, 0)[:3]
+    first, second, third, *_ = (*args, 0, 0, 0)
+    padded = (first, second, third)
     event = BoxEvent(sequence=0, time_ns=5, kind=kind, link=link, peer=peer, args=padded)
     return guest_event(event, CONTEXT, incarnation=LIFE, time_monotonic_ns=50, time_error_ns=1)
 
