@@ -35,7 +35,8 @@
  * of two is not cut into one frame more for its headers. */
 #define IVSHMEM_MTU (16384u + 64u)
 #define FRAME_MAXIMUM (FRAME_HEADER_SIZE + IVSHMEM_MTU)
-#define ANNOUNCE_BYTES 16384u /* look whether the consumer sleeps before a batch of this size is complete */
+#define ANNOUNCE_BYTES                                                                             \
+    16384u /* look whether the consumer sleeps before a batch of this size is complete */
 #define COPY_INLINE_BYTES 256u
 #define GIVE_BACK_BYTES 32768u /* give room back before a batch of this size is consumed */
 
@@ -93,9 +94,7 @@ static void count_garbage(struct phy *phy)
     phy->client.drop(phy->client.context, LINK_DROP_BAD_RING, 1);
 }
 
-/* Transmitting
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Transmitting ----------------------------------------------------------------------------- */
 
 static void tx_report(struct phy *phy, bool up)
 {
@@ -228,9 +227,7 @@ static int ivshmem_send(struct phy *phy, const void *header, const void *payload
     return 0;
 }
 
-/* Receiving
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Receiving -------------------------------------------------------------------------------- */
 
 static void rx_report(struct phy *phy, bool up)
 {
@@ -375,9 +372,7 @@ static bool ivshmem_poll(struct phy *phy, size_t budget_bytes)
     return more || room;
 }
 
-/* Sleeping and waking
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- Sleeping and waking ---------------------------------------------------------------------- */
 
 static bool ivshmem_arm(struct phy *phy)
 {
@@ -399,9 +394,7 @@ static void ivshmem_disarm(struct phy *phy)
         ring_producer_awake(&phy->tx.ring);
 }
 
-/* Life
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static int ivshmem_start(struct mach_host *host, const struct boot_link *link,
                          const struct phy_client *client, struct phy **out)

@@ -16,9 +16,7 @@
 #define BATCH 16u /* round trips between two looks at the clock */
 #define SPINS_A_LOOK 16384u /* fruitless looks at the ring between two looks at everything else */
 
-/* Life
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static void open_views(struct raw_link *link)
 {
@@ -102,9 +100,7 @@ int raw_link_wait(struct raw_link *link, uint64_t deadline_ns)
     }
 }
 
-/* Records
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- Records ---------------------------------------------------------------------------------- */
 
 /* Between looks at the ring that found nothing. 0: look again. */
 static int look_around(struct raw_link *link, uint32_t *spins, uint64_t deadline_ns)
@@ -203,9 +199,7 @@ static int drain(struct raw_link *link, const struct raw_run *run)
     return 0;
 }
 
-/* Measurements
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Measurements ----------------------------------------------------------------------------- */
 
 static int ping(struct raw_link *link, const struct raw_run *run, struct raw_result *result)
 {

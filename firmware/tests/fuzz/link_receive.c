@@ -57,9 +57,7 @@ static uint32_t take(struct input *input, size_t bytes)
     return value;
 }
 
-/* --- The owner
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- The owner -------------------------------------------------------------------------------- */
 
 static int owner_transmit(void *context, const struct frame_header *header, const void *payload,
                           size_t payload_bytes)
@@ -204,9 +202,7 @@ static const struct link_operations operations = {
     .flow_deadline_ns = owner_flow_deadline_ns,
 };
 
-/* --- Frames
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Frames ----------------------------------------------------------------------------------- */
 
 /* In memory of its own, so that a read past the end is seen. */
 static void give(struct owner *owner, const uint8_t *frame, size_t length)
@@ -304,9 +300,7 @@ static void give_train(struct owner *owner)
     give(owner, frame, sizeof(frame));
 }
 
-/* --- Actions
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Actions ---------------------------------------------------------------------------------- */
 
 static void send_message(struct owner *owner, struct input *input)
 {

@@ -64,9 +64,7 @@ static void pause_ms(uint32_t ms)
     nanosleep(&pause, NULL);
 }
 
-/* --- Coming up
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Coming up -------------------------------------------------------------------------------- */
 
 static void a_link_comes_up_from_every_start_order(void)
 {
@@ -139,9 +137,7 @@ static void an_idle_link_stays_up(void)
     two_destroy(&two);
 }
 
-/* --- Cables
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Cables ----------------------------------------------------------------------------------- */
 
 static void a_cut_delays_and_loses_nothing(enum boot_link_kind kind)
 {
@@ -251,9 +247,7 @@ static void traffic_moves_to_another_link_and_back(void)
     memory_cable_destroy(second);
 }
 
-/* --- Life and death
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Life and death --------------------------------------------------------------------------- */
 
 static void a_restart_is_one_death_and_one_new_life(void)
 {
@@ -394,9 +388,7 @@ static void a_restart_over_two_links_waits_for_no_timeout(void)
     memory_cable_destroy(second);
 }
 
-/* --- Garbage
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Garbage ---------------------------------------------------------------------------------- */
 
 /* Random bytes behind a header that is right, or not even that. */
 static size_t make_garbage(uint8_t *bytes, size_t room, unsigned number)
@@ -466,8 +458,7 @@ static void garbage_stays_on_its_link(void)
     memory_cable_destroy(second);
 }
 
-/* --- Starting, stopping, asking
- * -------------------------------------------------------------------------------------- */
+/* --- Starting, stopping, asking --------------------------------------------------------------- */
 
 static void stopping_tells_the_peer_and_frees_everything(void)
 {

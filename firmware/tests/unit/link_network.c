@@ -15,9 +15,7 @@
 #define POLL_NS 20000u
 #define LIMIT 64u
 
-/* --- Facts
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Facts ------------------------------------------------------------------------------------ */
 
 static void note(struct network_node *node, struct network_fact fact)
 {
@@ -163,9 +161,7 @@ bool network_wait_down(struct network_node *node, uint32_t link)
     return wait_state(node, link, false);
 }
 
-/* --- Nodes
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Nodes ------------------------------------------------------------------------------------ */
 
 static struct network_node *create(uint32_t node_id, uint64_t incarnation, uint64_t link_down_ns,
                                    uint64_t dead_ns)
@@ -251,9 +247,7 @@ void network_stop(struct network_node *node)
     link_manager_stop(node->host);
 }
 
-/* --- Traffic
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Traffic ---------------------------------------------------------------------------------- */
 
 static uint64_t peek(const uint64_t *word)
 {

@@ -338,7 +338,8 @@ static void a_waiting_fetcher_gets_null_when_the_node_dies(void)
 
 #define SETTLED_WITHIN_NS 5000000000ull
 
-/* Nothing goes back that could carry it: the driver's waiting thread must be told, and wait no longer than ack_delay. */
+/* Nothing goes back that could carry it: the driver's waiting thread must be told, and wait no
+ * longer than ack_delay. */
 static void one_message_of_a_published_driver_is_settled_without_traffic(void)
 {
     struct cable cable = {.pair = published_pair()};
