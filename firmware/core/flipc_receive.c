@@ -12,6 +12,7 @@
 #include "name_table.h"
 #include "node.h"
 #include "port.h"
+#include "rights.h"
 
 enum arrival {
     ARRIVAL_MALFORMED,
@@ -51,69 +52,32 @@ static bool mach_header_is_sound(const struct kmsg *kmsg)
     uint32_t local = MACH_BITS_LOCAL(mach->bits);
 
     if (kmsg->header.size < sizeof(*mach) || mach->size != kmsg->header.size ||
-        mach->remote != kmsg->header.object || mach->voucher != 0 ||
-        (mach->bits & ~MACH_BITS_USED) != 0 || !disposition_is_right(MACH_BITS_REMOTE(mach->bits)))
+        mach->remote != kmsg->header.object || (mach->bits & ~MACH_BITS_USED) != 0 ||
+        !disposition_is_right(MACH_BITS_REMOTE(mach->bits)))
         return false;
-    return local == PORT_NONE ? mach->local == NAME_NULL
+    return local == PORT_NONE ? mach->local == NAME_NULL && mach->local_home == 0
                               : mach->local != NAME_NULL && disposition_is_right(local);
 }
 
 /* --- Delivery --------------------------------------------------------------------------------- */
 
-enum delivery {
-    DELIVERY_POSSIBLE = 0, /* other values: enum flipc_nak_reason */
-    DELIVERY_NEEDS_PORT = 100,
-};
-
+/* Returns 0, or an enum flipc_nak_reason. */
 static int find_destination(struct mach_host *host, uint64_t name, struct port **port)
 {
+    *port = name_lookup(host, name);
+    if (*port != NULL && port_is_here(*port))
+        return 0;
+    if (*port != NULL && (*port)->home->held.send != 0)
+        return FLIPC_NAK_MOVED;
     if (NAME_NODE(name) != host->node_id)
         return FLIPC_NAK_NOT_PRINCIPAL;
-    *port = name_lookup(host, name);
-    if (*port != NULL)
-        return DELIVERY_POSSIBLE;
     return name_was_ours(host, name) ? FLIPC_NAK_DEAD_PORT : FLIPC_NAK_UNKNOWN_NAME;
 }
 
-/* Sets kmsg->local. A reply port of ours that died is none; one of a third node must be known here.
- */
-static int find_reply_port(struct node *node, struct kmsg *kmsg, struct port **spare)
+static bool has_rights(const struct kmsg *kmsg)
 {
-    struct mach_host *host = node->host;
-    uint64_t name = kmsg->mach.local;
-    enum resolution resolution;
-
-    if (name == NAME_NULL)
-        return DELIVERY_POSSIBLE;
-    if (NAME_NODE(name) != node->id && name_lookup(host, name) == NULL) {
-        if (NAME_NODE(name) != host->node_id)
-            return FLIPC_NAK_BAD_MESSAGE;
-        kmsg->mach.bits = MACH_BITS(MACH_BITS_REMOTE(kmsg->mach.bits), PORT_NONE);
-        return DELIVERY_POSSIBLE;
-    }
-    resolution = port_resolve(host, name, spare, &kmsg->local);
-    switch (resolution) {
-    case RESOLVED:
-        return DELIVERY_POSSIBLE;
-    case RESOLUTION_NEEDS_PORT:
-        return DELIVERY_NEEDS_PORT;
-    case RESOLUTION_UNKNOWN:
-        break;
-    }
-    return FLIPC_NAK_BAD_MESSAGE;
-}
-
-static int prepare_delivery(struct node *node, struct kmsg *kmsg, struct port **spare,
-                            struct port **port)
-{
-    int delivery;
-
-    if (!mach_header_is_sound(kmsg))
-        return FLIPC_NAK_BAD_MESSAGE;
-    delivery = find_destination(node->host, kmsg->header.object, port);
-    if (delivery == DELIVERY_POSSIBLE)
-        delivery = find_reply_port(node, kmsg, spare);
-    return delivery;
+    return kmsg->mach.local != NAME_NULL || kmsg_is_complex(kmsg) ||
+           MACH_BITS_REMOTE(kmsg->mach.bits) == PORT_SEND_ONCE;
 }
 
 static void accept_message(struct node *node, struct kmsg *kmsg)
@@ -130,14 +94,31 @@ static void accept_message(struct node *node, struct kmsg *kmsg)
     node->host->nodes->counters.received++;
 }
 
-void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
+/* A send-once right is used by its message, whether that is received or not; so that its owner does
+ * not wait for ever, it is told that the right died. */
+static void refuse_once(const struct kmsg *kmsg, enum flipc_nak_reason reason,
+                        struct deferred *deferred)
+{
+    struct port *port;
+
+    if (MACH_BITS_REMOTE(kmsg->mach.bits) != PORT_SEND_ONCE || reason == FLIPC_NAK_MOVED ||
+        reason == FLIPC_NAK_NO_RIGHT)
+        return;
+    port = name_lookup(kmsg->host, kmsg->header.object);
+    if (port != NULL && port_is_here(port) && rights_use_once(port, kmsg->source, deferred))
+        port_once_died(port, 1, deferred);
+}
+
+void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resend_to,
+                  struct deferred *deferred)
 {
     struct node *node = kmsg->source;
     struct flipc_nak_body *body = (struct flipc_nak_body *)(void *)&kmsg->mach;
 
-    if (kmsg->local != NULL)
-        port_unreference(kmsg->local, deferred);
-    kmsg->local = NULL;
+    if (kmsg->rights_state == KMSG_RIGHTS_WIRE) {
+        refuse_once(kmsg, reason, deferred);
+        rights_die(kmsg, deferred);
+    }
     kmsg->header = (struct mnl_msg){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_NAK,
@@ -146,7 +127,7 @@ void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferr
         .size = sizeof(*body),
     };
     *body = (struct flipc_nak_body){
-        .sequence = kmsg->sequence_in, .reason = (uint32_t)reason, .resend_to = -1};
+        .sequence = kmsg->sequence_in, .reason = (uint32_t)reason, .resend_to = resend_to};
     list_append(&node->flow.control, &kmsg->queue);
     node->host->nodes->counters.refused++;
     node_kick(node);
@@ -187,31 +168,41 @@ static kern_return_t check_node(const struct node *node)
 struct receiving {
     struct node *node;
     struct kmsg *kmsg; /* null: it went somewhere */
-    struct port *spare;
-    bool no_memory; /* there is no spare, and there will be none */
-    bool death;     /* `kmsg` is a DEATH message of node 0 */
+    bool death;        /* `kmsg` is a DEATH message of node 0 */
+    int early_reason; /* a message that is refused whatever else there is: an enum flipc_nak_reason */
+    struct share_spares spares; /* for a RIGHTS message */
     struct deferred deferred;
 };
 
-static bool receive_message(struct receiving *receiving)
+static int check_message(const struct receiving *receiving, struct port **port)
 {
-    struct node *node = receiving->node;
     struct kmsg *kmsg = receiving->kmsg;
-    struct port *port;
-    int delivery = prepare_delivery(node, kmsg, &receiving->spare, &port);
+    int reason = receiving->early_reason;
 
-    if (delivery == DELIVERY_NEEDS_PORT) {
-        if (!receiving->no_memory)
-            return false;
-        delivery = FLIPC_NAK_NO_RESOURCES;
-    }
-    accept_message(node, kmsg);
+    if (reason == 0)
+        reason = find_destination(receiving->node->host, kmsg->header.object, port);
+    if (reason == 0 && (kmsg->mach.local != NAME_NULL || kmsg->rights != NULL))
+        reason = rights_check_names(receiving->node, kmsg);
+    return reason;
+}
+
+static void receive_message(struct receiving *receiving)
+{
+    struct kmsg *kmsg = receiving->kmsg;
+    struct port *port = NULL;
+    int reason = check_message(receiving, &port);
+
+    accept_message(receiving->node, kmsg);
     receiving->kmsg = NULL;
-    if (delivery == DELIVERY_POSSIBLE)
+    kmsg->rights_state = KMSG_RIGHTS_OURS;
+    if (receiving->early_reason != FLIPC_NAK_BAD_MESSAGE && has_rights(kmsg))
+        kmsg->rights_state = KMSG_RIGHTS_WIRE;
+    if (reason == 0)
         port_enqueue(port, kmsg);
     else
-        flipc_refuse(kmsg, (enum flipc_nak_reason)delivery, &receiving->deferred);
-    return true;
+        flipc_refuse(kmsg, (enum flipc_nak_reason)reason,
+                     reason == FLIPC_NAK_MOVED ? (int32_t)port->node->id : -1,
+                     &receiving->deferred);
 }
 
 /* Unknown commands are counted and settled like any other: a newer peer may have reasons. */
@@ -225,14 +216,17 @@ static void receive_control(struct receiving *receiving)
     flipc_settle_control(node);
     if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_NAK)
         understood = flipc_nak_received(node, payload, header->size, &receiving->deferred);
-    else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0)
+    else if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_RIGHTS &&
+             flipc_rights_check(payload, header->size) >= 0) {
+        understood = true;
+        flipc_rights_received(node, payload, &receiving->spares, &receiving->deferred);
+    } else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0)
         understood = receiving->death = header->size == sizeof(struct node_death_body);
     if (!understood)
         node->host->nodes->counters.dropped++;
 }
 
-/* Returns the function's result, or -1: unlock, provide a spare port and come again. */
-static int receive_locked(struct receiving *receiving, enum arrival arrival)
+static kern_return_t receive_locked(struct receiving *receiving, enum arrival arrival)
 {
     struct node *node = receiving->node;
     const struct mnl_msg *header = &receiving->kmsg->header;
@@ -259,27 +253,60 @@ static int receive_locked(struct receiving *receiving, enum arrival arrival)
     }
     if (arrival == ARRIVAL_CONTROL)
         receive_control(receiving);
-    else if (!receive_message(receiving))
-        return -1;
+    else
+        receive_message(receiving);
     return KERN_SUCCESS;
+}
+
+/* What has to be looked at or allocated before the lock is taken. False: no memory. */
+static bool prepare(struct receiving *receiving, enum arrival arrival)
+{
+    struct kmsg *kmsg = receiving->kmsg;
+    struct mach_host *host = kmsg->host;
+    struct kmsg_rights *rights;
+    int count;
+
+    if (arrival == ARRIVAL_CONTROL && kmsg->header.sub == MNL_SUB_FLIPC &&
+        kmsg->header.cmd == FLIPC_RIGHTS) {
+        share_spares_init(&receiving->spares);
+        count = flipc_rights_check((const void *)&kmsg->mach, kmsg->header.size);
+        return count <= 0 || share_spares_fill(host, &receiving->spares, (uint32_t)count);
+    }
+    if (arrival != ARRIVAL_MESSAGE)
+        return true;
+    if (!mach_header_is_sound(kmsg)) {
+        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
+        return true;
+    }
+    if (!kmsg_is_complex(kmsg))
+        return true;
+    count = rights_check_form(kmsg, kmsg->header.size - (uint32_t)sizeof(kmsg->mach));
+    if (count < 0) {
+        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
+        return true;
+    }
+    rights = heap_allocate(host, sizeof(*rights) + (size_t)count * sizeof(rights->right[0]));
+    if (rights == NULL) {
+        receiving->early_reason = FLIPC_NAK_NO_RESOURCES;
+        return true;
+    }
+    rights_index(kmsg, rights);
+    return true;
 }
 
 static kern_return_t receive_classified(struct receiving *receiving, enum arrival arrival)
 {
     struct mach_host *host = receiving->node->host;
-    int result;
+    kern_return_t result = KERN_RESOURCE_SHORTAGE;
+    bool prepared = prepare(receiving, arrival);
 
-    for (;;) {
-        ipc_lock(host);
+    ipc_lock(host);
+    if (prepared)
         result = receive_locked(receiving, arrival);
-        if (result > 0)
-            host->nodes->counters.dropped++;
-        ipc_unlock(host);
-        if (result >= 0)
-            return result;
-        receiving->spare = port_allocate(host, PORT_PROXY, host->constants.window);
-        receiving->no_memory = receiving->spare == NULL;
-    }
+    if (result != KERN_SUCCESS)
+        host->nodes->counters.dropped++;
+    ipc_unlock(host);
+    return result;
 }
 
 kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_bytes)
@@ -297,11 +324,14 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
         return KERN_INVALID_ARGUMENT;
     }
     deferred_init(&receiving.deferred);
+    receiving.spares.count = 0;
     result = receive_classified(&receiving, arrival);
     deferred_run(host, &receiving.deferred);
+    share_spares_free(host, &receiving.spares);
     if (receiving.death)
         node_death_received(host, (const struct node_death_body *)(const void *)&kmsg->mach);
-    heap_free(host, receiving.spare);
+    if (receiving.kmsg != NULL)
+        heap_free(host, receiving.kmsg->rights);
     heap_free(host, receiving.kmsg);
     return result;
 }

@@ -7,14 +7,27 @@
  * on a link that failed; NAKs; new messages, one proxy after another. All of it is the link's only
  * while a link fetches; nothing here knows links.
  */
-#include "name_table.h"
+#include "migrate.h"
 #include "node.h"
 #include "port.h"
+#include "rights.h"
 #include <kernel/panic.h>
 
 /* --- In --------------------------------------------------------------------------------------- */
 
-void flipc_send(struct port *proxy, struct kmsg *kmsg)
+void flipc_make_ready(struct port *proxy)
+{
+    const struct share *home = proxy->home;
+
+    /* A right has to be on the home's account before it is used. */
+    if (proxy->kind != PORT_PROXY || proxy->dead || proxy->moving || home->add.once != 0 ||
+        home->add.send != 0 || list_is_empty(&proxy->queue) || !list_is_empty(&proxy->ready))
+        return;
+    list_append(&proxy->node->flow.ready, &proxy->ready);
+    node_kick(proxy->node);
+}
+
+void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
 {
     struct node *node = proxy->node;
 
@@ -28,18 +41,17 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg)
     };
     kmsg->mach.remote = proxy->name;
     kmsg->mach.local = NAME_NULL;
-    kmsg->mach.voucher = 0;
-    if (kmsg->local != NULL)
-        kmsg->mach.local = port_name_locked(kmsg->local);
+    kmsg->mach.local_home = 0;
+    if (kmsg->local != NULL || kmsg->rights != NULL)
+        rights_give(kmsg, node, spares);
     if (kmsg->mach.local == NAME_NULL)
-        kmsg->mach.bits = MACH_BITS(PORT_SEND, PORT_NONE);
+        kmsg->mach.bits &= ~MACH_BITS(0, 0x1fu);
     kmsg->remote = proxy;
     port_reference(proxy);
+    proxy->holds++;
     proxy->count++;
     list_append(&proxy->queue, &kmsg->queue);
-    if (list_is_empty(&proxy->ready))
-        list_append(&node->flow.ready, &proxy->ready);
-    node_kick(node);
+    flipc_make_ready(proxy);
 }
 
 /* --- Out -------------------------------------------------------------------------------------- */
@@ -70,6 +82,7 @@ static struct kmsg *take_untransmitted(struct node *node)
     list_remove(&port->ready);
     if (!list_is_empty(&port->queue))
         list_append(&flow->ready, &port->ready);
+    port->in_flight++;
     node->host->nodes->counters.sent++;
     return kmsg;
 }
@@ -84,6 +97,10 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = kmsg_of_queue(flow->control.next);
         list_remove(&kmsg->queue);
+    } else if (!list_is_empty(&flow->notices) && !flow->rights_busy && flow->rights->held == 0) {
+        if (!may_send_control(flow))
+            return NULL;
+        kmsg = flipc_rights_take(node);
     } else {
         if (list_is_empty(&flow->ready) || !may_send_message(flow))
             return NULL;
@@ -121,6 +138,23 @@ mnl_msg_t flipc_fetch(struct node *node)
     return &kmsg->header;
 }
 
+/* One that was transmitted is so no longer. */
+static void message_back(struct port *port, struct deferred *deferred)
+{
+    if (--port->in_flight == 0 && (port->moving || port->kind == PORT_PREPRINCIPAL))
+        migrate_landed(port, deferred);
+}
+
+/* Until no link has it any more a message cannot be sent anew: it counts as on its way. */
+static void message_returned(struct kmsg *kmsg, struct deferred *deferred)
+{
+    struct port *port = kmsg->remote;
+
+    kmsg->disposal = kmsg->held != 0 ? KMSG_RETURNING : KMSG_OWNED;
+    if (kmsg->held == 0)
+        message_back(port, deferred);
+}
+
 /* The memory of an orphan is freed by way of `deferred`; there is nobody left to tell. */
 void flipc_complete(struct node *node, mnl_msg_t msg, struct deferred *deferred)
 {
@@ -132,8 +166,17 @@ void flipc_complete(struct node *node, mnl_msg_t msg, struct deferred *deferred)
         return;
     }
     panic_unless(kmsg->held != 0);
-    if (--kmsg->held == 0 && kmsg->disposal == KMSG_ORPHAN)
+    if (kmsg == node->flow.rights) {
+        if (--kmsg->held == 0 && !list_is_empty(&node->flow.notices))
+            node_kick(node);
+        return;
+    }
+    if (--kmsg->held != 0)
+        return;
+    if (kmsg->disposal == KMSG_ORPHAN)
         kmsg_defer(kmsg, (enum message_outcome)0, deferred);
+    else if (kmsg->disposal == KMSG_RETURNING)
+        message_returned(kmsg, deferred);
 }
 
 void flipc_resume(struct node *node, uint32_t next_expected)
@@ -174,16 +217,31 @@ static void count_outcome(struct mach_host *host, enum message_outcome outcome)
     }
 }
 
-/* The message is at its end; it is in no list. */
-static void message_done(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred)
+/* The message is at its end; it is in no list. `node` lives, or is null. */
+static void message_done(struct kmsg *kmsg, struct node *node, enum message_outcome outcome,
+                         struct deferred *deferred)
 {
     struct port *proxy = kmsg->remote;
 
     count_outcome(kmsg->host, outcome);
+    if (kmsg->local != NULL || kmsg->rights != NULL) {
+        if (outcome == MESSAGE_FAILED && node != NULL && kmsg->rights_state == KMSG_RIGHTS_GIVEN)
+            rights_return(kmsg, node, deferred);
+        if (kmsg->rights_state == KMSG_RIGHTS_GIVEN)
+            rights_leave(kmsg, node, deferred);
+        else
+            rights_die(kmsg, deferred);
+    }
     kmsg->remote = NULL;
     kmsg_defer(kmsg, outcome, deferred);
     port_room_made(proxy);
+    proxy->holds--;
     port_unreference(proxy, deferred);
+}
+
+void flipc_message_done(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred)
+{
+    message_done(kmsg, kmsg->remote->node, outcome, deferred);
 }
 
 static void outstanding_remove(struct flow *flow, struct kmsg *kmsg)
@@ -200,7 +258,13 @@ static void outstanding_settled(struct node *node, struct kmsg *kmsg, struct def
 {
     outstanding_remove(&node->flow, kmsg);
     if (kmsg->remote != NULL) {
-        message_done(kmsg, MESSAGE_SETTLED, deferred);
+        kmsg->remote->moves = 0;
+        message_back(kmsg->remote, deferred);
+        message_done(kmsg, node, MESSAGE_SETTLED, deferred);
+        return;
+    }
+    if (kmsg == node->flow.rights) {
+        flipc_rights_settled(node, deferred);
         return;
     }
     flipc_settle(kmsg);
@@ -211,7 +275,8 @@ static void kick_if_sendable(struct node *node)
 {
     const struct flow *flow = &node->flow;
 
-    if (!list_is_empty(&flow->ready) || !list_is_empty(&flow->control))
+    if (!list_is_empty(&flow->ready) || !list_is_empty(&flow->control) ||
+        !list_is_empty(&flow->notices))
         node_kick(node);
 }
 
@@ -294,6 +359,27 @@ bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *bod
     return true;
 }
 
+/* A message that did not find its port goes after it. */
+static void refused(struct node *node, struct kmsg *kmsg, const struct flipc_nak_body *body,
+                    struct deferred *deferred)
+{
+    struct port *port = kmsg->remote;
+
+    if (body->reason != FLIPC_NAK_MOVED || body->resend_to < 0 || port->dead ||
+        (port->kind == PORT_PROXY && port->node != node)) {
+        message_back(port, deferred);
+        message_done(kmsg, node, MESSAGE_FAILED, deferred);
+        return;
+    }
+    node->host->nodes->counters.moved++;
+    rights_return(kmsg, node, deferred);
+    port_reference(port);
+    migrate_returned(port, kmsg, node, (uint32_t)body->resend_to, deferred);
+    if (!port->dead)
+        message_returned(kmsg, deferred);
+    port_unreference(port, deferred);
+}
+
 /* The peer keeps the refused number unsettled until this NAK is settled, so it is still outstanding
  * here. */
 bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, uint32_t size_bytes,
@@ -312,31 +398,13 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
         if (kmsg->remote == NULL)
             return false; /* a NAK cannot be refused */
         outstanding_remove(flow, kmsg);
-        message_done(kmsg, MESSAGE_FAILED, deferred);
+        refused(node, kmsg, body, deferred);
         return true;
     }
     return false;
 }
 
 /* --- Death ------------------------------------------------------------------------------------ */
-
-static void abandon_proxy(struct port *port, struct deferred *deferred)
-{
-    port_reference(port);
-    name_remove(port->host, port);
-    list_remove(&port->member);
-    list_remove(&port->ready);
-    port->dead = true;
-    port->node = NULL;
-    while (!list_is_empty(&port->queue)) {
-        struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
-
-        list_remove(&kmsg->queue);
-        message_done(kmsg, MESSAGE_FAILED, deferred);
-    }
-    condition_broadcast(&port->senders);
-    port_unreference(port, deferred);
-}
 
 void flipc_abandon(struct node *node, struct deferred *deferred)
 {
@@ -346,6 +414,7 @@ void flipc_abandon(struct node *node, struct deferred *deferred)
         struct kmsg *kmsg = kmsg_of_flow(flow->unsettled.next);
 
         list_remove(&kmsg->flow);
+        rights_use_once_of(kmsg, node, deferred);
         kmsg->source = NULL;
     }
     flow->resend = &flow->outstanding;
@@ -354,15 +423,18 @@ void flipc_abandon(struct node *node, struct deferred *deferred)
         struct kmsg *kmsg = kmsg_of_queue(flow->outstanding.next);
 
         list_remove(&kmsg->queue);
-        if (kmsg->remote != NULL)
-            message_done(kmsg, MESSAGE_UNKNOWN, deferred);
-        else
+        if (kmsg->remote != NULL) {
+            message_back(kmsg->remote, deferred);
+            message_done(kmsg, NULL, MESSAGE_UNKNOWN, deferred);
+        } else if (kmsg != flow->rights) {
             kmsg_defer(kmsg, (enum message_outcome)0, deferred);
+        }
     }
     flow->outstanding_count = 0;
     flow->unsettled_count = 0;
     word_store(&flow->owed, 0);
     word_store(&flow->apart, 0);
+    share_node_died(node, deferred);
     while (!list_is_empty(&node->proxies))
-        abandon_proxy(port_of_member(node->proxies.next), deferred);
+        port_die(port_of_member(node->proxies.next), deferred);
 }

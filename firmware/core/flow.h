@@ -21,6 +21,7 @@
 
 #include "ipc_state.h"
 #include "kmsg.h"
+#include "share.h"
 #include <abi/flipc.h>
 
 struct node;
@@ -50,6 +51,10 @@ struct flow {
     struct list *resend;
     struct list control; /* NAKs that have no sequence number yet */
     struct list ready;   /* port.ready: proxies with untransmitted messages, in turn */
+    struct list notices; /* share.notice: accounts with something to tell */
+    struct list batch;   /* share.notice: those that `rights` tells of */
+    struct kmsg *rights; /* the one RIGHTS message, sent again and again */
+    bool rights_busy;    /* it is outstanding */
 
     /* From the peer. */
     uint32_t next_expected; /* (published) */
@@ -87,10 +92,21 @@ static inline void word_store(uint32_t *word, uint32_t value)
 
 void flow_init(struct flow *flow, const struct cluster_constants *constants);
 
+/* What flow.rights is; without the lock. Null: no memory. */
+struct kmsg *flow_rights_allocate(struct mach_host *host);
+
 /* --- Transmit (flipc_transmit.c) -------------------------------------------------------------- */
 
-/* Queue a message on a living proxy; the port has room. */
-void flipc_send(struct port *proxy, struct kmsg *kmsg);
+/* Queue a message on a living proxy; the port has room, and `spares` what rights_give_needs() asks for
+ * (null: it carries no rights). */
+void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares);
+
+/* The proxy may transmit what it has queued, if there is nothing that has to go first. */
+void flipc_make_ready(struct port *proxy);
+
+/* The end of a message that was sent to a living node, or was going to be, and is in no list: its
+ * rights are the node's when it was settled, died with it when not. */
+void flipc_message_done(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred);
 
 /* The next message for the link; null: nothing may be sent now. */
 mnl_msg_t flipc_fetch(struct node *node);
@@ -122,8 +138,26 @@ void flipc_abandon(struct node *node, struct deferred *deferred);
  * mnl_msg_take_from_node(). */
 kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_bytes);
 
-/* Refuse an accepted message: it becomes its own NAK. */
-void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred);
+/* Refuse an accepted message: it becomes its own NAK. `resend_to`: a node id for FLIPC_NAK_MOVED,
+ * else -1. */
+void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resend_to,
+                  struct deferred *deferred);
+
+/* --- Rights (flipc_rights.c) ------------------------------------------------------------------ */
+
+/* Make the next RIGHTS message, if there is something to tell and the last one is over; else null.
+ */
+struct kmsg *flipc_rights_take(struct node *node);
+
+/* The peer has it. */
+void flipc_rights_settled(struct node *node, struct deferred *deferred);
+
+/* Accounts that a RIGHTS message of `size_bytes` will need, -1: malformed. */
+int flipc_rights_check(const struct flipc_rights_body *body, uint32_t size_bytes);
+
+/* Do what it says; `spares` has what flipc_rights_check() asked for. */
+void flipc_rights_received(struct node *node, const struct flipc_rights_body *body,
+                           struct share_spares *spares, struct deferred *deferred);
 
 /* --- Acknowledge (flipc_ack.c) ---------------------------------------------------------------- */
 

@@ -21,22 +21,46 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire form is used in place");
 
+struct deferred;
 struct node;
 
 enum kmsg_disposal {
-    KMSG_OWNED = 0,   /* by a thread, a queue or a flow */
-    KMSG_LEAVING = 1, /* deferred, while a link still has it fetched */
-    KMSG_ORPHAN = 2,  /* only a link has it: mnl_msg_complete() frees it */
+    KMSG_OWNED = 0,     /* by a thread, a queue or a flow */
+    KMSG_LEAVING = 1,   /* deferred, while a link still has it fetched */
+    KMSG_ORPHAN = 2,    /* only a link has it: mnl_msg_complete() frees it */
+    KMSG_RETURNING = 3, /* refused as moved, while a link still has it fetched */
+};
+
+/* Whose the rights are that a message carries. */
+enum kmsg_rights_state {
+    KMSG_RIGHTS_OURS = 0, /* the message's: they die with it */
+    KMSG_RIGHTS_GIVEN =
+        1, /* the destination's, on its account; the message has neutral references */
+    KMSG_RIGHTS_WIRE = 2, /* names, which a receiver makes rights of */
+};
+
+/* The right of a descriptor; `port` null: none, dead, taken, or still a name. */
+struct kmsg_right {
+    struct port *port;
+    uint32_t offset; /* of its struct wire_descriptor in the body */
+    uint8_t disposition;
+};
+
+struct kmsg_rights {
+    struct kmsg_rights *next; /* deferred.rights */
+    uint32_t count;
+    struct kmsg_right right[];
 };
 
 struct kmsg {
     struct list queue;
     struct list flow; /* of `source`: unsettled messages, ascending */
     struct mach_host *host;
-    struct port *remote; /* the proxy that it was sent to, with a reference; null once it is
+    struct port *remote;        /* the proxy that it was sent to, with a reference; null once it is
                             settled, and on receipt */
-    struct port *local;  /* the reply right that it carries, or null */
-    struct node *source; /* the living node that waits for its settlement, or null */
+    struct port *local;         /* the reply right that it carries, or null */
+    struct node *source;        /* the living node that waits for its settlement, or null */
+    struct kmsg_rights *rights; /* of a complex message; null: plain */
     message_completion completion;
     void *completion_context;
     uint64_t source_incarnation;
@@ -46,6 +70,7 @@ struct kmsg {
     uint16_t held;             /* fetches by a link that are not completed */
     uint8_t outcome;           /* enum message_outcome, of a deferred message */
     uint8_t disposal;          /* enum kmsg_disposal */
+    uint8_t rights_state;      /* enum kmsg_rights_state */
     _Alignas(8) struct mnl_msg header;
     struct wire_mach_header mach;
     uint8_t body[];
@@ -65,7 +90,7 @@ _Static_assert(sizeof(struct flipc_nak_body) <= sizeof(struct wire_mach_header),
 #define MACH_BITS(remote, local) ((uint32_t)(remote) | (uint32_t)(local) << 8)
 #define MACH_BITS_REMOTE(bits) ((bits)&0x1fu)
 #define MACH_BITS_LOCAL(bits) ((bits) >> 8 & 0x1fu)
-#define MACH_BITS_USED 0x1f1fu
+#define MACH_BITS_USED (MACH_BITS_COMPLEX | 0x1f1fu)
 
 static inline struct kmsg *kmsg_of_queue(struct list *link)
 {
@@ -85,5 +110,26 @@ static inline struct kmsg *kmsg_of_header(struct mnl_msg *header)
 /* A message with room for `payload_bytes` behind its mnl header, which is zeroed but for the size.
  * Null: more than KMSG_PAYLOAD_MAXIMUM, or no memory. */
 struct kmsg *kmsg_allocate_payload(struct mach_host *host, size_t payload_bytes);
+
+/* The same for a message that is there as long as its node: it is not one of those that are counted. */
+struct kmsg *kmsg_allocate_standing(struct mach_host *host, size_t payload_bytes);
+
+/* The message is at its end and its rights die with it: as kmsg_defer(). */
+void kmsg_end(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred);
+
+static inline bool kmsg_is_complex(const struct kmsg *kmsg)
+{
+    return (kmsg->mach.bits & MACH_BITS_COMPLEX) != 0;
+}
+
+static inline struct wire_complex *kmsg_complex(struct kmsg *kmsg)
+{
+    return (struct wire_complex *)(void *)kmsg->body;
+}
+
+static inline struct wire_descriptor *kmsg_descriptors(struct kmsg *kmsg)
+{
+    return (struct wire_descriptor *)(void *)(kmsg->body + sizeof(struct wire_complex));
+}
 
 #endif

@@ -12,6 +12,7 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
 {
     struct mach_host *host = thread_current_host();
     struct node *node;
+    struct kmsg *rights;
 
     (void)flags;
     if (host == NULL || nid < 0 || node_slot_of(host, (uint32_t)nid) == NULL)
@@ -19,11 +20,18 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     node = heap_allocate_kind(host, sizeof(*node), HEAP_NODE);
     if (node == NULL)
         return MNL_NODE_NULL;
+    rights = flow_rights_allocate(host);
+    if (rights == NULL) {
+        heap_free(host, node);
+        return MNL_NODE_NULL;
+    }
     *node = (struct node){.info = {.node_id = nid}, .host = host, .id = (uint32_t)nid};
     list_init(&node->handle);
     list_init(&node->proxies);
+    list_init(&node->shares);
     condition_init(&node->fetch);
     flow_init(&node->flow, &host->constants);
+    node->flow.rights = rights;
     ipc_lock(host);
     list_append(&host->nodes->handles, &node->handle);
     ipc_unlock(host);
@@ -227,5 +235,6 @@ void mnl_node_release(mnl_node_info_t handle, uint32_t flags)
     ipc_lock(node->host);
     list_remove(&node->handle);
     ipc_unlock(node->host);
+    heap_free(node->host, node->flow.rights);
     heap_free(node->host, node);
 }

@@ -40,6 +40,7 @@ struct node {
     uint32_t fetchers_waiting;
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
+    struct list shares;     /* share.of_node */
     struct flow flow;
 };
 
@@ -56,6 +57,7 @@ struct node_counters {
     uint64_t unknown;
     uint64_t received;
     uint64_t refused;
+    uint64_t moved; /* came back because their port had moved, to be sent after it */
     uint64_t duplicates;
     uint64_t deaths;
     uint64_t dropped; /* arrived for a node that is dead, not registered or not listening, or broke
@@ -79,6 +81,9 @@ int node_table_open(struct mach_host *host) MUST_CHECK;
 
 /* The slot of an id; null: out of range, or the local id. */
 struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id);
+
+/* The registered, living node of an id; null: none. */
+struct node *node_live(struct mach_host *host, uint32_t node_id);
 
 /* The living node that a name of another node can belong to; null: none. */
 struct node *node_of_name(struct mach_host *host, uint64_t name);

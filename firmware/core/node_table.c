@@ -35,13 +35,19 @@ struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id)
     return &table->slots[node_id];
 }
 
+struct node *node_live(struct mach_host *host, uint32_t node_id)
+{
+    const struct node_slot *slot = node_slot_of(host, node_id);
+
+    return slot == NULL ? NULL : slot->live;
+}
+
 /* A well-known name means the life that is registered now; an ordinary one belongs to one life. A
  * driver that never told the peer's incarnation has no tags to check: there a name lives as long as
  * its node. */
 struct node *node_of_name(struct mach_host *host, uint64_t name)
 {
-    struct node_slot *slot = node_slot_of(host, NAME_NODE(name));
-    struct node *node = slot == NULL ? NULL : slot->live;
+    struct node *node = node_live(host, NAME_NODE(name));
     uint16_t tag = NAME_TAG(name);
 
     if (node == NULL)

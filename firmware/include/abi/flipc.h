@@ -17,6 +17,7 @@ enum flipc_command {
     FLIPC_IPC = 1,
     FLIPC_ACK = 2,
     FLIPC_NAK = 3,
+    FLIPC_RIGHTS = 4, /* accounts of rights */
 };
 
 enum node_command {
@@ -29,6 +30,10 @@ enum flipc_nak_reason {
     FLIPC_NAK_NO_RESOURCES = 3,
     FLIPC_NAK_BAD_MESSAGE = 4,
     FLIPC_NAK_NOT_PRINCIPAL = 5,
+    FLIPC_NAK_MOVED = 6, /* the port is at node resend_to now */
+    FLIPC_NAK_NO_ROUTE =
+        7, /* it carries a right to a port of a node that the destination cannot reach */
+    FLIPC_NAK_NO_RIGHT = 8, /* sent with a send-once right that its sender does not have */
 };
 
 #define FLIPC_WINDOW_DEFAULT 64u
@@ -62,8 +67,77 @@ struct wire_mach_header {
     uint32_t size;
     uint64_t remote;
     uint64_t local;
-    uint32_t voucher;
+    uint16_t local_home; /* where the reply port's receive right is: WIRE_HOME() */
+    uint16_t sender;     /* who on the source node sent it; 0: its kernel */
     int32_t id;
+};
+
+/* A home on the wire: 0 means the node that created the message, so that the usual case is zero. */
+#define WIRE_HOME(node_id) ((uint16_t)((node_id) + 1u))
+#define WIRE_HOME_NODE(home) ((uint32_t)(home)-1u)
+
+/* What follows the Mach header when MACH_BITS_COMPLEX is set: this, the descriptors, the inline
+ * body, and the data of the out-of-line descriptors in their order; each part starts at a multiple
+ * of 8 bytes, and what fills it up is zero. */
+#define MACH_BITS_COMPLEX 0x80000000u
+struct wire_complex {
+    uint32_t descriptor_count; /* 1 .. MESSAGE_DESCRIPTORS_MAXIMUM */
+    uint32_t inline_bytes;
+};
+
+enum wire_descriptor_type {
+    WIRE_PORT = 0,
+    WIRE_BYTES = 1, /* out-of-line bytes */
+    WIRE_PORTS =
+        2, /* out-of-line array of ports: its data are `count` descriptors of type WIRE_PORT */
+};
+
+struct wire_descriptor {
+    uint8_t type;        /* enum wire_descriptor_type */
+    uint8_t disposition; /* of ports: 16 receive, 17 send, 18 send-once; else 0 */
+    uint16_t home;       /* of WIRE_PORT: WIRE_HOME(); else 0 */
+    uint32_t
+        count; /* bytes, or ports; of WIRE_PORT with a receive right: the port's limit, else 0 */
+    uint64_t name; /* of WIRE_PORT: the port, NAME_NULL: none or dead; else 0 */
+};
+
+#define MESSAGE_DESCRIPTORS_MAXIMUM 64u
+#define MESSAGE_RIGHTS_MAXIMUM 256u /* all ports of a message, those out of line included */
+
+/* FLIPC_RIGHTS: entries are taken in their order. */
+enum flipc_rights_operation {
+    RIGHTS_ADD_SEND = 1, /* I hold `value` more send rights to your port */
+    RIGHTS_ADD_ONCE = 2, /* ... send-once rights */
+    RIGHTS_DROP_SEND =
+        3, /* `value` send rights that you gave me need no account with you any more */
+    RIGHTS_DROP_ONCE = 4,  /* ... send-once rights: another node has an account of them now */
+    RIGHTS_DEAD_ONCE = 5,  /* `value` send-once rights died unused */
+    RIGHTS_PORT_DEAD = 6,  /* the port is dead */
+    RIGHTS_PORT_MOVED = 7, /* the port is at node `value` now */
+};
+
+struct flipc_rights_entry {
+    uint64_t name;
+    uint32_t operation; /* enum flipc_rights_operation */
+    uint32_t value;
+};
+
+#define FLIPC_RIGHTS_MAXIMUM 64u
+struct flipc_rights_body {
+    uint32_t count; /* 1 .. FLIPC_RIGHTS_MAXIMUM */
+    uint32_t reserved;
+    struct flipc_rights_entry entries[];
+};
+
+/* Notifications: ids of messages that the kernel sends; the numbers are Mach's. */
+enum notify_id {
+    NOTIFY_NO_SENDERS = 70, /* body: struct notify_body */
+    NOTIFY_SEND_ONCE = 71,  /* a send-once right to the receiving port died unused; no body */
+    NOTIFY_DEAD_NAME = 72,  /* body: struct notify_body */
+};
+
+struct notify_body {
+    uint64_t name; /* of the port that it is about; NAME_NULL: it has none */
 };
 
 #define NAME_NULL 0ull
@@ -84,5 +158,8 @@ _Static_assert(sizeof(struct flipc_ack_body) == 16, "ack body");
 _Static_assert(sizeof(struct flipc_nak_body) == 16, "nak body");
 _Static_assert(sizeof(struct node_death_body) == 16, "death body");
 _Static_assert(sizeof(struct wire_mach_header) == 32, "Mach header");
+_Static_assert(sizeof(struct wire_complex) == 8, "complex header");
+_Static_assert(sizeof(struct wire_descriptor) == 16, "descriptor");
+_Static_assert(sizeof(struct flipc_rights_entry) == 16, "rights entry");
 
 #endif

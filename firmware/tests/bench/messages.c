@@ -123,8 +123,7 @@ static void round_trips(struct bench *bench, size_t size_bytes, unsigned count)
         carry(bench, 0);
         require(mach_msg_receive(bench->server, &kmsg, 0) == MACH_MSG_SUCCESS, "receive");
         reply = kmsg_take_reply_port(kmsg);
-        require(mach_msg_send(kmsg, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS, "reply");
-        port_release(reply);
+        require(mach_msg_reply(kmsg, reply, PORT_SEND_ONCE) == MACH_MSG_SUCCESS, "reply");
         carry(bench, 1);
         require(mach_msg_receive(bench->client, &kmsg, 0) == MACH_MSG_SUCCESS, "answer");
         kmsg_free(kmsg);

@@ -183,16 +183,16 @@ static void bad_mach_headers_are_refused(void)
         messages[i] = good_message(&victim);
     messages[0].mach.size++;
     messages[1].mach.remote++;
-    messages[2].mach.voucher = 1;
+    messages[2].mach.local_home = WIRE_HOME(PEER); /* of no reply port */
     messages[3].mach.bits = 0;
     messages[4].mach.bits = 19;
-    messages[5].mach.bits = 0x80000000u | PORT_SEND;
+    messages[5].mach.bits = 0x40000000u | PORT_SEND;
     messages[6].mach.bits = PORT_SEND | PORT_SEND << 8;   /* a reply right to nothing */
     messages[7].mach.local = NAME_MAKE(PEER, ITS_TAG, 1); /* a name without a right */
     messages[8].mach.bits = PORT_SEND | 20u << 8;
     messages[8].mach.local = NAME_MAKE(PEER, ITS_TAG, 1);
-    messages[9].mach.bits = PORT_SEND | PORT_SEND << 8; /* of a third node */
-    messages[9].mach.local = NAME_MAKE(3, ITS_TAG, 1);
+    messages[9].mach.bits = PORT_SEND | PORT_SEND << 8; /* of a node that cannot be */
+    messages[9].mach.local = NAME_MAKE(64, ITS_TAG, 1);
     messages[10].mach.bits = PORT_SEND | PORT_SEND << 8; /* of another life */
     messages[10].mach.local = NAME_MAKE(PEER, ITS_TAG + 1, 1);
     messages[11].mach.bits = PORT_SEND | PORT_SEND << 8; /* serial 0 */

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * FLIPC, accounts of rights: what the shares of a node have to tell, a batch at a time, and what the
+ * node tells of its own (docs/spec/flipc.md, section 3.2).
+ *
+ * There is one RIGHTS message a node and it is used again when the last was settled, so telling
+ * needs no memory, costs one frame for many accounts, and keeps their order.
+ */
+#include "migrate.h"
+#include "name_table.h"
+#include "node.h"
+#include "port.h"
+
+#define ENTRIES_PER_SHARE 7u /* at most */
+
+struct kmsg *flow_rights_allocate(struct mach_host *host)
+{
+    return kmsg_allocate_standing(host,
+                                  sizeof(struct flipc_rights_body) +
+                                      FLIPC_RIGHTS_MAXIMUM * sizeof(struct flipc_rights_entry));
+}
+
+/* --- Tell ------------------------------------------------------------------------------------- */
+
+static void put(struct flipc_rights_body *body, const struct share *share, uint32_t operation,
+                uint32_t value)
+{
+    if (value != 0)
+        body->entries[body->count++] = (struct flipc_rights_entry){
+            .name = share->name, .operation = operation, .value = value};
+}
+
+/* The order matters: what is added is there before it is dropped. */
+static void put_share(struct flipc_rights_body *body, struct share *share)
+{
+    const struct port *port = share->port;
+
+    put(body, share, RIGHTS_ADD_SEND, share->add.send);
+    put(body, share, RIGHTS_ADD_ONCE, share->add.once);
+    put(body, share, RIGHTS_DROP_SEND, share->drop.send);
+    put(body, share, RIGHTS_DROP_ONCE, share->drop.once);
+    put(body, share, RIGHTS_DEAD_ONCE, share->dead_once);
+    put(body, share, RIGHTS_PORT_DEAD, share->tell_dead ? 1 : 0);
+    if (share->tell_moved && port != NULL && port->kind == PORT_PROXY && !port->dead)
+        put(body, share, RIGHTS_PORT_MOVED, WIRE_HOME(port->node->id));
+    share->adding = share->add.send != 0 || share->add.once != 0;
+    share->add = share->drop = (struct right_counts){0};
+    share->dead_once = 0;
+    share->tell_dead = share->tell_moved = false;
+}
+
+struct kmsg *flipc_rights_take(struct node *node)
+{
+    struct flow *flow = &node->flow;
+    struct kmsg *kmsg = flow->rights;
+    struct flipc_rights_body *body = (struct flipc_rights_body *)(void *)&kmsg->mach;
+
+    if (flow->rights_busy || kmsg->held != 0)
+        return NULL;
+    body->count = 0;
+    body->reserved = 0;
+    while (!list_is_empty(&flow->notices) &&
+           body->count + ENTRIES_PER_SHARE <= FLIPC_RIGHTS_MAXIMUM) {
+        struct share *share = LIST_CONTAINER(flow->notices.next, struct share, notice);
+
+        list_remove(&share->notice);
+        list_append(&flow->batch, &share->notice);
+        share->batched = true;
+        put_share(body, share);
+        if (share->adding && share->port != NULL)
+            flipc_make_ready(share->port);
+    }
+    kmsg->header = (struct mnl_msg){
+        .sub = MNL_SUB_FLIPC,
+        .cmd = FLIPC_RIGHTS,
+        .flags = MNL_FLAG_SEQUENCED,
+        .node_id = node->host->node_id,
+        .size = (uint32_t)(sizeof(*body) + body->count * sizeof(body->entries[0])),
+    };
+    flow->rights_busy = true;
+    return kmsg;
+}
+
+/* The home has all our rights to the port on its account: who answered for them need not any more. */
+static void port_is_registered(struct port *port)
+{
+    const struct share *home = port->home;
+
+    if (home == NULL || home->adding || home->add.send != 0 || home->add.once != 0)
+        return;
+    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
+        struct share *share = LIST_CONTAINER(link, struct share, of_port);
+
+        if (share->taken.send == 0 && share->taken.once == 0)
+            continue;
+        share->drop.send += share->taken.send;
+        share->drop.once += share->taken.once;
+        share->taken = (struct right_counts){0};
+        share_tell(share);
+    }
+}
+
+void flipc_rights_settled(struct node *node, struct deferred *deferred)
+{
+    struct flow *flow = &node->flow;
+
+    flow->rights_busy = false;
+    while (!list_is_empty(&flow->batch)) {
+        struct share *share = LIST_CONTAINER(flow->batch.next, struct share, notice);
+        bool added = share->adding;
+
+        list_remove(&share->notice);
+        share->batched = share->adding = false;
+        if (added && share->port != NULL)
+            port_is_registered(share->port);
+        share_settle(share, deferred);
+    }
+    if (!list_is_empty(&flow->notices))
+        node_kick(node);
+}
+
+/* --- Be told ---------------------------------------------------------------------------------- */
+
+int flipc_rights_check(const struct flipc_rights_body *body, uint32_t size_bytes)
+{
+    int spares = 0;
+
+    if (size_bytes < sizeof(*body) || body->count == 0 || body->count > FLIPC_RIGHTS_MAXIMUM ||
+        size_bytes != sizeof(*body) + body->count * sizeof(body->entries[0]))
+        return -1;
+    for (uint32_t i = 0; i < body->count; i++) {
+        if (body->entries[i].operation == RIGHTS_ADD_SEND ||
+            body->entries[i].operation == RIGHTS_ADD_ONCE)
+            spares++;
+    }
+    return spares;
+}
+
+/* A holder that we did not know of. If the port went on, it has to know where to. */
+static bool add(struct node *node, struct port *port, const struct flipc_rights_entry *entry,
+                struct share_spares *spares)
+{
+    struct share *share;
+
+    if (port == NULL) {
+        share_tell_unknown(node, entry->name, spares);
+        return true;
+    }
+    if (!port_is_here(port) && port->node == node)
+        return false; /* it is the home itself */
+    share = share_open(port, node, spares);
+    share->name = port->name;
+    if (entry->operation == RIGHTS_ADD_SEND ? share_give_send(share, entry->value) == 0
+                                            : share_give_once(share, entry->value) == 0)
+        return false;
+    if (port_is_here(port))
+        return true;
+    if (entry->operation == RIGHTS_ADD_ONCE) {
+        port->home->held.once += entry->value;
+        port->home->add.once += entry->value;
+        share_tell(port->home);
+    }
+    share->tell_moved = true;
+    share_tell(share);
+    return true;
+}
+
+static bool drop(struct port *port, struct share *share, const struct flipc_rights_entry *entry,
+                 struct deferred *deferred)
+{
+    uint32_t count;
+
+    if (entry->operation == RIGHTS_DROP_SEND)
+        return share_return_send(share, entry->value, deferred) == entry->value;
+    port_reference(port);
+    count = share_return_once(share, entry->value, deferred);
+    if (entry->operation == RIGHTS_DEAD_ONCE) {
+        if (port_is_here(port))
+            port->once += count; /* for a moment: it dies here */
+        port_once_died(port, count, deferred);
+    } else if (!port_is_here(port) && port->home != NULL) {
+        if (count > port->home->held.once)
+            count = port->home->held.once;
+        port->home->held.once -= count;
+        port->home->drop.once += count;
+        share_tell(port->home);
+    }
+    port_unreference(port, deferred);
+    return count == entry->value;
+}
+
+static bool drop_if_given(struct node *node, struct port *port,
+                          const struct flipc_rights_entry *entry, struct deferred *deferred)
+{
+    struct share *share = port == NULL ? NULL : share_find(port, node);
+    bool all;
+
+    if (share == NULL)
+        return port == NULL; /* dead meanwhile, and the node does not know it yet */
+    port_reference(port);
+    all = drop(port, share, entry, deferred);
+    share_settle(share, deferred);
+    port_unreference(port, deferred);
+    return all;
+}
+
+static bool told_dead(struct port *port, const struct node *node, struct deferred *deferred)
+{
+    if (port == NULL || port_is_here(port) || port->node != node)
+        return true;
+    port->home->held = port->home->add = (struct right_counts){0};
+    port_die(port, deferred);
+    return true;
+}
+
+static bool told_moved(struct port *port, const struct node *node, uint32_t home,
+                       struct deferred *deferred)
+{
+    if (port == NULL || port_is_here(port) || port->node != node)
+        return true;
+    migrate_moved(port, WIRE_HOME_NODE(home), deferred);
+    return true;
+}
+
+/* False: it says what cannot be. */
+static bool take_entry(struct node *node, const struct flipc_rights_entry *entry,
+                       struct share_spares *spares, struct deferred *deferred)
+{
+    struct port *port = name_lookup(node->host, entry->name);
+
+    switch (entry->operation) {
+    case RIGHTS_ADD_SEND:
+    case RIGHTS_ADD_ONCE:
+        return add(node, port, entry, spares);
+    case RIGHTS_DROP_SEND:
+    case RIGHTS_DROP_ONCE:
+    case RIGHTS_DEAD_ONCE:
+        return drop_if_given(node, port, entry, deferred);
+    case RIGHTS_PORT_DEAD:
+        return told_dead(port, node, deferred);
+    case RIGHTS_PORT_MOVED:
+        return told_moved(port, node, entry->value, deferred);
+    default:
+        return false;
+    }
+}
+
+void flipc_rights_received(struct node *node, const struct flipc_rights_body *body,
+                           struct share_spares *spares, struct deferred *deferred)
+{
+    for (uint32_t i = 0; i < body->count; i++) {
+        if (!take_entry(node, &body->entries[i], spares, deferred))
+            node->host->nodes->counters.dropped++;
+    }
+}

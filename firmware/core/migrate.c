@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Moving ports; see migrate.h.
+ *
+ * Order is kept by waiting: while a message of ours is on its way to a former home, nothing more is
+ * sent to the port from here. It will be settled there or come back, in the order in which it was
+ * sent; then all that came back goes to the new home, before what was sent since. A port that moves
+ * faster than its messages makes them travel; after MOVES_MAXIMUM moves without one received it
+ * counts as dead here, so that nodes that lie cannot keep a message going for ever.
+ */
+#include "migrate.h"
+#include "kmsg.h"
+#include "name_table.h"
+#include "node.h"
+#include "port.h"
+#include "rights.h"
+
+#define MOVES_MAXIMUM 16u
+
+static bool was_sent_once(const struct kmsg *kmsg)
+{
+    return MACH_BITS_REMOTE(kmsg->mach.bits) == PORT_SEND_ONCE;
+}
+
+/* The account of the right that a message was sent with is closed: it is an ordinary message now. */
+static void forget_once(struct kmsg *kmsg)
+{
+    kmsg->mach.bits = (kmsg->mach.bits & ~MACH_BITS(0x1fu, 0)) | PORT_SEND;
+}
+
+/* --- Here ------------------------------------------------------------------------------------- */
+
+void migrate_leave(struct port *port)
+{
+    port->kind = PORT_POSTPRINCIPAL;
+    port_in_use(port);
+    list_remove(&port->ready);
+    list_remove(&port->member);
+    port->set = NULL;
+    condition_broadcast(&port->receivers);
+}
+
+/* A message that came back to the node where the port is now: it is one of this node's. */
+static void message_is_home(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
+{
+    if (kmsg->remote == NULL)
+        return;
+    forget_once(kmsg);
+    kmsg->remote = NULL;
+    port->holds--;
+    port_unreference(port, deferred);
+}
+
+/* What was sent after messages that are on their way waits for them. */
+static void settle_kind(struct port *port, struct deferred *deferred)
+{
+    if (port->in_flight != 0) {
+        port->kind = PORT_PREPRINCIPAL;
+        return;
+    }
+    port->kind = PORT_PRINCIPAL;
+    port->held_mark = &port->held;
+    while (!list_is_empty(&port->held)) {
+        struct kmsg *kmsg = kmsg_of_queue(port->held.next);
+
+        list_remove(&kmsg->queue);
+        message_is_home(port, kmsg, deferred);
+        port->count--; /* counted already */
+        port_enqueue(port, kmsg);
+    }
+    if (port->given.send == 0 && port->given.once == 0)
+        port_out_of_use(port);
+}
+
+void migrate_stay(struct port *port, struct deferred *deferred)
+{
+    port->transit = NULL;
+    settle_kind(port, deferred);
+}
+
+/* --- Away ------------------------------------------------------------------------------------- */
+
+void migrate_arrived(struct port *port, const struct node *node, struct deferred *deferred)
+{
+    port->moving = true;
+    port->move_to = node->id;
+    port->move_incarnation = node->incarnation;
+    if (port->in_flight == 0)
+        port_defer_work(port, PORT_WORK_MOVE, deferred);
+}
+
+/* What is in a list of a port that is no longer here. */
+static void forward_list(struct port *port, struct list *queue, struct share_spares *spares,
+                         struct deferred *deferred)
+{
+    struct list messages;
+
+    list_init(&messages);
+    list_splice(&messages, queue);
+    while (!list_is_empty(&messages)) {
+        struct kmsg *kmsg = kmsg_of_queue(messages.next);
+
+        list_remove(&kmsg->queue);
+        if (kmsg->source != NULL)
+            flipc_refuse(kmsg, FLIPC_NAK_MOVED, (int32_t)port->node->id, deferred);
+        else if (kmsg->rights_state == KMSG_RIGHTS_WIRE || kmsg->source_node != port->host->node_id)
+            kmsg_end(kmsg, (enum message_outcome)0, deferred); /* its source is dead */
+        else {
+            message_is_home(port, kmsg, deferred);
+            flipc_send(port, kmsg, spares);
+        }
+    }
+}
+
+/* The new home counts one send right of ours, so that it does not think itself alone before our
+ * holders have told it of themselves; the send-once rights that we answer for are told now. */
+static void become_proxy(struct port *port, struct node *node, struct share_spares *spares,
+                         struct deferred *deferred)
+{
+    uint32_t once = port->once + port->given.once;
+
+    port->moving = false;
+    port->kind = PORT_PROXY;
+    port->node = node;
+    port->home = share_open(port, node, spares);
+    port->home->name = port->name;
+    port->home->held.send++;
+    port->home->held.once += once;
+    port->home->add.once += once;
+    port->once = 0;
+    list_append(&node->proxies, &port->member);
+    if (port->given.send != 0 || port->given.once != 0)
+        port_reference(port);
+    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
+        struct share *share = LIST_CONTAINER(link, struct share, of_port);
+
+        share->tell_moved =
+            share != port->home && (share->given.send != 0 || share->given.once != 0);
+        if (share->tell_moved)
+            share_tell(share);
+    }
+    if (once != 0)
+        share_tell(port->home);
+    port->count = 0;
+    forward_list(port, &port->queue, spares, deferred);
+    port->held_mark = &port->held;
+    forward_list(port, &port->held, spares, deferred);
+    condition_broadcast(&port->senders);
+    port->holds--; /* the receive right's reference */
+    port_unreference(port, deferred);
+}
+
+/* --- Back, or from elsewhere ------------------------------------------------------------------ */
+
+/* What was sent from here and never left is local now. */
+static void recall_queue(struct port *port, struct node *former, struct share *home,
+                         struct deferred *deferred)
+{
+    while (!list_is_empty(&port->queue)) {
+        struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
+
+        list_remove(&kmsg->queue);
+        rights_return(kmsg, former, deferred);
+        if (was_sent_once(kmsg))
+            home->drop.once++;
+        message_is_home(port, kmsg, deferred);
+        list_append(&port->held, &kmsg->queue);
+        if (port->held_mark == &port->held)
+            port->held_mark = &kmsg->queue;
+    }
+}
+
+/* The accounts of a proxy that becomes a principal: nobody has to answer for its rights any more. */
+static void close_accounts(struct port *port)
+{
+    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
+        struct share *share = LIST_CONTAINER(link, struct share, of_port);
+
+        share->drop.send += share->held.send + share->taken.send;
+        share->drop.once += share->held.once + share->taken.once;
+        share->held = share->taken = (struct right_counts){0};
+        share->tell_moved = false;
+    }
+}
+
+static void proxy_take(struct port *port, struct deferred *deferred)
+{
+    struct node *former = port->node;
+    struct share *home = port->home;
+    uint32_t once = home->held.once;
+
+    port->kind = PORT_PREPRINCIPAL;
+    port->moving = false;
+    list_remove(&port->member);
+    list_remove(&port->ready);
+    recall_queue(port, former, home, deferred);
+    port->once = once > port->given.once ? once - port->given.once : 0;
+    port->home = NULL;
+    port->node = NULL;
+    close_accounts(port);
+    if (port->given.send != 0 || port->given.once != 0)
+        port_unreference(port, deferred);
+}
+
+static void settle_accounts(struct port *port, struct deferred *deferred)
+{
+    struct list *link, *next;
+
+    for (link = port->shares.next; link != &port->shares; link = next) {
+        next = link->next;
+        share_settle(LIST_CONTAINER(link, struct share, of_port), deferred);
+    }
+}
+
+void migrate_take(struct port *port, uint64_t name, uint32_t limit, struct node *giver,
+                  struct share_spares *spares, struct deferred *deferred)
+{
+    port->holds++;
+    if (port->name == NAME_NULL) {
+        port->kind = PORT_PRINCIPAL;
+        port->name = name;
+        name_insert(port->host, port);
+    } else {
+        port_reference(port);
+        proxy_take(port, deferred);
+    }
+    port->limit = limit;
+    if (giver != NULL)
+        share_give_send(share_open(port, giver, spares), 1);
+    settle_kind(port, deferred);
+    settle_accounts(port, deferred);
+    condition_broadcast(&port->senders);
+}
+
+/* --- Following -------------------------------------------------------------------------------- */
+
+void migrate_moved(struct port *port, uint32_t node_id, struct deferred *deferred)
+{
+    const struct node *node = node_live(port->host, node_id);
+
+    if (port->moving || port->dead)
+        return;
+    if (node == NULL || node == port->node || ++port->moves > MOVES_MAXIMUM) {
+        port_die(port, deferred);
+        return;
+    }
+    port->moving = true;
+    port->move_to = node_id;
+    port->move_incarnation = node->incarnation;
+    list_remove(&port->ready);
+    if (port->in_flight == 0)
+        port_defer_work(port, PORT_WORK_MOVE, deferred);
+}
+
+void migrate_returned(struct port *port, struct kmsg *kmsg, const struct node *from,
+                      uint32_t node_id, struct deferred *deferred)
+{
+    struct share *former;
+
+    list_append(port->held_mark, &kmsg->queue);
+    if (port->kind == PORT_PROXY) {
+        migrate_moved(port, node_id, deferred);
+        return;
+    }
+    former = was_sent_once(kmsg) ? share_find(port, from) : NULL;
+    if (former != NULL) {
+        former->drop.once++;
+        share_tell(former);
+    }
+}
+
+void migrate_landed(struct port *port, struct deferred *deferred)
+{
+    if (port->dead)
+        return;
+    if (port->moving)
+        port_defer_work(port, PORT_WORK_MOVE, deferred);
+    else if (port->kind == PORT_PREPRINCIPAL)
+        settle_kind(port, deferred);
+}
+
+static uint32_t less(uint32_t from, uint32_t what)
+{
+    return from > what ? from - what : 0;
+}
+
+/* Put what the former home has on its account on the new one's. The former one answers for it until
+ * that is done, like anybody who passes a right on. */
+static void change_home(struct port *port, struct node *node, struct share_spares *spares,
+                        uint32_t once_in_messages)
+{
+    struct share *former = port->home;
+    struct share *home = share_open(port, node, spares);
+    struct right_counts held = former->held, add = former->add;
+
+    home->held.send += held.send;
+    home->held.once += held.once;
+    held.once += once_in_messages;
+    former->held = former->add = (struct right_counts){0};
+    former->taken.send += less(held.send, add.send);
+    former->taken.once += less(held.once, add.once);
+    home->add.send += held.send;
+    home->add.once += held.once;
+    port->home = home;
+    port->node = node;
+    list_remove(&port->member);
+    list_append(&node->proxies, &port->member);
+    if (held.send != 0 || held.once != 0)
+        share_tell(home);
+}
+
+static void follow(struct port *port, struct node *node, struct share_spares *spares,
+                   struct deferred *deferred)
+{
+    struct node *former = port->node;
+    struct share *former_home = port->home;
+    uint32_t once = 0;
+    struct list *link;
+
+    port->moving = false;
+    for (link = port->queue.next; link != &port->queue; link = link->next) {
+        rights_return(kmsg_of_queue(link), former, deferred);
+        once += was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
+    }
+    for (link = port->held.next; link != &port->held; link = link->next)
+        once += was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
+    change_home(port, node, spares, once);
+    list_splice(&port->held, &port->queue);
+    list_splice(&port->queue, &port->held);
+    port->held_mark = &port->held;
+    for (link = port->queue.next; link != &port->queue; link = link->next)
+        rights_give(kmsg_of_queue(link), node, spares);
+    share_settle(former_home, deferred);
+    flipc_make_ready(port);
+}
+
+/* --- Work ------------------------------------------------------------------------------------- */
+
+static uint32_t list_needs(const struct list *queue, const struct node *node)
+{
+    uint32_t needs = 0;
+
+    for (struct list *link = queue->next; link != queue; link = link->next) {
+        const struct kmsg *kmsg = kmsg_of_queue(link);
+
+        if (kmsg->rights_state != KMSG_RIGHTS_WIRE)
+            needs += rights_give_needs(kmsg, kmsg->local, node);
+    }
+    return needs;
+}
+
+static uint32_t move_needs(const struct port *port, const struct node *node)
+{
+    return (share_needs_spare(port, node) ? 1 : 0) + list_needs(&port->queue, node) +
+           list_needs(&port->held, node);
+}
+
+static void give_up(struct port *port, struct deferred *deferred)
+{
+    bool owned = port_is_here(port);
+
+    port_die(port, deferred);
+    if (!owned)
+        return;
+    port->holds--;
+    port_unreference(port, deferred);
+}
+
+/* Returns how many spares are wanted first, 0: done. */
+static uint32_t move_locked(struct port *port, struct share_spares *spares, bool no_memory,
+                            struct deferred *deferred)
+{
+    struct node *node = node_live(port->host, port->move_to);
+    uint32_t needs;
+
+    if (!port->moving || port->dead || port->in_flight != 0)
+        return 0;
+    if (node == NULL || node->incarnation != port->move_incarnation || no_memory) {
+        give_up(port, deferred);
+        return 0;
+    }
+    needs = move_needs(port, node);
+    if (needs > spares->count)
+        return needs;
+    if (port->kind == PORT_PROXY)
+        follow(port, node, spares, deferred);
+    else
+        become_proxy(port, node, spares, deferred);
+    return 0;
+}
+
+void migrate_work(struct port *port, struct deferred *deferred)
+{
+    struct mach_host *host = port->host;
+    struct share_spares spares;
+    bool no_memory = false;
+    uint32_t needs;
+
+    share_spares_init(&spares);
+    do {
+        ipc_lock(host);
+        needs = move_locked(port, &spares, no_memory, deferred);
+        ipc_unlock(host);
+        no_memory = !share_spares_fill(host, &spares, needs);
+    } while (needs != 0);
+    share_spares_free(host, &spares);
+}

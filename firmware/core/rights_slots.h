@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The places in a message where a right is: slot 0 is the reply right of the Mach header, then come
+ * those of the descriptors. Private to the files that handle rights in messages.
+ */
+#ifndef CORE_RIGHTS_SLOTS_H
+#define CORE_RIGHTS_SLOTS_H
+
+#include "kmsg.h"
+
+struct rights_slot {
+    struct port **port;
+    uint64_t *name;
+    uint16_t *home;
+    uint32_t *count; /* null for the reply right */
+    enum port_disposition disposition;
+};
+
+static inline uint32_t rights_slot_count(const struct kmsg *kmsg)
+{
+    return 1u + (kmsg->rights != NULL ? kmsg->rights->count : 0);
+}
+
+static inline struct port *rights_port(const struct kmsg *kmsg, uint32_t index)
+{
+    return index == 0 ? kmsg->local : kmsg->rights->right[index - 1u].port;
+}
+
+static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
+{
+    struct kmsg_right *right;
+    struct wire_descriptor *descriptor;
+
+    if (index == 0)
+        return (struct rights_slot){.port = &kmsg->local,
+                                    .name = &kmsg->mach.local,
+                                    .home = &kmsg->mach.local_home,
+                                    .disposition =
+                                        (enum port_disposition)MACH_BITS_LOCAL(kmsg->mach.bits)};
+    right = &kmsg->rights->right[index - 1u];
+    descriptor = (struct wire_descriptor *)(void *)(kmsg->body + right->offset);
+    return (struct rights_slot){.port = &right->port,
+                                .name = &descriptor->name,
+                                .home = &descriptor->home,
+                                .count = &descriptor->count,
+                                .disposition = (enum port_disposition)right->disposition};
+}
+
+#endif
