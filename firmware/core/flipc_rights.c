@@ -136,7 +136,8 @@ int flipc_rights_check(const struct flipc_rights_body *body, uint32_t size_bytes
     return spares;
 }
 
-/* A holder that we did not know of. If the port went on, it has to know where to. */
+/* A holder that we did not know of. If the port went on, it has to know where to; if it went to the
+ * holder itself, the holder will drop what it adds here. */
 static bool add(struct node *node, struct port *port, const struct flipc_rights_entry *entry,
                 struct share_spares *spares)
 {
@@ -146,8 +147,6 @@ static bool add(struct node *node, struct port *port, const struct flipc_rights_
         share_tell_unknown(node, entry->name, spares);
         return true;
     }
-    if (!port_is_here(port) && port->node == node)
-        return false; /* it is the home itself */
     share = share_open(port, node, spares);
     share->name = port->name;
     if (entry->operation == RIGHTS_ADD_SEND ? share_give_send(share, entry->value) == 0
@@ -172,13 +171,11 @@ static bool drop(struct port *port, struct share *share, const struct flipc_righ
 
     if (entry->operation == RIGHTS_DROP_SEND)
         return share_return_send(share, entry->value, deferred) == entry->value;
+    if (entry->operation == RIGHTS_DEAD_ONCE)
+        return share_once_died(share, entry->value, deferred) == entry->value;
     port_reference(port);
     count = share_return_once(share, entry->value, deferred);
-    if (entry->operation == RIGHTS_DEAD_ONCE) {
-        if (port_is_here(port))
-            port->once += count; /* for a moment: it dies here */
-        port_once_died(port, count, deferred);
-    } else if (!port_is_here(port) && port->home != NULL) {
+    if (!port_is_here(port) && port->home != NULL) {
         if (count > port->home->held.once)
             count = port->home->held.once;
         port->home->held.once -= count;

@@ -19,8 +19,8 @@ void flipc_make_ready(struct port *proxy)
 {
     const struct share *home = proxy->home;
 
-    /* A right has to be on the home's account before it is used. */
-    if (proxy->kind != PORT_PROXY || proxy->dead || proxy->moving || home->add.once != 0 ||
+    /* A right has to be on the home's account before it is used. A port that ended has no home. */
+    if (proxy->kind != PORT_PROXY || proxy->moving || home == NULL || home->add.once != 0 ||
         home->add.send != 0 || list_is_empty(&proxy->queue) || !list_is_empty(&proxy->ready))
         return;
     list_append(&proxy->node->flow.ready, &proxy->ready);

@@ -313,6 +313,19 @@ struct message_part kmsg_part(struct kmsg *kmsg, uint32_t index)
     return part;
 }
 
+/* A receive right that was put into this message and never sent is its owner's again. */
+static void receive_right_out(struct port *port)
+{
+    struct deferred deferred;
+
+    deferred_init(&deferred);
+    ipc_lock(port->host);
+    if (port->kind == PORT_POSTPRINCIPAL)
+        migrate_stay(port, &deferred);
+    ipc_unlock(port->host);
+    deferred_run(port->host, &deferred);
+}
+
 struct port *kmsg_take_port(struct kmsg *kmsg, uint32_t index, uint32_t position,
                             enum port_disposition *right)
 {
@@ -331,5 +344,7 @@ struct port *kmsg_take_port(struct kmsg *kmsg, uint32_t index, uint32_t position
     port = slot->port;
     slot->port = NULL;
     *right = port == NULL ? PORT_NONE : (enum port_disposition)slot->disposition;
+    if (*right == PORT_RECEIVE)
+        receive_right_out(port);
     return port;
 }

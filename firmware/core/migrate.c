@@ -22,6 +22,11 @@ static bool was_sent_once(const struct kmsg *kmsg)
     return MACH_BITS_REMOTE(kmsg->mach.bits) == PORT_SEND_ONCE;
 }
 
+static uint32_t less(uint32_t from, uint32_t what)
+{
+    return from > what ? from - what : 0;
+}
+
 /* The account of the right that a message was sent with is closed: it is an ordinary message now. */
 static void forget_once(struct kmsg *kmsg)
 {
@@ -185,16 +190,14 @@ static void close_accounts(struct port *port)
 
 static void proxy_take(struct port *port, struct deferred *deferred)
 {
-    struct node *former = port->node;
     struct share *home = port->home;
-    uint32_t once = home->held.once;
 
-    port->kind = PORT_PREPRINCIPAL;
     port->moving = false;
     list_remove(&port->member);
     list_remove(&port->ready);
-    recall_queue(port, former, home, deferred);
-    port->once = once > port->given.once ? once - port->given.once : 0;
+    recall_queue(port, port->node, home, deferred);
+    port->kind = PORT_PREPRINCIPAL;
+    port->once = less(home->held.once, port->given.once);
     port->home = NULL;
     port->node = NULL;
     close_accounts(port);
@@ -277,11 +280,6 @@ void migrate_landed(struct port *port, struct deferred *deferred)
         port_defer_work(port, PORT_WORK_MOVE, deferred);
     else if (port->kind == PORT_PREPRINCIPAL)
         settle_kind(port, deferred);
-}
-
-static uint32_t less(uint32_t from, uint32_t what)
-{
-    return from > what ? from - what : 0;
 }
 
 /* Put what the former home has on its account on the new one's. The former one answers for it until

@@ -406,7 +406,7 @@ struct kmsg *port_dequeue(struct port *port)
 
 void port_deliver(struct port *port, struct kmsg *kmsg)
 {
-    if (port->kind != PORT_PREPRINCIPAL) {
+    if (port->in_flight == 0 && list_is_empty(&port->held)) {
         port_enqueue(port, kmsg);
         return;
     }

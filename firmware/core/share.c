@@ -234,6 +234,20 @@ uint32_t share_return_once(struct share *share, uint32_t count, struct deferred 
     return count;
 }
 
+uint32_t share_once_died(struct share *share, uint32_t count, struct deferred *deferred)
+{
+    struct port *port = share->port;
+
+    port_reference(port); /* the last right may have been one of these */
+    count = share_return_once(share, count, deferred);
+    if (port_is_here(port))
+        port->once += count; /* for a moment: they die here */
+    if (count != 0)
+        port_once_died(port, count, deferred);
+    port_unreference(port, deferred);
+    return count;
+}
+
 /* --- Ends ------------------------------------------------------------------------------------- */
 
 /* What we have is given back; what was not added yet is added before that. */
@@ -301,15 +315,12 @@ void share_port_died(struct port *port, struct deferred *deferred)
 static void share_take_back(struct share *share, struct deferred *deferred)
 {
     struct port *port = share->port;
-    uint32_t once;
 
     if (port == NULL)
         return;
     port_reference(port); /* the last right may have been the dead node's */
     share_return_send(share, share->given.send, deferred);
-    once = share_return_once(share, share->given.once, deferred);
-    if (once != 0)
-        port_once_died(port, once, deferred);
+    (void)share_once_died(share, share->given.once, deferred);
     share->held = share->taken = share->add = share->drop = (struct right_counts){0};
     share->dead_once = 0;
     share->tell_dead = share->tell_moved = share->batched = false;

@@ -93,6 +93,9 @@ uint32_t share_give_once(struct share *share, uint32_t count);
 uint32_t share_return_send(struct share *share, uint32_t count, struct deferred *deferred);
 uint32_t share_return_once(struct share *share, uint32_t count, struct deferred *deferred);
 
+/* `count` given send-once rights died with the node or at it: returned, and the port's owner told. */
+uint32_t share_once_died(struct share *share, uint32_t count, struct deferred *deferred);
+
 /* The port has ended: what we owe is told, the rest is forgotten. True: nothing is left that needs
  * port->first. */
 bool share_port_ended(struct port *port, struct deferred *deferred);

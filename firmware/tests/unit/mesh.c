@@ -42,6 +42,7 @@ struct port *mesh_door(struct mesh *mesh, unsigned which)
     if (door == NULL) {
         REQUIRE(port_create(mesh->hosts[which], &door) == 0);
         REQUIRE(port_publish(door, name) == 0);
+        port_set_limit(door, PORT_LIMIT_MAXIMUM);
     }
     return door;
 }
@@ -85,7 +86,9 @@ static void headers(struct mesh *mesh, unsigned from, unsigned to)
 
     thread_set_host(mesh->hosts[to]);
     mnl_flow_peer(in, mnl_flow_ack(out), mnl_flow_credit(out));
-    mnl_flow_acknowledged(out, clock_now_ns());
+    /* Long enough for everything that waits a while to be told. */
+    if (mnl_flow_ack_deadline_ns(out) != DEADLINE_NEVER)
+        mnl_flow_acknowledged(out, clock_now_ns() + TEST_ACK_DELAY_NS);
 }
 
 bool mesh_move_one(struct mesh *mesh, unsigned from, unsigned to)
