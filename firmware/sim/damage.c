@@ -72,7 +72,7 @@ static uint16_t copy_of(const struct sim_frame *frame)
     return copy;
 }
 
-/* The same bytes once more, long after: behind everything that is sent until then. */
+/* The same bytes once more, some time after. */
 static void send_again_later(struct sim_direction *direction, const struct sim_frame *frame)
 {
     uint16_t copy = copy_of(frame);
@@ -81,11 +81,7 @@ static void send_again_later(struct sim_direction *direction, const struct sim_f
         return;
     }
     frame_at(copy)->arrival_ns += fiber_random() % (direction->damage.stale_ns + 1u);
-    if (frame_at(copy)->arrival_ns < direction->last_arrival_ns) {
-        frame_at(copy)->arrival_ns = direction->last_arrival_ns;
-    }
-    direction->last_arrival_ns = frame_at(copy)->arrival_ns;
-    queue_append(direction, copy);
+    queue_insert(direction, copy);
 }
 
 /* Into the queue, in order but where the cable says otherwise. */
@@ -98,12 +94,12 @@ static void put(struct sim_direction *direction, uint16_t index)
         queue_insert_before_last(direction, index);
         return;
     }
-    queue_append(direction, index);
+    queue_insert(direction, index);
     if (strikes(damage, SIM_FAULT_DUPLICATE)) {
         uint16_t copy = copy_of(frame);
 
         if (copy != FRAME_NONE) {
-            queue_append(direction, copy);
+            queue_insert(direction, copy);
         }
     }
     if (strikes(damage, SIM_FAULT_STALE)) {
@@ -116,7 +112,7 @@ static void put(struct sim_direction *direction, uint16_t index)
             frame_at(junk)->arrival_ns = direction->last_arrival_ns;
             frame_at(junk)->is_of_cable = false;
             fill_with_junk(frame_at(junk));
-            queue_append(direction, junk);
+            queue_insert(direction, junk);
         }
     }
 }

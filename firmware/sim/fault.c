@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define STALE_NS (200 * SIM_MS) /* nothing stays in a cable longer */
+
 static bool is_active[SIM_ENTRIES_MAXIMUM];
 
 void faults_open(void)
@@ -56,7 +58,8 @@ static void set_rate(const struct sim_entry *entry, uint32_t permille)
         }
         damage->rates[entry->kind] = permille;
         if (entry->kind == SIM_FAULT_STALE) {
-            damage->stale_ns = entry->duration_ns;
+            damage->stale_ns =
+                entry->duration_ns < STALE_NS ? entry->duration_ns : STALE_NS;
         } else if (entry->kind == SIM_FAULT_DELAY) {
             damage->delay_ns = permille * SIM_US;
         } else if (entry->kind == SIM_FAULT_JITTER) {
@@ -100,11 +103,23 @@ static void hold(uint32_t link, uint32_t directions, uint32_t kind, int change)
     }
 }
 
-/* Bytes change on tapped cables only: a direct ring has nobody in between. */
-static void tap_if_ring(uint32_t link)
+/* Frames change and vanish on tapped cables only: a direct ring has nobody in between. */
+static bool needs_tap(const struct sim_entry *entry)
 {
-    if (sim.settings->links[link].kind == SIM_LINK_RING && !sim_cables[link].is_checked) {
-        network_tap(link, true);
+    switch (entry->kind) {
+    case SIM_FAULT_LOSS:
+    case SIM_FAULT_DUPLICATE:
+    case SIM_FAULT_REORDER:
+    case SIM_FAULT_CORRUPT:
+    case SIM_FAULT_TRUNCATE:
+    case SIM_FAULT_JUNK:
+    case SIM_FAULT_STALE:
+    case SIM_FAULT_MUTE:
+        return sim.settings->links[link_of(entry)].kind == SIM_LINK_RING;
+    case SIM_FAULT_TAP:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -112,6 +127,9 @@ static void begin_link(uint32_t index, const struct sim_entry *entry)
 {
     uint32_t link = link_of(entry);
 
+    if (needs_tap(entry)) {
+        network_tap(link, 1);
+    }
     switch (entry->kind) {
     case SIM_FAULT_CUT:
         network_cut(link, directions_of(entry), 1);
@@ -127,16 +145,7 @@ static void begin_link(uint32_t index, const struct sim_entry *entry)
         hold(link, directions_of(entry), entry->kind, 1);
         break;
     case SIM_FAULT_TAP:
-        network_tap(link, !sim_cables[link].is_checked);
         count_fired(entry->kind);
-        break;
-    case SIM_FAULT_CORRUPT:
-    case SIM_FAULT_TRUNCATE:
-    case SIM_FAULT_REORDER:
-    case SIM_FAULT_JUNK:
-    case SIM_FAULT_STALE:
-        tap_if_ring(link);
-        set_rate(entry, entry->arguments[1]);
         break;
     default:
         set_rate(entry, entry->arguments[1]);
@@ -165,6 +174,9 @@ static void end_link(const struct sim_entry *entry)
         wake_ends(link);
         break;
     }
+    if (needs_tap(entry)) {
+        network_tap(link, -1);
+    }
 }
 
 /* Halves alternate: down, up, down ... and the last one is up. */
@@ -191,7 +203,7 @@ void fault_flap(uint32_t index, uint32_t halves)
 static void tell_others(uint32_t node, uint32_t life, uint64_t after_ns)
 {
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
-        if (i != node) {
+        if (i != node && sim_nodes[node].id != 0) {
             timeline_add(fiber_now_ns() + after_ns, TIMELINE_NOTICE, i, life);
         }
     }
@@ -220,11 +232,15 @@ static void hang(uint32_t node, bool is_hung)
     fiber_group_freeze(node, is_hung);
 }
 
+/* What a ring holds is still there afterwards. */
 static void silence(uint32_t node, int change)
 {
     for (uint32_t i = 0; i < sim_nodes[node].link_count; i++) {
-        hold(sim_nodes[node].world_links[i], 3u, SIM_FAULT_MUTE, change);
-        network_disturb(sim_nodes[node].world_links[i], fiber_now_ns());
+        uint32_t link = sim_nodes[node].world_links[i];
+        bool is_ring = sim.settings->links[link].kind == SIM_LINK_RING;
+
+        hold(link, 3u, is_ring ? SIM_FAULT_JAM : SIM_FAULT_MUTE, change);
+        network_disturb(link, fiber_now_ns());
     }
 }
 

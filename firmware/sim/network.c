@@ -44,15 +44,25 @@ struct sim_frame *frame_at(uint16_t frame)
     return &frames[frame];
 }
 
-void queue_append(struct sim_direction *direction, uint16_t frame)
+/* In the order of arrival, behind what arrives at the same time. */
+void queue_insert(struct sim_direction *direction, uint16_t frame)
 {
-    frames[frame].next = FRAME_NONE;
-    if (direction->count == 0) {
-        direction->head = frame;
+    uint16_t *place = &direction->head;
+
+    if (direction->count != 0 && frames[direction->tail].arrival_ns <= frames[frame].arrival_ns) {
+        place = &frames[direction->tail].next;
     } else {
-        frames[direction->tail].next = frame;
+        for (uint32_t i = 0; i < direction->count &&
+                             frames[*place].arrival_ns <= frames[frame].arrival_ns;
+             i++) {
+            place = &frames[*place].next;
+        }
     }
-    direction->tail = frame;
+    frames[frame].next = direction->count != 0 ? *place : FRAME_NONE;
+    if (frames[frame].next == FRAME_NONE) {
+        direction->tail = frame;
+    }
+    *place = frame;
     direction->count++;
 }
 
@@ -63,7 +73,7 @@ void queue_insert_before_last(struct sim_direction *direction, uint16_t frame)
     uint16_t *place = &direction->head;
 
     if (direction->count == 0 || frames[direction->tail].is_of_cable) {
-        queue_append(direction, frame);
+        queue_insert(direction, frame);
         return;
     }
     while (*place != direction->tail) {
@@ -88,14 +98,13 @@ static uint16_t queue_take(struct sim_direction *direction)
 /* What the cable itself said stays: it is in the hands of the reader's side. */
 static void queue_drop(struct sim_direction *direction)
 {
-    struct sim_direction kept = *direction;
+    struct sim_direction kept = {.head = FRAME_NONE, .tail = FRAME_NONE};
 
-    kept.count = 0;
     while (direction->count != 0) {
         uint16_t frame = queue_take(direction);
 
         if (frames[frame].is_of_cable) {
-            queue_append(&kept, frame);
+            queue_insert(&kept, frame);
         } else {
             frame_give(frame);
         }
@@ -181,7 +190,7 @@ static void say(uint32_t link, uint32_t to, uint32_t direction, const struct sim
     struct cable_record_frame record = {.direction = direction,
                                         .carrier = state->carrier,
                                         .generation = state->generation,
-                                        .flags = cable->is_checked ? 1u : 0u};
+                                        .flags = cable->taps != 0 ? 1u : 0u};
     struct frame_header header = {.magic = FRAME_MAGIC,
                                   .version = FRAME_VERSION,
                                   .src_node = FRAME_CABLE_NODE,
@@ -202,10 +211,7 @@ static void say(uint32_t link, uint32_t to, uint32_t direction, const struct sim
     frames[frame].length = sizeof(header) + sizeof(record);
     frames[frame].is_of_cable = true;
     frames[frame].arrival_ns = fiber_now_ns();
-    if (queue->count != 0 && frames[queue->tail].arrival_ns > frames[frame].arrival_ns) {
-        frames[frame].arrival_ns = frames[queue->tail].arrival_ns;
-    }
-    queue_append(queue, frame);
+    queue_insert(queue, frame);
     network_schedule_wake(link, to);
 }
 
@@ -248,11 +254,17 @@ void network_cut(uint32_t link, uint32_t directions, int change)
     }
 }
 
-void network_tap(uint32_t link, bool is_checked)
+/* Tapped, or no longer, is a new generation of both directions. */
+void network_tap(uint32_t link, int change)
 {
-    sim_cables[link].is_checked = is_checked;
-    refresh(link, 0, true);
-    refresh(link, 1, true);
+    struct sim_cable *cable = &sim_cables[link];
+    bool was_checked = cable->taps != 0;
+
+    cable->taps += (uint32_t)change;
+    if (was_checked != (cable->taps != 0)) {
+        refresh(link, 0, true);
+        refresh(link, 1, true);
+    }
 }
 
 /* --- Power
@@ -412,7 +424,7 @@ static void flush(struct phy *phy)
 static void report(struct phy *phy, struct sim_reported *reported, uint32_t direction,
                    const struct sim_direction *state)
 {
-    bool checked = sim_cables[phy->link].is_checked;
+    bool checked = sim_cables[phy->link].taps != 0;
 
     if (reported->is_known && reported->generation == state->generation &&
         reported->carrier == state->carrier && reported->checked == checked) {

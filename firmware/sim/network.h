@@ -73,7 +73,7 @@ struct sim_cable {
     struct sim_direction directions[2]; /* by the end that sends */
     struct phy ends[2];
     bool is_powered[2]; /* the end's machine runs, as far as the cable knows */
-    bool is_checked;
+    uint32_t taps; /* so many faults have it tapped */
     uint64_t disturbed_ns;
 };
 extern struct sim_cable sim_cables[SIM_LINKS_MAXIMUM];
@@ -81,7 +81,7 @@ extern struct sim_cable sim_cables[SIM_LINKS_MAXIMUM];
 uint16_t frame_take(void);
 void frame_give(uint16_t frame);
 struct sim_frame *frame_at(uint16_t frame);
-void queue_append(struct sim_direction *direction, uint16_t frame);
+void queue_insert(struct sim_direction *direction, uint16_t frame);
 void queue_insert_before_last(struct sim_direction *direction, uint16_t frame);
 void network_schedule_wake(uint32_t link, uint32_t end);
 

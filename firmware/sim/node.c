@@ -120,7 +120,8 @@ static int links_open(struct sim_node *node)
     return link_manager_start(&node->host, &configuration);
 }
 
-/* Tells what node 0 said, as FLIPC does when the message arrives. */
+/* Tells what node 0 said, as FLIPC does when the message arrives. Of itself node 0 says nothing; that
+ * it is gone is told only at the end of a run. */
 static void agent_main(void *argument)
 {
     struct sim_node *node = argument;
@@ -132,7 +133,11 @@ static void agent_main(void *argument)
                                            .cause = NODE_DEATH_HOST,
                                            .incarnation = life->incarnation};
 
-            node_death_received(&node->host, &body);
+            if (body.node_id == 0) {
+                (void)node_declare_dead(&node->host, 0, body.incarnation, NODE_DEATH_DRIVER);
+            } else {
+                node_death_received(&node->host, &body);
+            }
         }
         (void)event_wait(&node->agent_event, DEADLINE_NEVER);
     }
@@ -154,6 +159,8 @@ static void node_main(void *argument)
     if (error == ERROR_NONE) {
         error = links_open(node);
     }
+    node->baseline = heap_statistics(&node->host);
+    node->baseline_names = name_count(&node->host);
     fiber_hold(false);
     if (error != ERROR_NONE) {
         sim_violated(0, "node %u did not come up: error %d", node->id, error);

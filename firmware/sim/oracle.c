@@ -8,6 +8,7 @@
  */
 #include "arch/sim/fiber.h"
 #include "core/kmsg.h"
+#include "core/node.h"
 #include "world.h"
 
 #include <string.h>
@@ -170,11 +171,14 @@ static bool is_over(uint32_t life)
     return sim_lives[life].end_ns != SIM_NEVER;
 }
 
-static bool is_known_dead(uint32_t at_node, uint32_t life)
+/* Read without the lock: this must not let another fiber run. */
+static bool is_declared_dead(const struct oracle_message *message, uint32_t life)
 {
-    const struct sim_node *node = &sim_nodes[at_node];
+    struct sim_node *node = &sim_nodes[sim_lives[message->life].node];
+    const struct node_slot *slot =
+        node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
 
-    return node->known[sim_lives[life].node].dead >= sim_lives[life].incarnation;
+    return slot != NULL && slot->dead_incarnation >= sim_lives[life].incarnation;
 }
 
 /* May this message fail? It was sent to a living port of a living life by one that lives. */
@@ -183,7 +187,7 @@ static bool may_fail(const struct oracle_message *message)
     const struct oracle_port *port = &ports[message->port];
 
     return message->is_excused || is_memory_short || port->is_dead || is_over(port->life) ||
-           is_known_dead(sim_lives[message->life].node, port->life);
+           is_declared_dead(message, port->life);
 }
 
 /* A message within a node is settled as it is handed over, an instant before it is received. */
@@ -209,16 +213,10 @@ static void failed(struct oracle_message *message, uint32_t index)
 
 static void unknown(struct oracle_message *message, uint32_t index)
 {
-    const struct oracle_port *port = &ports[message->port];
-
     sim.result->unknown++;
-    if (!sim_nodes[sim_lives[message->life].node].is_ready || is_over(port->life) ||
-        node_is_declared_dead(&sim_nodes[sim_lives[message->life].node].host,
-                              sim_nodes[sim_lives[port->life].node].id,
-                              sim_lives[port->life].incarnation)) {
-        return;
+    if (!is_declared_dead(message, ports[message->port].life)) {
+        sim_violated(3, "message %u has an unknown outcome; both lives live", index);
     }
-    sim_violated(3, "message %u has an unknown outcome; both lives live", index);
 }
 
 static void completed(void *context, enum message_outcome outcome)

@@ -94,11 +94,6 @@ static bool are_idle(void)
     return true;
 }
 
-static bool are_idle_and_settled(void)
-{
-    return are_idle() && oracle_is_settled();
-}
-
 static bool are_closed(void)
 {
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
@@ -117,6 +112,11 @@ static bool is_up_and_ready(void)
         }
     }
     return watch_links_are_up();
+}
+
+static bool are_idle_and_settled(void)
+{
+    return are_idle() && oracle_is_settled() && is_up_and_ready() && watch_notices_are_told();
 }
 
 static void power_up(void)
@@ -144,6 +144,7 @@ static void converge(void)
     run_until(fiber_now_ns() + bound_ns + IDLE_NS, are_idle_and_settled);
     if (!sim.is_over) {
         oracle_check_end();
+        watch_check_links(since_ns);
         watch_check_notices();
         watch_flows();
     }

@@ -87,7 +87,7 @@ enum sim_kind {
                               duration_ns */
     SIM_FAULT_RESET = 65,  /* the machine starts again at once: next boot count */
     SIM_FAULT_HANG = 66,   /* */
-    SIM_FAULT_SILENCE = 67, /* every link of it is mute both ways */
+    SIM_FAULT_SILENCE = 67, /* nothing passes on any link of it; carrier stays */
     SIM_FAULT_HEAP = 68,    /* allocations until the first failure, 1: all later ones fail too */
     SIM_FAULT_ALL = 69,     /* every node crashes at the same moment; down for duration_ns each */
     SIM_FAULT_TWICE = 70,   /* as CRASH, and again `third` microseconds after it is back */

@@ -134,9 +134,12 @@ void watch_observe(struct sim_node *node)
     node_observe(&node->host, &node->observer);
 }
 
-/* I7: whoever knew a life that is over was told of its end. */
-void watch_check_notices(void)
+/* I7: whoever knew a life that is over was told of its end. Calls `missing` (may be null) for one
+ * that was not. */
+static bool each_notice(void (*missing)(const struct sim_node *node, uint32_t life))
 {
+    bool are_told = true;
+
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
         const struct sim_node *node = &sim_nodes[i];
 
@@ -146,12 +149,31 @@ void watch_check_notices(void)
             }
             sim_exercised(7);
             if (!node->told_dead[life]) {
-                sim_violated(7, "node %u was never told that life %llx of node %u is dead",
-                             node->id, (unsigned long long)sim_lives[life].incarnation,
-                             sim_nodes[sim_lives[life].node].id);
+                are_told = false;
+                if (missing != NULL) {
+                    missing(node, life);
+                }
             }
         }
     }
+    return are_told;
+}
+
+static void notice_is_missing(const struct sim_node *node, uint32_t life)
+{
+    sim_violated(7, "node %u was never told that life %llx of node %u is dead", node->id,
+                 (unsigned long long)sim_lives[life].incarnation,
+                 sim_nodes[sim_lives[life].node].id);
+}
+
+bool watch_notices_are_told(void)
+{
+    return each_notice(NULL);
+}
+
+void watch_check_notices(void)
+{
+    (void)each_notice(notice_is_missing);
 }
 
 /* --- Links

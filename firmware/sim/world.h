@@ -179,7 +179,7 @@ const struct phy_operations *network_find_phy(const char *kind);
 void network_wake(uint32_t link, uint32_t end);
 void network_power(uint32_t node, bool is_on, bool is_visible);
 void network_cut(uint32_t link, uint32_t directions, int change); /* +1 a cut, -1 a splice */
-void network_tap(uint32_t link, bool is_checked);
+void network_tap(uint32_t link, int change); /* +1, -1 */
 void network_disturb(uint32_t link, uint64_t until_ns);
 bool network_is_up(uint32_t link);        /* both ends, both directions */
 uint32_t network_index(uint32_t node, uint32_t boot_link); /* the world's link of a node's */
@@ -233,6 +233,7 @@ struct link_observer watch_link_observer(struct sim_node *node);
 void watch_flows(void); /* I5, of every node, now */
 bool watch_links_are_up(void);
 void watch_check_links(uint64_t since_ns);
+bool watch_notices_are_told(void); /* of every end that there was */
 void watch_check_notices(void);
 void watch_check_memory(void);
 
