@@ -99,7 +99,7 @@ static void choose_settings(struct generator *generator)
     settings->spurious_one_in = one_in(generator, 3) ? 16 : 0;
     settings->random_order = !one_in(generator, 4);
     settings->switch_cost_ns = 200 + below(generator, 2000);
-    settings->clock_cost_ns = 50;
+    settings->clock_cost_ns = settings->poll_ns == 0 ? 50 : 4000;
     for (uint32_t i = 0; i < settings->node_count; i++) {
         settings->start_ns[i] = one_in(generator, 2) ? 0 : next(generator) % START_SPREAD_NS;
     }
