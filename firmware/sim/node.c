@@ -8,6 +8,7 @@
 #include "core/heap.h"
 #include "core/name_table.h"
 #include "core/node.h"
+#include "core/poison.h"
 #include "world.h"
 
 #include <string.h>
@@ -62,6 +63,7 @@ void nodes_open(void)
         node->disturbed_ns = 0;
         plug_links(node);
         if (sim.settings->dirt != 0) {
+            memory_unpoison(arenas[i], SIM_ARENA_BYTES);
             memset(arenas[i], (int)(sim.settings->dirt - 1), SIM_ARENA_BYTES);
         }
     }

@@ -28,7 +28,8 @@ struct oracle_port {
     uint32_t life;
     uint32_t service_of; /* node; SIM_NONE: an ordinary port */
     uint32_t order;      /* of the message sent to it last */
-    bool is_dead;
+    bool is_dead; /* or about to be */
+    bool is_gone; /* nobody may reach it any more */
     uint32_t received[SIM_LIVES_MAXIMUM]; /* order received last, by sending life */
     uint32_t lives_reset;                 /* received[] is valid below it */
 };
@@ -88,6 +89,7 @@ uint32_t oracle_port(uint32_t life, uint32_t service_of_node)
     port->service_of = service_of_node;
     port->order = 0;
     port->is_dead = false;
+    port->is_gone = false;
     port->lives_reset = 0;
     return port_count++;
 }
@@ -120,9 +122,19 @@ void oracle_port_died(uint32_t port)
     ports[port].is_dead = true;
 }
 
+void oracle_port_gone(uint32_t port)
+{
+    ports[port].is_gone = true;
+}
+
 bool oracle_port_is_dead(uint32_t port)
 {
     return ports[port].is_dead;
+}
+
+bool oracle_port_is_gone(uint32_t port)
+{
+    return ports[port].is_gone;
 }
 
 uint32_t oracle_port_life(uint32_t port)

@@ -39,6 +39,7 @@ void program_drop_port(struct program *program, struct program_port *slot)
     slot->users++;
     oracle_port_died(slot->id);
     port_destroy(slot->port);
+    oracle_port_gone(slot->id);
     leave_port(slot);
 }
 
@@ -153,7 +154,7 @@ static bool send(struct program *program, struct kmsg *kmsg, struct port *right,
 {
     uint32_t message = oracle_message(kmsg, port, reply_port);
     bool was_dead =
-        is_own(program, port) ? oracle_port_is_dead(port) : is_known_dead(program, port);
+        is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port);
     struct call call = call_begin(duration_ns);
     mach_msg_return_t result;
 
@@ -443,7 +444,7 @@ static void operate_right_get(struct program *program, const struct sim_entry *e
     if (id == SIM_NONE || slot->state != SLOT_EMPTY) {
         return;
     }
-    was_dead = is_own(program, id) ? oracle_port_is_dead(id) : is_known_dead(program, id);
+    was_dead = is_own(program, id) ? oracle_port_is_gone(id) : is_known_dead(program, id);
     right = port_from_name(program->host, name);
     if (right == NULL) {
         return;

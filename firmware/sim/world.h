@@ -205,11 +205,13 @@ void oracle_open(void);
 /* A port of the program; `life` owns it. SIM_NONE: too many. */
 uint32_t oracle_port(uint32_t life, uint32_t service_of_node);
 void oracle_port_named(uint32_t port, uint64_t name);
-void oracle_port_died(uint32_t port);
+void oracle_port_died(uint32_t port); /* it is about to be destroyed */
+void oracle_port_gone(uint32_t port); /* it was */
 /* A name that somebody may look up: the port, or SIM_NONE. */
 uint32_t oracle_pick(uint32_t pick, uint64_t *name);
 uint32_t oracle_service_port(uint32_t life);
 bool oracle_port_is_dead(uint32_t port);
+bool oracle_port_is_gone(uint32_t port);
 uint32_t oracle_port_life(uint32_t port);
 
 /* A message to `port` is about to be sent: fill its body and watch it. SIM_NONE: too many. */
