@@ -11,6 +11,7 @@ CYCLES   ?= 100
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.mnlab-ready
 PACKAGES := emulator tests scenarios setup.py
+TIDY_FLAGS := -std=c11 -I. -Iinclude -Iarch/host/include
 C_FILES   = $(shell git ls-files --cached --others --exclude-standard 'firmware/*.[ch]')
 
 .DEFAULT_GOAL := help
@@ -26,9 +27,9 @@ test: setup check host-test pytest ## every check and every test
 
 check: python-check c-check tidy ## linters, types, formatting: Python and C
 
-firmware: tools/setup.sh ## the images for x86_64, aarch64 and riscv64
+firmware: ## the images for x86_64, aarch64 and riscv64, and the core as a library of this machine
 	@tools/setup.sh packages
-	@$(MAKE) --no-print-directory -C firmware
+	@$(MAKE) --no-print-directory -C firmware all host
 
 bench: setup firmware ## figures beside the bare limits
 	@$(BIN)/mnlab bench
@@ -65,7 +66,8 @@ c-check: setup
 	@clang-format --dry-run -Werror $(C_FILES)
 
 tidy: setup
-	@$(MAKE) --no-print-directory -C firmware tidy
+	@cd firmware && $(MAKE) -s --eval 'sources:;@echo $$(HOST_SOURCES)' sources | \
+	    xargs -n 6 -P $(shell nproc) sh -c 'clang-tidy --quiet "$$@" -- $(TIDY_FLAGS) 2>/dev/null' clang-tidy
 
 host-test: setup
 	@$(MAKE) --no-print-directory -C firmware host-test

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Puts the firmware images into the package when it is built; all else is in pyproject.toml.
+"""Puts the firmware into the package when it is built; all else is in pyproject.toml.
 
-An image that is there already (`emulator/_images/` of a source archive, `firmware/build/` of a
-checkout) is used; otherwise the firmware is built, which needs clang, lld and make. An editable
-installation needs none: it finds the images of its checkout when it runs.
+The images of the guests, and the same core as a library of this machine. What is there already
+(`emulator/_images/` of a source archive, `firmware/build/` of a checkout) is used; otherwise it is
+built, which needs clang, lld and make. An editable installation needs none: it finds what its
+checkout has built when it runs.
 """
 
 from __future__ import annotations
@@ -12,51 +13,55 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 from setuptools.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent
-ARCHES = ("x86_64", "aarch64", "riscv64")
-IMAGE = "kernel.elf"
-PACKAGES = "clang lld llvm make"
+PACKAGES = "clang lld llvm make libc6-dev"
+FILES = {  # what is installed below emulator/_images/, and the target that builds it
+    "x86_64/kernel.elf": "all",
+    "aarch64/kernel.elf": "all",
+    "riscv64/kernel.elf": "all",
+    "host/libmnlab_core.so": "host",
+}
 
 
-class BuildWithImages(build_py):
-    """The usual build, and the firmware images as package data."""
+class BuildWithFirmware(build_py):
+    """The usual build, and the firmware as package data."""
 
     def run(self) -> None:
-        """Build, then add the images."""
+        """Build, then add the firmware."""
         super().run()
         if self.editable_mode:
             return
-        for arch in ARCHES:
-            target = Path(self.build_lib) / "emulator" / "_images" / arch / IMAGE
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(_image(arch), target)
+        for file, target in FILES.items():
+            place = Path(self.build_lib) / "emulator" / "_images" / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(_found_or_built(file, target), place)
 
 
-def _image(arch: str) -> Path:
-    candidates = (
-        ROOT / "emulator" / "_images" / arch / IMAGE,
-        ROOT / "firmware" / "build" / arch / IMAGE,
-    )
-    for path in candidates:
+class PlatformDistribution(Distribution):
+    """A package that holds a library of this machine is for no other."""
+
+    def has_ext_modules(self) -> bool:
+        """Whether the wheel's name says for which machine it is."""
+        return True
+
+
+def _found_or_built(file: str, target: str) -> Path:
+    shipped = ROOT / "emulator" / "_images" / file
+    built = ROOT / "firmware" / "build" / file
+    for path in (shipped, built):
         if path.is_file():
             return path
-    _build()
-    if not candidates[-1].is_file():
-        raise SetupError(f"the firmware was built, but {candidates[-1]} is not there")
-    return candidates[-1]
-
-
-def _build() -> None:
     try:
-        subprocess.run(["make", "-C", str(ROOT / "firmware")], check=True)
+        subprocess.run(["make", "-C", str(ROOT / "firmware"), target], check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SetupError(
-            f"the firmware images could not be built ({error}). On Debian: apt-get install {PACKAGES}"
+            f"the firmware could not be built ({error}). On Debian: apt-get install {PACKAGES}"
         ) from error
+    return built
 
 
-setup(cmdclass={"build_py": BuildWithImages})
+setup(cmdclass={"build_py": BuildWithFirmware}, distclass=PlatformDistribution)

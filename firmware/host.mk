@@ -4,6 +4,7 @@
 #   make host-test       unit tests
 #   make host-test-asan  the same under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make host-test-tsan  the same under ThreadSanitizer
+#   make host-fuzz       every target of tests/fuzz for FUZZ_SECONDS on its corpus (clang only)
 #   make host-bench      messages a second through two hosts in one thread, without a link
 #
 # Included by Makefile; also works alone: make -f host.mk host. A file in tests/unit/ is part of the tests; a file in core/,
@@ -34,7 +35,7 @@ HOST_FLAGS_plain :=
 HOST_FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_FLAGS_tsan := -fsanitize=thread
 
-.PHONY: host host-test host-test-asan host-test-tsan host-bench
+.PHONY: host host-test host-test-asan host-test-tsan host-fuzz host-bench
 
 host: $(HOST_BUILD)/libmnlab_core.so
 
@@ -71,3 +72,21 @@ host-test-tsan: $(HOST_BUILD)/tsan/unit
 
 host-bench: $(HOST_BUILD)/plain/bench
 	$<
+
+# A target tests/fuzz/<name>.c has its corpus in tests/fuzz/corpus/<name>/; what a run finds stays in build/.
+FUZZ_SECONDS ?= 20
+FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+
+$(HOST_BUILD)/fuzz/%: tests/fuzz/%.c $(HOST_SOURCES) host.mk
+	@mkdir -p $(@D)
+	@echo 'FUZZ $@'
+	@clang $(HOST_CFLAGS) $(HOST_LDFLAGS) $(FUZZ_FLAGS) $< $(HOST_SOURCES) -o $@
+
+.PHONY: $(FUZZ_TARGETS:%=host-fuzz-%)
+host-fuzz: $(FUZZ_TARGETS:%=host-fuzz-%)
+
+$(FUZZ_TARGETS:%=host-fuzz-%): host-fuzz-%: $(HOST_BUILD)/fuzz/%
+	@mkdir -p $(HOST_BUILD)/fuzz/corpus/$*
+	$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -timeout=5 -print_final_stats=0 \
+	    -artifact_prefix=$(HOST_BUILD)/fuzz/ $(HOST_BUILD)/fuzz/corpus/$* tests/fuzz/corpus/$*

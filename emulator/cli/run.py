@@ -16,9 +16,10 @@ from rich.text import Text
 
 from emulator.cli.output import make_console, show_error, show_json
 from emulator.config import load_topology
-from emulator.events.types import Event, Outcome
+from emulator.events.types import Event
 from emulator.runtime.cluster import RunOptions
 from emulator.scenario import RunResult, Scenario, find_scenario, load_scenario, run_scenario
+from emulator.scenario.run import EXIT_FAIL, EXIT_PASS
 from emulator.view.describe import describe, field_text
 from emulator.view.live import run_view
 from emulator.view.render import verdict_lines
@@ -95,16 +96,11 @@ def _show_result(console: Console, result: RunResult) -> None:
     console.print()
     if result.verdicts:
         console.print(verdict_lines(result.verdicts), soft_wrap=True)
+    said = f"  {result.scenario.name}, seed {result.seed}, {result.elapsed_s:.1f} s"
+    if result.error is None:
+        said += f": {result.summary}"
     style = "bold green" if result.passed else "bold red"
-    verdict = "PASS" if result.passed else "FAIL"
-    console.print(
-        Text.assemble(
-            (verdict, style),
-            f"  {result.scenario.name}, seed {result.seed}, {result.elapsed_s:.1f} s: ",
-            result.summary,
-        ),
-        soft_wrap=True,
-    )
+    console.print(Text.assemble((_outcome(result).upper(), style), said), soft_wrap=True)
     if result.passed:
         return
     for broken in result.broken[:1]:  # the others mostly follow from it; all are in the table
@@ -117,6 +113,13 @@ def _show_result(console: Console, result: RunResult) -> None:
     if result.folder is not None:
         _say(console, f"run folder: {result.folder}")
     _say(console, f"run it again: {result.rerun}")
+
+
+def _outcome(result: RunResult) -> str:
+    """pass or fail of a run that was judged; error of one that could not be."""
+    if result.exit_code not in (EXIT_PASS, EXIT_FAIL):
+        return "error"
+    return "pass" if result.passed else "fail"
 
 
 def _say(console: Console, text: str) -> None:
@@ -135,7 +138,7 @@ def _show_summary(console: Console, results: list[RunResult]) -> None:
     for heading in ("scenario", "seed", "verdict", "seconds", ""):
         table.add_column(heading, overflow="fold")
     for result in results:
-        verdict = Text("pass", "green") if result.passed else Text("fail", "bold red")
+        verdict = Text(_outcome(result), "green" if result.passed else "bold red")
         table.add_row(
             result.scenario.name,
             str(result.seed),
@@ -154,7 +157,7 @@ def _as_data(result: RunResult) -> dict[str, Any]:
     return {
         "scenario": result.scenario.name,
         "seed": result.seed,
-        "outcome": (Outcome.PASS if result.passed else Outcome.FAIL).value,
+        "outcome": _outcome(result),
         "exit_code": result.exit_code,
         "elapsed_s": round(result.elapsed_s, 3),
         "folder": None if result.folder is None else str(result.folder),

@@ -163,6 +163,19 @@ class NodePanicked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PanicExplained(Event):
+    """Where a kernel panicked, innermost call first: address, function, file and line.
+
+    Written when the machines are off: reading an image's line tables takes a second, and nothing
+    may wait for it.
+    """
+
+    node: str
+    incarnation: int
+    backtrace: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHung(Event):
     """A node's CPU was stopped by us."""
 
@@ -210,6 +223,24 @@ class EventsLost(Event):
     node: str
     incarnation: int
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRefusal(Event):
+    """Node 0 would not train with a life of a node, or (`by_us` false) that node with node 0."""
+
+    node: str
+    claimed_incarnation: int
+    refusal: Refusal
+    by_us: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPresumedDeath(Event):
+    """Node 0 heard nothing of a life for so long that it counts as dead, though its machine runs."""
+
+    node: str
+    incarnation: int
 
 
 # --- host truth: links and faults ---

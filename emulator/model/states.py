@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The states and reasons that events and objects speak of; numbers are those of
-`firmware/include/abi/`."""
+"""The states and reasons that events and objects speak of; reasons are those of the protocols."""
 
 from __future__ import annotations
 

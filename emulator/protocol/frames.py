@@ -60,17 +60,17 @@ class FrameHeader:
 
     src_node: int
     dst_node: int
-    src_incarnation: int
-    dst_incarnation: int
-    src_epoch: int
-    dst_epoch: int
+    src_incarnation: int = 0
+    dst_incarnation: int = 0
+    src_epoch: int = 0
+    dst_epoch: int = 0
     type: int
-    flags: int
-    length: int
-    seq: int
-    ack: int
-    flipc_ack: int
-    flipc_credit: int
+    flags: int = 0
+    length: int = 0
+    seq: int = 0
+    ack: int = 0
+    flipc_ack: int = 0
+    flipc_credit: int = 0
     payload_crc: int = 0
 
     @classmethod
@@ -352,17 +352,8 @@ def cable_frame(direction: Direction, *, up: bool, generation: int, checked: boo
     header = FrameHeader(
         src_node=CABLE_NODE,
         dst_node=0,
-        src_incarnation=0,
-        dst_incarnation=0,
-        src_epoch=0,
-        dst_epoch=0,
         type=FrameType.CABLE,
-        flags=0,
         length=len(payload),
-        seq=0,
-        ack=0,
-        flipc_ack=0,
-        flipc_credit=0,
         payload_crc=crc32c(payload),
     )
     return encode_frame(header, payload)

@@ -26,11 +26,6 @@ from emulator.protocol.constants import (
     CABLE_NODE,
     FLAG_CONFIRMED,
     FRAME_HEADER_SIZE,
-    LINK_DROP_COUNT,
-    MESSAGE_MAX_MAXIMUM,
-    MESSAGE_MAX_MINIMUM,
-    MTU_MAXIMUM,
-    MTU_MINIMUM,
     REPLAY_TIMEOUT_MAX_NS,
     REPLAY_TIMEOUT_MIN_NS,
     REPLAY_TIMEOUT_UNKNOWN_NS,
@@ -38,6 +33,7 @@ from emulator.protocol.constants import (
     TRAIN_FLAG_PAYLOAD_CRC,
     TRAIN_FLAG_REPLAY,
     TRAIN_INTERVAL_NS,
+    Admission,
     Direction,
     FrameType,
     LinkDrop,
@@ -54,6 +50,7 @@ from emulator.protocol.frames import (
     check_frame,
     encode_frame,
 )
+from emulator.protocol.link_peer import LinkPeer
 from emulator.protocol.link_types import (
     Admit,
     ClockSample,
@@ -62,6 +59,7 @@ from emulator.protocol.link_types import (
     Dropped,
     Flow,
     LinkConfig,
+    LinkCounters,
     LinkStatistics,
     Output,
     PeerTrained,
@@ -120,17 +118,7 @@ class LinkEnd:
         self._outputs: list[Output] = []
         self._carriers = {Direction.TX: _Carrier(), Direction.RX: _Carrier()}
         self._parked = False
-        # The peer's life.
-        self._peer_incarnation = 0  # the one we talk to; 0: none known
-        self._newest_incarnation = 0  # the newest ever accepted here
-        self._dead_incarnation = 0  # the newest the owner declared dead to us
-        self._peer_record: TrainRecord | None = None
-        self._peer_flipc_next: int | None = None
-        self._last_train = (0, 0)  # epoch and seq of the last TRAIN accepted of this incarnation
-        self._echo_clock_ns = 0
-        self._echo_received_ns = 0
-        self._round_trip_ns = 0
-        self._clock: ClockSample | None = None
+        self._peer = LinkPeer(config.constants)
         # Transmit direction.
         self._tx = _TxState.DOWN
         self._epoch = 0
@@ -150,17 +138,7 @@ class LinkEnd:
         self._owed_frames = 0
         self._owed_since_ns = 0
         self._reassembly = Reassembly(config.message_max)
-        # Counters.
-        self._trained = 0
-        self._tx_frames = 0
-        self._tx_data_frames = 0
-        self._tx_bytes = 0
-        self._rx_frames = 0
-        self._rx_data_frames = 0
-        self._rx_bytes = 0
-        self._replays = 0
-        self._naks = 0
-        self._drops = [0] * LINK_DROP_COUNT
+        self._counters = LinkCounters()
 
     # What the owner calls ---------------------------------------------------------------------
 
@@ -220,8 +198,8 @@ class LinkEnd:
         if isinstance(header, LinkDrop):
             self._drop(header)
             return
-        self._rx_frames += 1
-        self._rx_bytes += len(frame)
+        self._counters.rx_frames += 1
+        self._counters.rx_bytes += len(frame)
         payload = frame[FRAME_HEADER_SIZE:]
         if header.type == FrameType.CABLE:
             self._take_cable(header, payload, now_ns)
@@ -234,7 +212,7 @@ class LinkEnd:
         elif header.type == FrameType.REFUSE:
             self._take_refuse(header, payload)
         elif header.src_node != self._config.peer_id:
-            self._take_stranger(header, now_ns)
+            self._take_stranger(header)
         elif header.dst_incarnation not in (0, self._config.incarnation):
             self._drop(LinkDrop.STALE_DESTINATION)
         elif header.type == FrameType.TRAIN:
@@ -254,10 +232,10 @@ class LinkEnd:
         """
         if self._tx is not _TxState.UP or not self._window.has_room():
             return False
-        assert self._peer_record is not None
-        if not 24 <= len(message) <= self._peer_record.message_max:
+        assert self._peer.record is not None
+        if not 24 <= len(message) <= self._peer.record.message_max:
             raise ValueError(f"mnl message of {len(message)} bytes")
-        self._window.queue(message, min(self._config.mtu, self._peer_record.mtu))
+        self._window.queue(message, min(self._config.mtu, self._peer.record.mtu))
         self._pump(now_ns)
         return True
 
@@ -310,15 +288,13 @@ class LinkEnd:
             incarnation: This one and everything older is refused as STALE from now on.
             now_ns: The time.
         """
-        self._dead_incarnation = max(self._dead_incarnation, incarnation)
-        if self._peer_incarnation == 0 or self._peer_incarnation > incarnation:
+        peer = self._peer
+        peer.dead = max(peer.dead, incarnation)
+        if peer.incarnation == 0 or peer.incarnation > incarnation:
             return
         was_up = self._tx is _TxState.UP
-        self._forget_life()
-        self._change(
-            LinkReason.NODE_DEAD, rx_up=False, tx=_TxState.TRAINING if was_up else self._tx
-        )
-        self._peer_incarnation = 0
+        self._end_life()
+        peer.begin(0)
         if was_up:
             self._start_epoch(now_ns)
 
@@ -330,22 +306,14 @@ class LinkEnd:
             tx_up=self._tx is _TxState.UP,
             epoch=self._epoch,
             peer_epoch=self._peer_epoch if self._rx_up else 0,
-            trained=self._trained,
-            tx_frames=self._tx_frames,
-            tx_data_frames=self._tx_data_frames,
-            tx_bytes=self._tx_bytes,
-            rx_frames=self._rx_frames,
-            rx_data_frames=self._rx_data_frames,
-            rx_bytes=self._rx_bytes,
-            replays=self._replays,
-            naks=self._naks,
-            round_trip_ns=self._round_trip_ns,
-            drops=tuple(self._drops),
+            round_trip_ns=self._peer.round_trip_ns,
+            **self._counters.numbers(),
+            drops=tuple(self._counters.drops),
         )
 
     def clock(self) -> ClockSample | None:
         """Return how the peer's clock relates to ours, from its last training; None: not known."""
-        return self._clock
+        return self._peer.clock
 
     # State of the two directions --------------------------------------------------------------
 
@@ -368,9 +336,9 @@ class LinkEnd:
                 tx_up=tx_up,
                 epoch=self._epoch,
                 peer_epoch=self._peer_epoch if rx_up else 0,
-                peer_incarnation=self._peer_incarnation,
+                peer_incarnation=self._peer.incarnation,
                 reason=reason,
-                flipc_next=self._peer_flipc_next if tx_up else None,
+                flipc_next=self._peer.flipc_next if tx_up else None,
             )
         )
 
@@ -397,7 +365,7 @@ class LinkEnd:
 
     def _negotiated(self) -> _Mode:
         ours = self._own_flags()
-        theirs = self._peer_record.flags if self._peer_record is not None else 0
+        theirs = self._peer.record.flags if self._peer.record is not None else 0
         return _Mode(
             payload_checked=bool((ours | theirs) & TRAIN_FLAG_PAYLOAD_CRC),
             replay=bool(ours & theirs & TRAIN_FLAG_REPLAY),
@@ -420,7 +388,7 @@ class LinkEnd:
         at_ns = self._last_sent_ns + constants.keepalive_ns
         if self._owed_frames:
             at_ns = min(at_ns, self._owed_since_ns + constants.ack_delay_ns)
-        flipc_at_ns = self._flow.ack_deadline_ns() if self._peer_incarnation else None
+        flipc_at_ns = self._flow.ack_deadline_ns() if self._peer.incarnation else None
         return at_ns if flipc_at_ns is None else min(at_ns, flipc_at_ns)
 
     def _replay_at_ns(self) -> int | None:
@@ -428,7 +396,9 @@ class LinkEnd:
         if sent_ns is None:
             return None
         sent_ns = max(sent_ns, self._progress_ns)
-        timeout_ns = 4 * self._round_trip_ns if self._round_trip_ns else REPLAY_TIMEOUT_UNKNOWN_NS
+        timeout_ns = (
+            4 * self._peer.round_trip_ns if self._peer.round_trip_ns else REPLAY_TIMEOUT_UNKNOWN_NS
+        )
         timeout_ns = max(timeout_ns, REPLAY_TIMEOUT_MIN_NS) << self._window.tries
         return sent_ns + min(timeout_ns, REPLAY_TIMEOUT_MAX_NS)
 
@@ -447,12 +417,12 @@ class LinkEnd:
         if not self._carriers[Direction.TX].up:
             return
         covered = payload and (frame_type is not FrameType.DATA or self._tx_mode.payload_checked)
-        knows_peer = self._peer_incarnation != 0
+        knows_peer = self._peer.incarnation != 0
         header = FrameHeader(
             src_node=self._config.node_id,
             dst_node=self._config.peer_id,
             src_incarnation=self._config.incarnation,
-            dst_incarnation=self._peer_incarnation,
+            dst_incarnation=self._peer.incarnation,
             src_epoch=self._epoch,
             dst_epoch=self._peer_epoch if self._rx_up else 0,
             type=frame_type,
@@ -466,11 +436,12 @@ class LinkEnd:
         )
         self._owed_frames = 0
         self._last_sent_ns = now_ns
-        self._put(encode_frame(header, payload))
+        self._put(header, payload)
 
-    def _put(self, frame: bytes) -> None:
-        self._tx_frames += 1
-        self._tx_bytes += len(frame)
+    def _put(self, header: FrameHeader, payload: bytes) -> None:
+        frame = encode_frame(header, payload)
+        self._counters.tx_frames += 1
+        self._counters.tx_bytes += len(frame)
         self._outputs.append(Transmit(frame))
 
     def _send_train(self, now_ns: int) -> None:
@@ -481,10 +452,10 @@ class LinkEnd:
             mtu=self._config.mtu,
             message_max=self._config.message_max,
             constants=self._config.constants,
-            flipc_next=self._flow.flipc_next() if self._peer_incarnation else 0,
+            flipc_next=self._flow.flipc_next() if self._peer.incarnation else 0,
             clock_ns=now_ns,
-            echo_clock_ns=self._echo_clock_ns,
-            echo_received_ns=self._echo_received_ns,
+            echo_clock_ns=self._peer.echo_clock_ns,
+            echo_received_ns=self._peer.echo_received_ns,
         )
         self._train_count += 1
         self._last_train_ns = now_ns
@@ -497,7 +468,7 @@ class LinkEnd:
         )
 
     def _send_data(self, seq: int, flags: int, payload: bytes, now_ns: int) -> None:
-        self._tx_data_frames += 1
+        self._counters.tx_data_frames += 1
         self._send(FrameType.DATA, now_ns, flags=flags, seq=seq, payload=payload)
 
     def _pump(self, now_ns: int) -> None:
@@ -511,14 +482,14 @@ class LinkEnd:
         if self._window.tries == REPLAY_TRIES_MAX:
             self._enter_training(LinkReason.REPLAY_EXHAUSTED, now_ns)
             return
-        self._replays += 1
+        self._counters.replays += 1
         for seq, piece in self._window.replayed(now_ns):
             self._send_data(seq, piece.flags, piece.payload, now_ns)
 
     # Receiving --------------------------------------------------------------------------------
 
     def _drop(self, reason: LinkDrop) -> None:
-        self._drops[reason] += 1
+        self._counters.drops[reason] += 1
         self._outputs.append(Dropped(reason))
 
     def _take_cable(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
@@ -537,14 +508,12 @@ class LinkEnd:
             now_ns,
         )
 
-    def _take_stranger(self, header: FrameHeader, now_ns: int) -> None:
+    def _take_stranger(self, header: FrameHeader) -> None:
         """Not the peer the cable names: perhaps somebody with our own id (3.1, rules 3 and 4)."""
         self._drop(LinkDrop.WRONG_PEER)
         if header.type == FrameType.TRAIN:
             is_twin = header.src_node == self._config.node_id
-            self._refuse(
-                header, LinkRefusal.DUPLICATE_ID if is_twin else LinkRefusal.WRONG_PEER, now_ns
-            )
+            self._refuse(header, LinkRefusal.DUPLICATE_ID if is_twin else LinkRefusal.WRONG_PEER)
 
     def _take_refuse(self, header: FrameHeader, payload: bytes) -> None:
         """Park if the refusal is about our life (3.7)."""
@@ -556,7 +525,7 @@ class LinkEnd:
         elif not self._parked and self._tx is not _TxState.DOWN:
             self._parked = True
             if header.src_node == self._config.peer_id:
-                self._newest_incarnation = max(self._newest_incarnation, header.src_incarnation)
+                self._peer.newest = max(self._peer.newest, header.src_incarnation)
             self._change(LinkReason.REFUSED, rx_up=False, tx=_TxState.DOWN)
             self._outputs.append(
                 Refused(
@@ -564,29 +533,27 @@ class LinkEnd:
                 )
             )
 
-    def _refuse(self, header: FrameHeader, reason: LinkRefusal, now_ns: int) -> None:
+    def _refuse(self, header: FrameHeader, reason: LinkRefusal) -> None:
         """Answer a TRAIN with REFUSE; nothing else of our state changes."""
         self._outputs.append(Refused(by_us=True, reason=reason, incarnation=header.src_incarnation))
         if not self._carriers[Direction.TX].up:
             return
         payload = RefuseRecord(reason=reason, incarnation=header.src_incarnation).serialize()
-        answer = FrameHeader(
-            src_node=self._config.node_id,
-            dst_node=header.src_node,
-            src_incarnation=self._config.incarnation,
-            dst_incarnation=header.src_incarnation,
-            src_epoch=self._epoch,
-            dst_epoch=0,
-            type=FrameType.REFUSE,
-            flags=0,
-            length=len(payload),
-            seq=self._window.next_seq,
-            ack=0,
-            flipc_ack=0,
-            flipc_credit=0,
-            payload_crc=crc32c(payload),
+        self._put(
+            FrameHeader(
+                src_node=self._config.node_id,
+                dst_node=header.src_node,
+                src_incarnation=self._config.incarnation,
+                dst_incarnation=header.src_incarnation,
+                src_epoch=self._epoch,
+                dst_epoch=0,
+                type=FrameType.REFUSE,
+                length=len(payload),
+                seq=self._window.next_seq,
+                payload_crc=crc32c(payload),
+            ),
+            payload,
         )
-        self._put(encode_frame(answer, payload))
 
     # TRAIN (3.2) ------------------------------------------------------------------------------
 
@@ -595,55 +562,34 @@ class LinkEnd:
         if record is None or header.src_epoch == 0:
             self._drop(LinkDrop.BAD_RECORD)
             return
-        verdict = self._judge(header, record)
+        verdict: Admission | None = self._peer.objection(header, record)
+        if verdict is None:
+            verdict = self._admit(header.src_node, header.src_incarnation)
         if isinstance(verdict, LinkRefusal):
-            self._refuse(header, verdict, now_ns)
+            self._refuse(header, verdict)
         elif verdict is Verdict.HOLD or not self._unpark(header):
             self._drop(LinkDrop.NOT_TRAINED)
         else:
             self._accept_train(header, record, now_ns)
 
-    def _judge(self, header: FrameHeader, record: TrainRecord) -> Verdict | LinkRefusal:
-        """Return the first objection to a claim, else what the owner says (3.2, steps 1 and 2)."""
-        config = self._config
-        incarnation = header.src_incarnation
-        if not record.version_min <= 1 <= record.version_max:
-            return LinkRefusal.VERSION
-        if record.constants != config.constants:
-            return LinkRefusal.CONSTANTS
-        if not (
-            MTU_MINIMUM <= record.mtu <= MTU_MAXIMUM
-            and MESSAGE_MAX_MINIMUM <= record.message_max <= MESSAGE_MAX_MAXIMUM
-            and record.byte_order in (1, 2)
-            and record.data_model in (1, 2)
-        ):
-            return LinkRefusal.PARAMETERS
-        if incarnation == 0:
-            return LinkRefusal.INCARNATION
-        if incarnation < self._newest_incarnation or incarnation <= self._dead_incarnation:
-            return LinkRefusal.STALE
-        return self._admit(header.src_node, incarnation)
-
     def _unpark(self, header: FrameHeader) -> bool:
         """Return whether training may go on: a parked link wakes for a new life of the peer
         only."""
-        if self._parked and header.src_incarnation > self._newest_incarnation:
+        if self._parked and header.src_incarnation > self._peer.newest:
             self._parked = False
         return not self._parked
 
     def _accept_train(self, header: FrameHeader, record: TrainRecord, now_ns: int) -> None:
         """Steps 2 to 5 of 3.2 for a claim that is admitted."""
-        is_new_life = header.src_incarnation != self._peer_incarnation
+        is_new_life = header.src_incarnation != self._peer.incarnation
         lost_us = self._tx is _TxState.UP and is_new_life
         if is_new_life:
             self._begin_life(header.src_incarnation)
-        position = (header.src_epoch, header.seq)
-        if position <= self._last_train:
+        if not self._peer.advance(header):
             self._drop(LinkDrop.DUPLICATE)
             return
-        self._last_train = position
         is_ours = header.dst_incarnation == self._config.incarnation
-        self._note_record(record, is_ours=is_ours, now_ns=now_ns)
+        self._peer.note(record, is_ours=is_ours, now_ns=now_ns)
         self._open_rx(header, record, is_new_life=is_new_life, now_ns=now_ns)
         if is_ours:
             self._flow.peer(header.flipc_ack, header.flipc_credit)
@@ -665,39 +611,14 @@ class LinkEnd:
     def _begin_life(self, incarnation: int) -> None:
         """The peer has another life: everything of the old one goes, and the owner hears of it
         first."""
-        tx = _TxState.TRAINING if self._tx is _TxState.UP else self._tx
-        self._forget_life()
-        self._change(LinkReason.NODE_DEAD, rx_up=False, tx=tx)
-        self._peer_incarnation = incarnation
-        self._newest_incarnation = incarnation
+        self._end_life()
+        self._peer.begin(incarnation)
         self._flow.peer_changed(incarnation)
 
-    def _forget_life(self) -> None:
-        self._peer_record = None
-        self._peer_flipc_next = None
-        self._last_train = (0, 0)
-        self._echo_clock_ns = 0
-        self._echo_received_ns = 0
-        self._round_trip_ns = 0
-        self._clock = None
-
-    def _note_record(self, record: TrainRecord, *, is_ours: bool, now_ns: int) -> None:
-        self._peer_record = record
-        self._echo_clock_ns = record.clock_ns
-        self._echo_received_ns = now_ns
-        if not is_ours:
-            return
-        self._peer_flipc_next = record.flipc_next
-        held_ns = record.clock_ns - record.echo_received_ns
-        round_trip_ns = now_ns - record.echo_clock_ns - held_ns
-        if record.echo_clock_ns == 0 or held_ns < 0 or round_trip_ns <= 0:
-            return
-        # The peer may have been stopped since it heard us: then the sample is poor, but still true.
-        if now_ns - record.echo_clock_ns < self._config.constants.link_down_after_ns:
-            self._round_trip_ns = round_trip_ns
-        self._clock = ClockSample.of_echo(
-            record.echo_clock_ns, record.echo_received_ns, record.clock_ns, now_ns
-        )
+    def _end_life(self) -> None:
+        """Take both directions down in one word; an epoch has to be started if the link was up."""
+        tx = _TxState.TRAINING if self._tx is _TxState.UP else self._tx
+        self._change(LinkReason.NODE_DEAD, rx_up=False, tx=tx)
 
     def _open_rx(
         self, header: FrameHeader, record: TrainRecord, *, is_new_life: bool, now_ns: int
@@ -731,7 +652,7 @@ class LinkEnd:
 
     def _take_ordinary(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
         source = (header.src_incarnation, header.src_epoch)
-        is_known = source == (self._peer_incarnation, self._peer_epoch)
+        is_known = source == (self._peer.incarnation, self._peer_epoch)
         lost_us = is_known and header.dst_epoch == 0 and self._tx is _TxState.UP
         if lost_us:  # heeded even while we do not hear the peer, or two deaf ends would stay so
             self._enter_training(LinkReason.PEER_LOST_US, now_ns)
@@ -755,7 +676,7 @@ class LinkEnd:
         if self._tx is _TxState.TRAINING:
             self._tx_mode = self._negotiated()
             self._window = SendWindow(replay=self._tx_mode.replay)
-            self._trained += 1
+            self._counters.trained += 1
             self._change(LinkReason.TRAINED, rx_up=self._rx_up, tx=_TxState.UP)
         if self._tx is not _TxState.UP:
             return
@@ -783,7 +704,7 @@ class LinkEnd:
             self._drop(LinkDrop.OUT_OF_ORDER)
             if not self._nak_sent and self._tx is _TxState.UP:
                 self._nak_sent = True
-                self._naks += 1
+                self._counters.naks += 1
                 self._send(FrameType.NAK, now_ns)
         else:
             self._drop(LinkDrop.OUT_OF_ORDER)
@@ -798,7 +719,7 @@ class LinkEnd:
             return
         self._expected = (self._expected + 1) & 0xFFFFFFFF
         self._nak_sent = False
-        self._rx_data_frames += 1
+        self._counters.rx_data_frames += 1
         if message is not None:
             self._outputs.append(Deliver(message))
         self._owe(now_ns)

@@ -9,10 +9,11 @@ records.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from emulator.protocol.constants import (
+    LINK_DROP_COUNT,
     Admission,
     ByteOrder,
     ClusterConstants,
@@ -31,6 +32,7 @@ __all__ = [
     "Dropped",
     "Flow",
     "LinkConfig",
+    "LinkCounters",
     "LinkStatistics",
     "Output",
     "PeerTrained",
@@ -264,3 +266,23 @@ class LinkStatistics:
     def dropped(self, reason: LinkDrop) -> int:
         """Return how often `reason` happened."""
         return self.drops[reason]
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """The counters of `LinkStatistics` while they count."""
+
+    trained: int = 0
+    tx_frames: int = 0
+    tx_data_frames: int = 0
+    tx_bytes: int = 0
+    rx_frames: int = 0
+    rx_data_frames: int = 0
+    rx_bytes: int = 0
+    replays: int = 0
+    naks: int = 0
+    drops: list[int] = field(default_factory=lambda: [0] * LINK_DROP_COUNT)
+
+    def numbers(self) -> dict[str, int]:
+        """Return every counter but the drops, by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "drops"}

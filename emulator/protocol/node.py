@@ -126,7 +126,7 @@ class NodeTable:
             link_index: Which.
             node_id: Its peer.
             incarnation: The one that it talks to; 0 unknown.
-            up: Whether any direction is up.
+            up: Whether the receive direction is: silence is not to hear.
             now_ns: The time.
         """
         entry = self._entries.setdefault(node_id, _Entry())

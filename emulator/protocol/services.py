@@ -20,11 +20,10 @@ from emulator.protocol.mnl import MalformedMessage
 
 REPLY_OFFSET: Final = 100
 SERVICE_NAME_BYTES: Final = 32
-CLOSE_ROLE_SOURCE: Final = 1
 
 _STATUS: Final = struct.Struct("<iI")
 _PING_REQUEST: Final = struct.Struct("<IIIIQ")
-_PING_REPLY: Final = struct.Struct("<IIQQQ")
+_PING_REPLY: Final = struct.Struct("<iIIIQQQ")
 _NODE_STATISTICS: Final = struct.Struct("<16Q")
 _LINK_STATISTICS: Final = struct.Struct(f"<IIII{10 + LINK_DROP_COUNT}Q")
 _LEDGER: Final = struct.Struct("<IIQIIQQQQQQQQQQQQQ")
@@ -122,8 +121,17 @@ class PingRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PingReply:
-    """How many came back and how long they took."""
+    """How many came back and how long they took; also when not all did.
 
+    Args:
+        status: 0 if all came back, else the `ErrorCode` of what stopped it.
+        answered: Round trips completed.
+        total_ns: Sum of them.
+        min_ns: Shortest.
+        max_ns: Longest.
+    """
+
+    status: int
     answered: int
     total_ns: int
     min_ns: int
@@ -131,11 +139,22 @@ class PingReply:
 
     @classmethod
     def parse(cls, body: bytes) -> Self:
-        """Return the reply in a body; raises as `take_status()` does."""
-        answered, _, total_ns, min_ns, max_ns = _exactly(
-            _PING_REPLY, take_status(body), "ping reply"
+        """Return the reply in a body.
+
+        Raises:
+            MalformedMessage: The body has another size.
+            ServiceError: The request itself was refused: a status and nothing else.
+        """
+        if len(body) <= _STATUS.size:
+            take_status(body)
+        fields = _exactly(_PING_REPLY, body, "ping reply")
+        return cls(
+            status=fields[0],
+            answered=fields[2],
+            total_ns=fields[4],
+            min_ns=fields[5],
+            max_ns=fields[6],
         )
-        return cls(answered=answered, total_ns=total_ns, min_ns=min_ns, max_ns=max_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,16 @@ class Monitor:
                 hint="see the machine's stderr.log in the run folder",
             ) from error
 
+    @property
+    def version(self) -> str:
+        """What QEMU says it is; empty before it greeted."""
+        greeting = self._client.greeting
+        if greeting is None:
+            return ""
+        numbers = cast(Mapping[str, int], greeting.QMP.version["qemu"])
+        package = greeting.QMP.version["package"]
+        return f"{numbers['major']}.{numbers['minor']}.{numbers['micro']} {package}".strip()
+
     async def pump_events(self) -> None:
         """Pass events on until cancelled."""
         listener = EventListener()

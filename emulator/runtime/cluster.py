@@ -21,15 +21,22 @@ from emulator.events.types import (
     ClusterReady,
     ClusterStopping,
     Event,
+    HostPresumedDeath,
+    HostRefusal,
     LinkEndChanged,
+    NodePanicked,
+    PanicExplained,
     RunStarted,
 )
 from emulator.machines.image import check_image, find_image
 from emulator.machines.machine import MACHINES, Machine
-from emulator.model import HOST_NAME, Arch, Topology, incarnation_of
+from emulator.machines.symbols import explain_panic
+from emulator.model import HOST_NAME, Arch, DeathCause, NodeId, Topology, incarnation_of
+from emulator.protocol.link_types import Refused
+from emulator.protocol.node import NodeDeath
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.expect import Expectation
-from emulator.runtime.host_node import HostNode
+from emulator.runtime.host_node import HostNode, HostObserver
 from emulator.runtime.launch import find_binary
 from emulator.runtime.link import GuestLink, Link, ManagementLink
 from emulator.runtime.link_runtime import LinkRuntime
@@ -39,7 +46,7 @@ from emulator.runtime.run_folder import RunFolder
 from emulator.runtime.sampler import sample
 from emulator.runtime.sweep import sweep
 from emulator.runtime.watch import Watch
-from emulator.runtime.world import World
+from emulator.runtime.world import World, node_names
 
 EventT = TypeVar("EventT", bound=Event)
 HOST_INCARNATION: Final = incarnation_of(1, 1)
@@ -69,6 +76,34 @@ class RunOptions:
     listeners: tuple[Callable[[Event], None], ...] = ()
 
 
+class _HostWitness(HostObserver):
+    """Writes what node 0 decides about guests into the event stream."""
+
+    def __init__(self, stream: EventStream, names: Mapping[NodeId, str]) -> None:
+        self._stream = stream
+        self._names = names
+
+    def refused(self, node_id: int, refusal: Refused) -> None:
+        """A claim was refused."""
+        self._stream.emit(
+            HostRefusal(
+                node=self._names[NodeId(node_id)],
+                claimed_incarnation=refusal.incarnation,
+                refusal=refusal.reason,
+                by_us=refusal.by_us,
+            )
+        )
+
+    def peer_died(self, death: NodeDeath) -> None:
+        """A life is dead for node 0; those that ended before its eyes are told of elsewhere."""
+        if death.cause is DeathCause.SILENCE:
+            self._stream.emit(
+                HostPresumedDeath(
+                    node=self._names[NodeId(death.node_id)], incarnation=death.incarnation
+                )
+            )
+
+
 class Cluster:
     """A running cluster; an async context manager.
 
@@ -82,6 +117,7 @@ class Cluster:
         self._seed = topology.seed if options.seed is None else options.seed
         self._tasks = asyncio.TaskGroup()
         self._background: list[asyncio.Task[None]] = []
+        self._cleanup = contextlib.AsyncExitStack()  # last in, first out; machines end before it
         self._world: World | None = None
         self._failure: asyncio.Future[None] | None = None
         self._node_runtimes: dict[str, NodeRuntime] = {}
@@ -287,10 +323,13 @@ class Cluster:
     def _make_world(self) -> World:
         options, topology = self._options, self._topology
         folder = RunFolder.create(options.runs_path, options.name or topology.name)
+        self._cleanup.callback(folder.finish)
         self._failure = asyncio.get_running_loop().create_future()
         stream = EventStream(folder.open_events(), on_failure=self._stream_failed)
+        self._cleanup.callback(stream.close)
         for listener in options.listeners:
             stream.listen(listener)
+        witness = _HostWitness(stream, node_names(topology))
         world = World(
             topology=topology,
             seed=self._seed,
@@ -299,18 +338,20 @@ class Cluster:
             folder=folder,
             stream=stream,
             watch=Watch(),
-            host=HostNode(topology.constants, HOST_INCARNATION),
+            host=HostNode(topology.constants, HOST_INCARNATION, witness),
             tasks=self._tasks,
             stream_ids=itertools.count(1),
             closing=asyncio.Event(),
         )
         self._world = world
+        self._cleanup.push_async_callback(world.host.close)
         folder.write_start(topology, seed=self._seed)
         stream.emit(
             RunStarted(name=options.name or topology.name, seed=self._seed, folder=str(folder.path))
         )
         for link_spec in topology.links:
             link = LinkRuntime(link_spec, world)
+            self._cleanup.callback(link.close)
             self._link_runtimes[link_spec.name] = link
             self._links[link_spec.name] = GuestLink(link, world)
         for spec in topology.nodes:
@@ -375,7 +416,7 @@ class Cluster:
                 if reason is not error:
                     raise reason from error
             finally:
-                await self._release()
+                await self._cleanup.aclose()
 
     async def _end_machines(self) -> None:
         world = self._world
@@ -389,17 +430,18 @@ class Cluster:
             node.kill()
         for node in self._node_runtimes.values():
             await node.end()
+        await self._explain_panics(world)
 
-    async def _release(self) -> None:
-        world = self._world
-        if world is None:
-            return
-        async with contextlib.AsyncExitStack() as steps:  # last in, first out
-            steps.callback(world.folder.finish)
-            steps.callback(world.stream.close)
-            for link in self._link_runtimes.values():
-                steps.callback(link.close)
-            steps.push_async_callback(world.host.close)
+    async def _explain_panics(self, world: World) -> None:
+        """Say where kernels panicked; the machines are off, so there is time."""
+        panics = [event for event in world.stream.history if isinstance(event, NodePanicked)]
+        for panic in panics:
+            machine = self._options.machines[world.topology.node(panic.node).arch]
+            image = self._image(machine)
+            backtrace = await asyncio.to_thread(explain_panic, image, panic.text)
+            world.stream.emit(
+                PanicExplained(node=panic.node, incarnation=panic.incarnation, backtrace=backtrace)
+            )
 
     # --- reasons ---
 

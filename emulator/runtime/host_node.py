@@ -419,8 +419,7 @@ class HostNode:
 
     def link_changed(self, node_id: int, change: StateChanged, now_ns: int) -> None:
         """Note whether the guest can be reached, and tell it deaths that it was not told."""
-        is_reachable = change.rx_up or change.tx_up
-        self._table.link_changed(node_id, node_id, change.peer_incarnation, is_reachable, now_ns)
+        self._table.link_changed(node_id, node_id, change.peer_incarnation, change.rx_up, now_ns)
         self._set_silence_timer()
         attached = self._attached.get(node_id)
         if attached is not None and self._links[node_id].incarnation:

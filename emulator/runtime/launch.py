@@ -29,6 +29,7 @@ from emulator.runtime.run_folder import PROCESS, RunFolder, process_stamp, writi
 STDERR_LOG: Final = "stderr.log"
 CONSOLE_LOG: Final = "console.log"
 COMMAND: Final = "command.txt"
+VERSION: Final = "version.txt"  # of QEMU
 
 
 class LaunchListener(Protocol):
@@ -72,6 +73,7 @@ class Launch:
         process: MachineProcess,
         monitor_socket: socket.socket,
         console: Console,
+        folder: Path,
         pty_path: Path,
         listener: LaunchListener,
     ) -> None:
@@ -82,6 +84,7 @@ class Launch:
         self.pty: str | None = None
         self.end_was_requested = False
         self.resets = 0
+        self._folder = folder
         self._pty_path = pty_path
         self._listener = listener
         self._monitor = Monitor(name, monitor_socket, self._event)
@@ -129,6 +132,7 @@ class Launch:
             process=process,
             monitor_socket=ours,
             console=Console(path / CONSOLE_LOG),
+            folder=path,
             pty_path=folder.pty_path(name),
             listener=listener,
         )
@@ -141,6 +145,8 @@ class Launch:
         """
         try:
             await self._monitor.connect()
+            with writing(self._folder):
+                (self._folder / VERSION).write_text(self._monitor.version + "\n", encoding="utf-8")
             self.pty = await self._monitor.console_pty()
             if self.pty is not None:
                 with writing(self._pty_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -182,7 +183,9 @@ class Node:
         monitor = await launch.monitor()
         await monitor.stop()  # so that the last words of this life can be read before the next
         self._runtime.look()
+        resets = launch.resets
         await monitor.system_reset()
+        await self._settle(lambda: launch.resets > resets, "was not reset", within_s)
         await monitor.cont()
         self._receipt(FaultKind.RESET, requested_ns, life)
         await self._wait_ready(within_s, newer_than=life)
@@ -241,16 +244,7 @@ class Node:
         Raises:
             DeadlineExpired: it still runs.
         """
-        try:
-            await self._world.watch.until(
-                lambda: self._runtime.launch is None, Deadline.after(within_s)
-            )
-        except TimeoutError:
-            raise DeadlineExpired(
-                f"node {self.name} still runs after {within_s:g} s",
-                hint=f"see its console: {self.console_path}",
-                details=self.explain(),
-            ) from None
+        await self._settle(lambda: self._runtime.launch is None, "still runs", within_s)
         return self._runtime.exit_status or 0
 
     def explain(self) -> tuple[str, ...]:
@@ -425,13 +419,15 @@ class Node:
         )
 
     async def _wait_ready(self, within_s: float, *, newer_than: Incarnation) -> None:
+        await self._settle(lambda: self.is_ready(newer_than=newer_than), "is not ready", within_s)
+
+    async def _settle(self, condition: Callable[[], bool], failing: str, within_s: float) -> None:
+        """Wait for a condition; if it does not come, say how the node is `failing`."""
         try:
-            await self._world.watch.until(
-                lambda: self.is_ready(newer_than=newer_than), Deadline.after(within_s)
-            )
+            await self._world.watch.until(condition, Deadline.after(within_s))
         except TimeoutError:
             raise DeadlineExpired(
-                f"node {self.name} is not ready after {within_s:g} s",
+                f"node {self.name} {failing} after {within_s:g} s",
                 hint=f"see its console: {self.console_path}",
                 details=self.explain(),
             ) from None

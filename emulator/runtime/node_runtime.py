@@ -24,6 +24,7 @@ from emulator.events.types import (
     NodeReset,
     NodeStarted,
     StreamAccount,
+    ToldStale,
 )
 from emulator.machines.blackbox import BoxState
 from emulator.machines.boot_page import BootArguments, BootLink
@@ -42,7 +43,7 @@ from emulator.runtime.box_events import BoxContext
 from emulator.runtime.launch import Launch, LaunchPlan
 from emulator.runtime.life import LifeReader
 from emulator.runtime.link_runtime import LinkRuntime
-from emulator.runtime.world import World
+from emulator.runtime.world import World, node_names
 
 MANAGEMENT_LINK: Final = "host"
 _EXPLAIN_LINES: Final = 3
@@ -69,6 +70,7 @@ class NodeRuntime:
         self._state_before_hang = NodeState.BOOTING
         self._links = links
         self._world = world
+        self._last_accounts: list[StreamAccount] = []  # of a life that is about to reset itself
         self._over = Incarnation(0)  # the newest life that has ended
         self._life: LifeReader | None = None
         self._post_mortem: Launch | None = None
@@ -76,7 +78,7 @@ class NodeRuntime:
         self._context = BoxContext(
             node=spec.name,
             link_names=(MANAGEMENT_LINK, *(link.spec.name for link in links)),
-            node_names=world.node_names(),
+            node_names=node_names(world.topology),
         )
 
     # --- power ---
@@ -177,14 +179,22 @@ class NodeRuntime:
             return
         self._follow_life()
         life.measured(self._world.host.clock(self.spec.id))
-        if life.emit_new():
+        events = life.emit_new()
+        if events:
             self._world.watch.changed()
+        if any(isinstance(event, ToldStale) for event in events):
+            # It resets itself in a moment, and its next life erases the black box.
+            self._last_accounts = life.accounts(final=True)
         state = life.state()
         if state is BoxState.READY and self.state is NodeState.BOOTING and self._is_alive:
             self.state = NodeState.READY
             self._world.stream.emit(NodeReady(node=self.spec.name, incarnation=self.incarnation))
             self._world.watch.changed()
         self._follow_panic(state)
+
+    def lives(self, life: int) -> bool:
+        """Whether that incarnation is the present one and its machine runs."""
+        return self.launch is not None and self._is_alive and self.incarnation == life
 
     def accounts(self) -> list[StreamAccount]:
         """The stream accounts of the present life, as they are now."""
@@ -267,8 +277,9 @@ class NodeRuntime:
         if self._life is not None:
             self._life.emit_new()
             self._follow_panic(self._life.state())
-            for account in self._life.accounts(final=True):
+            for account in self._life.accounts(final=True) or self._last_accounts:
                 self.accounts_of_the_dead.append(self._world.stream.emit(account))
+            self._last_accounts = []
         if self.launch is not None:
             self.state = NodeState.BOOTING
             self._world.stream.emit(NodeReset(node=self.spec.name, incarnation=over))

@@ -3,13 +3,13 @@
 
 It also holds what the next start needs to clean up after a killed tool.
 
-runs/20261122-051800-pair-4711/
-    run.json               seed, versions, command line of the tool, when
-    topology.toml          the topology as it was given (or as a listing when it came from
-    Python) events.jsonl           the event stream owner                  process id and start
-    time of the tool; gone after an orderly end nodes/a/console.pty    the terminal to attach
-    at, while the machine runs nodes/a/launch-1/      command.txt, console.log, stderr.log,
-    process
+    runs/20261122-051800-pair-4711/
+        run.json             seed, versions, command line of the tool, when
+        topology.toml        the topology as it was given
+        events.jsonl         the event stream
+        owner                process id and start time of the tool; gone after an orderly end
+        nodes/a/console.pty  the terminal to attach at, while the machine runs
+        nodes/a/launch-1/    command.txt, version.txt, console.log, stderr.log, process
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -53,13 +54,16 @@ def process_stamp(pid: int) -> str:
     """What tells a process from a later one of the same number: `pid starttime`.
 
     Raises:
-        ProcessLookupError: there is no such process.
+        ProcessLookupError: there is no such process, or it has ended and nobody has asked how.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError as error:
         raise ProcessLookupError(pid) from error
-    start_time = stat.rpartition(")")[2].split()[19]  # field 22 of proc(5), the name taken off
+    fields = stat.rpartition(")")[2].split()  # of proc(5), from field 3 on: a name may have blanks
+    state, start_time = fields[0], fields[19]
+    if state in "ZX":
+        raise ProcessLookupError(pid)
     return f"{pid} {start_time}"
 
 
@@ -90,7 +94,11 @@ class RunFolder:
                 except FileExistsError:
                     count += 1
                     path = path.with_name(f"{base}.{count}")
-            (path / OWNER).write_text(process_stamp(os.getpid()) + "\n", encoding="ascii")
+            try:
+                (path / OWNER).write_text(process_stamp(os.getpid()) + "\n", encoding="ascii")
+            except OSError:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
         return cls(path)
 
     def open_events(self) -> TextIO:

@@ -153,7 +153,7 @@ class Stream:
         deadline = Deadline.after(within_s)
         elapsed_ns = 0
         with contextlib.suppress(NodeDied):
-            if self._source.incarnation == self._opened.source_incarnation:
+            if self._source.lives(self._opened.source_incarnation):
                 elapsed_ns = await self._stop_source(deadline)
         source = self._account(self._source, Role.SOURCE, self._opened.source_incarnation)
         sink = self._account(self._sink, Role.SINK, self._opened.sink_incarnation)
@@ -221,7 +221,7 @@ class Stream:
             (self._source, LedgerRole.SOURCE, self._opened.source_incarnation),
             (self._sink, LedgerRole.SINK, self._opened.sink_incarnation),
         ):
-            if node.launch is None or node.incarnation != life:
+            if not node.lives(life):
                 continue
             with contextlib.suppress(GuestError):  # it dies now, or never had one
                 port = await self._world.host.lookup(node.spec.id, SERVER, deadline)

@@ -47,13 +47,12 @@ class World:
     stream_ids: Iterator[int]
     closing: asyncio.Event
 
-    def node_names(self) -> dict[NodeId, str]:
-        """All nodes' names by id, the host's too."""
-        names = {spec.id: spec.name for spec in self.topology.nodes}
-        names[HOST_ID] = HOST_NAME
-        return names
-
     def derive_seed(self, *purpose: object) -> int:
         """A seed of its own for some purpose: 64 bits that follow from the run's seed alone."""
         text = "/".join(str(item) for item in (self.seed, *purpose))
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+def node_names(topology: Topology) -> dict[NodeId, str]:
+    """All nodes' names by id, the host's too."""
+    return {HOST_ID: HOST_NAME, **{spec.id: spec.name for spec in topology.nodes}}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Two nodes joined by a link in memory, under a clock that only moves when told: for tests of the protocols.
+"""Two nodes joined by a link in memory, under a clock that only moves when told: for tests of the
+protocols.
 
-The wire loses, duplicates, delays, reorders and damages frames as its `Faults` say, all decided by one seed; directions are
-cut and spliced, nodes get new lives. Each node is the real `LinkEnd` (or another implementation of it) with a `Pair` on top.
-Not a model of QEMU's timing.
+The wire loses, duplicates, delays, reorders and damages frames as its `Faults` say, all decided by
+one seed; directions are cut and spliced, nodes get new lives. Each node is the real `LinkEnd` (or
+another implementation of it) with a `Pair` on top. Not a model of QEMU's timing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from emulator.protocol.constants import (
     Admission,
@@ -26,6 +28,7 @@ from emulator.protocol.link_types import (
     Deliver,
     Flow,
     LinkConfig,
+    LinkStatistics,
     Output,
     Refused,
     StateChanged,
@@ -34,19 +37,46 @@ from emulator.protocol.link_types import (
 from emulator.protocol.mnl import MachMessage
 from emulator.protocol.names import make_name
 
-__all__ = ["Faults", "MemoryLink", "MemoryNode", "SansIoLink"]
+__all__ = ["Faults", "MakeLink", "MemoryLink", "MemoryNode", "SansIoLink"]
 
 
-class SansIoLink:
-    """What a link end of any implementation can do; see `emulator.protocol.link.LinkEnd`."""
+class SansIoLink(Protocol):
+    """A link end of either implementation; see `emulator.protocol.link.LinkEnd`."""
 
-    carrier: Callable[[Direction, bool, int, bool, int], None]
-    receive: Callable[[bytes, int], None]
-    send: Callable[[bytes, int], bool]
-    tick: Callable[[int], None]
-    next_deadline_ns: Callable[[], int | None]
-    garbage: Callable[[int], None]
-    take_outputs: Callable[[], list[Output]]
+    def carrier(
+        self, direction: Direction, up: bool, generation: int, checked: bool, now_ns: int
+    ) -> None:
+        """Take the state of one direction from the cable."""
+
+    def receive(self, frame: bytes, now_ns: int) -> None:
+        """Take a frame from the PHY."""
+
+    def send(self, message: bytes, now_ns: int) -> bool:
+        """Send one whole mnl message."""
+
+    def tick(self, now_ns: int) -> None:
+        """Do everything whose deadline has come."""
+
+    def next_deadline_ns(self) -> int | None:
+        """Return when `tick()` has something to do."""
+
+    def close(self, now_ns: int) -> None:
+        """Stop in order."""
+
+    def garbage(self, now_ns: int) -> None:
+        """Close the receive direction."""
+
+    def peer_dead(self, incarnation: int, now_ns: int) -> None:
+        """Forget a dead incarnation."""
+
+    def take_outputs(self) -> list[Output]:
+        """Return what came out."""
+
+    def statistics(self) -> LinkStatistics:
+        """Return the counters."""
+
+
+MakeLink = Callable[[LinkConfig, Flow, Admit], SansIoLink]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +104,7 @@ class MemoryNode:
 
     def __init__(
         self,
-        make_link: Callable[[LinkConfig, Flow, Admit], SansIoLink],
+        make_link: MakeLink,
         config: LinkConfig,
     ) -> None:
         """Power up with no carrier.
@@ -129,7 +159,8 @@ class MemoryNode:
     # Messages ------------------------------------------------------------------------------------
 
     def post(self, body: bytes) -> int:
-        """Queue a message to the peer's port and return its number, which is its outcome's token."""
+        """Queue a message to the peer's port and return its number, which is its outcome's
+        token."""
         number = self._next_id
         self._next_id += 1
         self.pair.enqueue(
@@ -214,7 +245,7 @@ class MemoryLink:
 
     def __init__(
         self,
-        make_link: Callable[[LinkConfig, Flow, Admit], SansIoLink],
+        make_link: MakeLink,
         *,
         seed: int,
         constants: ClusterConstants | None = None,
@@ -259,7 +290,8 @@ class MemoryLink:
             wire.faults = faults
 
     def set_carrier(self, writer: int, *, up: bool) -> None:
-        """Cut or splice the direction that node `writer` (0 or 1) writes; a cut drops what is on the way."""
+        """Cut or splice the direction that node `writer` (0 or 1) writes; a cut drops what is on
+        the way."""
         wire = self._wires[writer]
         wire.up = up
         wire.generation += 1
@@ -279,7 +311,8 @@ class MemoryLink:
 
         Args:
             index: 0 or 1.
-            with_carrier: Whether the cable blinks, as at a process restart; a reset leaves it alone.
+            with_carrier: Whether the cable blinks, as at a process restart; a reset leaves it
+                alone.
         """
         old = self.nodes[index]
         self.nodes[index] = self._boot(index, old.config.incarnation + 1)

@@ -24,9 +24,7 @@ void flow_init(struct flow *flow, const struct cluster_constants *constants)
     flow->resend = &flow->outstanding;
 }
 
-/* --- What is owed
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- What is owed ----------------------------------------------------------------------------- */
 
 static void snapshot_now(struct node *node)
 {
@@ -96,9 +94,7 @@ void flipc_settle_control(struct node *node)
     flipc_owe(node, 1);
 }
 
-/* --- When it is told
- * -------------------------------------------------------------------------------------------------
- */
+/* --- When it is told -------------------------------------------------------------------------- */
 
 static uint64_t deadline_from(uint64_t *since_ns, const struct node *node)
 {
@@ -131,8 +127,8 @@ uint64_t flipc_ack_deadline_ns(struct node *node)
     return deadline_ns;
 }
 
-/* Every settlement raises the credit by one, so the difference is what the frame did not tell: a receiver may have settled
- * more since the link read the words for it. */
+/* Every settlement raises the credit by one, so the difference is what the frame did not tell: a
+ * receiver may have settled more since the link read the words for it. */
 static uint32_t still_owed(const struct flow *flow)
 {
     uint32_t owed = flow->credit - word_load(&flow->credit_read);
@@ -169,9 +165,7 @@ uint64_t flipc_snapshot_tick(struct node *node)
     return DEADLINE_NEVER;
 }
 
-/* --- The snapshot
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- The snapshot ----------------------------------------------------------------------------- */
 
 mnl_msg_t flipc_snapshot_take(struct node *node)
 {

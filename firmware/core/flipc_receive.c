@@ -20,9 +20,7 @@ enum arrival {
     ARRIVAL_SNAPSHOT, /* not sequenced */
 };
 
-/* --- Checks
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Checks ----------------------------------------------------------------------------------- */
 
 static enum arrival classify(const struct node *node, const struct kmsg *kmsg, size_t length_bytes)
 {
@@ -60,9 +58,7 @@ static bool mach_header_is_sound(const struct kmsg *kmsg)
                               : mach->local != NAME_NULL && disposition_is_right(local);
 }
 
-/* --- Delivery
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Delivery --------------------------------------------------------------------------------- */
 
 enum delivery {
     DELIVERY_POSSIBLE = 0, /* other values: enum flipc_nak_reason */
@@ -156,9 +152,7 @@ void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferr
     node_kick(node);
 }
 
-/* --- Order
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Order ------------------------------------------------------------------------------------ */
 
 enum order {
     ORDER_NEXT,
@@ -188,8 +182,7 @@ static kern_return_t check_node(const struct node *node)
     return KERN_SUCCESS;
 }
 
-/* --- Arrival, one kind at a time; called with the lock, which stays held
- * --------------------------------------------- */
+/* --- Arrival, one kind at a time; called with the lock, which stays held ---------------------- */
 
 struct receiving {
     struct node *node;

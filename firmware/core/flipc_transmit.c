@@ -12,9 +12,7 @@
 #include "port.h"
 #include <kernel/panic.h>
 
-/* --- In
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- In --------------------------------------------------------------------------------------- */
 
 void flipc_send(struct port *proxy, struct kmsg *kmsg)
 {
@@ -44,9 +42,7 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg)
     node_kick(node);
 }
 
-/* --- Out
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Out -------------------------------------------------------------------------------------- */
 
 static bool may_send_control(const struct flow *flow)
 {
@@ -159,9 +155,7 @@ void flipc_resume(struct node *node, uint32_t next_expected)
     node_kick(node);
 }
 
-/* --- Settled
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Settled ---------------------------------------------------------------------------------- */
 
 static void count_outcome(struct mach_host *host, enum message_outcome outcome)
 {
@@ -324,9 +318,7 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
     return false;
 }
 
-/* --- Death
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Death ------------------------------------------------------------------------------------ */
 
 static void abandon_proxy(struct port *port, struct deferred *deferred)
 {

@@ -5,13 +5,13 @@
  * with it held, except where noted.
  *
  * Invariants
- * - outstanding: kmsg.queue, ascending by header.options, all below next_sequence; `resend` is the
- * first of them to be transmitted again, or the list itself.
+ * - outstanding: kmsg.queue, ascending by header.options, all below next_sequence; `resend` is
+ *   the first of them to be transmitted again, or the list itself.
  * - unsettled: kmsg.flow, ascending by sequence_in, all below next_expected.
  * - ack = sequence_in of the first unsettled message, or next_expected; credit = next_expected -
- * unsettled_count + window. Neither ever falls.
+ *   unsettled_count + window. Neither ever falls.
  * - A refused message is on `unsettled` as what it was, and on `control` or `outstanding` as the
- * NAK that it became.
+ *   NAK that it became.
  *
  * The words marked (published) are also read without the lock, each on its own: they are stored and
  * loaded atomically.
@@ -55,8 +55,8 @@ struct flow {
     uint32_t next_expected; /* (published) */
     uint32_t ack;           /* (published) */
     uint32_t credit;        /* (published) */
-    uint32_t ack_read;      /* (published) `ack` and `credit` as the link last read them for a frame */
-    uint32_t credit_read;   /* (published) */
+    uint32_t ack_read; /* (published) `ack` and `credit` as the link last read them for a frame */
+    uint32_t credit_read; /* (published) */
     uint32_t unsettled_count;
     struct list unsettled;
 
@@ -87,8 +87,7 @@ static inline void word_store(uint32_t *word, uint32_t value)
 
 void flow_init(struct flow *flow, const struct cluster_constants *constants);
 
-/* Transmit (flipc_transmit.c)
- * ------------------------------------------------------------------------------------------ */
+/* --- Transmit (flipc_transmit.c) -------------------------------------------------------------- */
 
 /* Queue a message on a living proxy; the port has room. */
 void flipc_send(struct port *proxy, struct kmsg *kmsg);
@@ -117,8 +116,7 @@ void flipc_resume(struct node *node, uint32_t next_expected);
 /* The peer is dead: every message is at its end, in both directions. */
 void flipc_abandon(struct node *node, struct deferred *deferred);
 
-/* Receive (flipc_receive.c)
- * -------------------------------------------------------------------------------------------- */
+/* --- Receive (flipc_receive.c) ---------------------------------------------------------------- */
 
 /* A message of `length_bytes` arrived in `kmsg`, which is taken over. Without the lock. Returns as
  * mnl_msg_take_from_node(). */
@@ -127,8 +125,7 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
 /* Refuse an accepted message: it becomes its own NAK. */
 void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred);
 
-/* Acknowledge (flipc_ack.c)
- * -------------------------------------------------------------------------------------------- */
+/* --- Acknowledge (flipc_ack.c) ---------------------------------------------------------------- */
 
 /* A message of a living source is at its end here: taken by a receiver, or its NAK was settled. */
 void flipc_settle(struct kmsg *kmsg);

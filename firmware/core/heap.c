@@ -5,239 +5,19 @@
  *
  * Invariants
  * - The arena after struct heap is one chain of blocks, each a header and a payload of a multiple
- * of 16 bytes; the last is an empty sentinel in use. Two free blocks are never neighbours.
+ *   of 16 bytes; the last is an empty sentinel in use. Two free blocks are never neighbours.
  * - A free block of size s is in the list (first, second) of s; the bitmaps have a bit for each
- * list that is not empty. Searching rounds the size up to the next list, so the first block found
- * fits: no list is ever walked.
+ *   list that is not empty. Searching rounds the size up to the next list, so the first block
+ *   found fits: no list is ever walked.
  * - A freed block of at most RECENT_MAXIMUM bytes goes to the list of its exact size first and
- * stays unmerged there: the next message of that size takes a dozen instructions. Bytes kept so are
- * bounded; when the arena runs out all are merged once and the search is repeated.
+ *   stays unmerged there: the next message of that size takes a dozen instructions. Bytes kept so
+ *   are bounded; when the arena runs out all are merged once and the search is repeated.
  * - used_bytes counts what was handed out (payloads), not what is kept in lists.
  *
  * The lock is a leaf: nothing is called with it held. Callers hold no other lock (kernel/thread.h).
  */
-#include "heap.h"
-#include "poison.h"
+#include "heap_blocks.h"
 #include <kernel/panic.h>
-
-#define ALIGNMENT 16u
-#define BLOCK_MINIMUM 16u /* payload: room for the two free-list pointers */
-#define SECOND_BITS 4u
-#define SECOND_COUNT (1u << SECOND_BITS)
-#define FIRST_SHIFT 8u       /* sizes below 256 lie in first level 0, in steps of 16 */
-#define FIRST_COUNT 30u      /* up to 2^37 bytes */
-#define RECENT_MAXIMUM 1024u /* payload bytes */
-#define RECENT_COUNT (RECENT_MAXIMUM / 16u + 1u)
-#define RECENT_SHARE 16u /* at most a 16th of the arena is kept unmerged */
-
-#define BLOCK_FREE ((size_t)1)   /* in a TLSF list */
-#define BLOCK_RECENT ((size_t)2) /* in a list of recently freed blocks */
-#define BLOCK_KIND_SHIFT 2u
-#define BLOCK_FLAGS ((size_t)(ALIGNMENT - 1u))
-
-struct block {
-    size_t size_and_flags; /* payload bytes; BLOCK_FREE, BLOCK_RECENT, or the kind <<
-                              BLOCK_KIND_SHIFT */
-    struct block *before;  /* the block below in memory; null: the first */
-    struct block *next;    /* of a free block: its list. The payload begins here. */
-    struct block *previous;
-};
-
-#define BLOCK_HEADER offsetof(struct block, next)
-
-_Static_assert(BLOCK_HEADER <= ALIGNMENT, "header fits in front of an aligned payload");
-_Static_assert(sizeof(struct block) - BLOCK_HEADER <= BLOCK_MINIMUM, "links fit the payload");
-_Static_assert(HEAP_KINDS << BLOCK_KIND_SHIFT <= ALIGNMENT, "kind fits the flags");
-
-struct heap {
-    struct lock lock;
-    uint32_t first_bitmap;
-    uint32_t second_bitmaps[FIRST_COUNT];
-    struct block *free[FIRST_COUNT][SECOND_COUNT];
-    struct block *recent[RECENT_COUNT]; /* by payload size / 16 */
-    size_t recent_bytes;
-    size_t recent_limit_bytes;
-    struct block *first;
-    size_t size_bytes;
-    size_t used_bytes;
-    size_t peak_bytes;
-    uint64_t counts[HEAP_KINDS];
-    uint64_t fail_after; /* 0: none; n: the n-th allocation from now fails */
-    bool fail_sticky;
-};
-
-/* --- Blocks
- * ----------------------------------------------------------------------------------------------------------
- */
-
-static inline size_t block_size(const struct block *block)
-{
-    return block->size_and_flags & ~BLOCK_FLAGS;
-}
-
-static inline void *block_payload(struct block *block)
-{
-    return (char *)block + BLOCK_HEADER;
-}
-
-static inline struct block *block_of(void *payload)
-{
-    return (struct block *)(void *)((char *)payload - BLOCK_HEADER);
-}
-
-static inline struct block *block_after(struct block *block)
-{
-    return (struct block *)(void *)((char *)block_payload(block) + block_size(block));
-}
-
-/* All of a free payload but the links. */
-static inline void block_hide(struct block *block)
-{
-    memory_poison((char *)block_payload(block) + BLOCK_MINIMUM, block_size(block) - BLOCK_MINIMUM);
-}
-
-static inline void block_show(struct block *block)
-{
-    memory_unpoison(block_payload(block), block_size(block));
-}
-
-/* --- The two-level index
- * --------------------------------------------------------------------------------------------- */
-
-struct class
-{
-    uint32_t first;
-    uint32_t second;
-};
-
-static inline struct class class_of(size_t size)
-{
-    uint32_t highest;
-
-    if (size < (1u << FIRST_SHIFT))
-        return (struct class){0, (uint32_t)(size / ALIGNMENT)};
-    highest = 63u - (uint32_t)__builtin_clzll(size);
-    return (struct class){highest - FIRST_SHIFT + 1u,
-                          (uint32_t)(size >> (highest - SECOND_BITS)) & (SECOND_COUNT - 1u)};
-}
-
-static void list_insert(struct heap *heap, struct block *block)
-{
-    struct class class = class_of(block_size(block));
-    struct block **head = &heap->free[class.first][class.second];
-
-    block->size_and_flags = block_size(block) | BLOCK_FREE;
-    block->previous = NULL;
-    block->next = *head;
-    if (*head != NULL)
-        (*head)->previous = block;
-    *head = block;
-    heap->first_bitmap |= 1u << class.first;
-    heap->second_bitmaps[class.first] |= 1u << class.second;
-    block_hide(block);
-}
-
-static void list_take(struct heap *heap, struct block *block)
-{
-    struct class class = class_of(block_size(block));
-
-    block_show(block);
-    block->size_and_flags = block_size(block);
-    if (block->next != NULL)
-        block->next->previous = block->previous;
-    if (block->previous != NULL) {
-        block->previous->next = block->next;
-        return;
-    }
-    heap->free[class.first][class.second] = block->next;
-    if (block->next != NULL)
-        return;
-    heap->second_bitmaps[class.first] &= ~(1u << class.second);
-    if (heap->second_bitmaps[class.first] == 0)
-        heap->first_bitmap &= ~(1u << class.first);
-}
-
-/* Any block of the smallest list whose blocks all fit. */
-static struct block *list_find(struct heap *heap, size_t size)
-{
-    struct class class;
-    uint32_t bits;
-
-    if (size >= (1u << FIRST_SHIFT)) {
-        uint32_t highest = 63u - (uint32_t)__builtin_clzll(size);
-
-        size += ((size_t)1 << (highest - SECOND_BITS)) - 1u;
-    }
-    class = class_of(size);
-    if (class.first >= FIRST_COUNT)
-        return NULL;
-    bits = heap->second_bitmaps[class.first] & (~0u << class.second);
-    if (bits == 0) {
-        bits = heap->first_bitmap & (class.first == 31u ? 0u : ~0u << (class.first + 1u));
-        if (bits == 0)
-            return NULL;
-        class.first = (uint32_t)__builtin_ctz(bits);
-        bits = heap->second_bitmaps[class.first];
-    }
-    return heap->free[class.first][__builtin_ctz(bits)];
-}
-
-/* --- Splitting and merging
- * ------------------------------------------------------------------------------------------- */
-
-/* `block` is in no list. Give back what it has beyond `size`. */
-static void block_trim(struct heap *heap, struct block *block, size_t size)
-{
-    struct block *rest;
-    size_t rest_size;
-
-    if (block_size(block) < size + BLOCK_HEADER + BLOCK_MINIMUM)
-        return;
-    rest_size = block_size(block) - size - BLOCK_HEADER;
-    block->size_and_flags = size;
-    rest = block_after(block);
-    rest->size_and_flags = rest_size;
-    rest->before = block;
-    block_after(rest)->before = rest;
-    list_insert(heap, rest);
-}
-
-static void block_merge(struct heap *heap, struct block *block)
-{
-    struct block *before = block->before;
-    struct block *after = block_after(block);
-
-    block->size_and_flags = block_size(block);
-    if (after->size_and_flags & BLOCK_FREE) {
-        list_take(heap, after);
-        block->size_and_flags += BLOCK_HEADER + block_size(after);
-    }
-    if (before != NULL && (before->size_and_flags & BLOCK_FREE)) {
-        list_take(heap, before);
-        before->size_and_flags += BLOCK_HEADER + block_size(block);
-        block = before;
-    }
-    block_after(block)->before = block;
-    list_insert(heap, block);
-}
-
-static void recent_merge_all(struct heap *heap)
-{
-    for (size_t i = 0; i < RECENT_COUNT; i++) {
-        struct block *block;
-
-        while ((block = heap->recent[i]) != NULL) {
-            heap->recent[i] = block->next;
-            block_show(block);
-            block_merge(heap, block);
-        }
-    }
-    heap->recent_bytes = 0;
-}
-
-/* --- The interface
- * ---------------------------------------------------------------------------------------------------
- */
 
 int heap_open(struct mach_host *host, void *arena, size_t arena_bytes)
 {
@@ -247,7 +27,8 @@ int heap_open(struct mach_host *host, void *arena, size_t arena_bytes)
 
     arena_bytes &= ~(size_t)(ALIGNMENT - 1u);
     if (arena == NULL || ((uintptr_t)arena & (ALIGNMENT - 1u)) != 0 ||
-        arena_bytes < head + 2u * BLOCK_HEADER + BLOCK_MINIMUM)
+        arena_bytes < head + 2u * BLOCK_HEADER + BLOCK_MINIMUM ||
+        arena_bytes >> (FIRST_SHIFT + FIRST_COUNT - 1u) != 0)
         return ERROR_INVALID;
     memory_unpoison(arena, arena_bytes);
     *heap = (struct heap){0};
@@ -261,7 +42,7 @@ int heap_open(struct mach_host *host, void *arena, size_t arena_bytes)
     heap->first = first;
     heap->size_bytes = block_size(first);
     heap->recent_limit_bytes = heap->size_bytes / RECENT_SHARE;
-    list_insert(heap, first);
+    block_insert(heap, first);
     host->heap = heap;
     return 0;
 }
@@ -288,6 +69,20 @@ static bool failure_is_due(struct heap *heap)
     return true;
 }
 
+static void recent_merge_all(struct heap *heap)
+{
+    for (size_t i = 0; i < RECENT_COUNT; i++) {
+        struct block *block;
+
+        while ((block = heap->recent[i]) != NULL) {
+            heap->recent[i] = block->next;
+            block_show(block);
+            block_merge(heap, block);
+        }
+    }
+    heap->recent_bytes = 0;
+}
+
 static struct block *block_take(struct heap *heap, size_t size)
 {
     struct block *block;
@@ -298,14 +93,14 @@ static struct block *block_take(struct heap *heap, size_t size)
         block_show(block);
         return block;
     }
-    block = list_find(heap, size);
+    block = block_find(heap, size);
     if (block == NULL && heap->recent_bytes != 0) {
         recent_merge_all(heap);
-        block = list_find(heap, size);
+        block = block_find(heap, size);
     }
     if (block == NULL)
         return NULL;
-    list_take(heap, block);
+    block_remove(heap, block);
     block_trim(heap, block, size);
     return block;
 }
@@ -424,28 +219,7 @@ void heap_fail_after(struct mach_host *host, uint64_t n, bool sticky)
     lock_release(&heap->lock);
 }
 
-/* --- Self-check
- * ------------------------------------------------------------------------------------------------------
- */
-
-static void check_lists(struct heap *heap)
-{
-    for (uint32_t first = 0; first < FIRST_COUNT; first++) {
-        for (uint32_t second = 0; second < SECOND_COUNT; second++) {
-            struct block *head = heap->free[first][second];
-
-            panic_unless((head != NULL) == ((heap->second_bitmaps[first] >> second & 1u) != 0));
-            for (struct block *block = head; block != NULL; block = block->next) {
-                struct class class = class_of(block_size(block));
-
-                panic_unless(class.first == first && class.second == second);
-                panic_unless(block->size_and_flags & BLOCK_FREE);
-            }
-        }
-        panic_unless((heap->second_bitmaps[first] != 0) ==
-                     ((heap->first_bitmap >> first & 1u) != 0));
-    }
-}
+/* --- Self-check ------------------------------------------------------------------------------- */
 
 void heap_check(struct mach_host *host)
 {
@@ -471,6 +245,6 @@ void heap_check(struct mach_host *host)
     }
     panic_unless(total == heap->size_bytes + BLOCK_HEADER);
     panic_unless(used == heap->used_bytes && recent == heap->recent_bytes);
-    check_lists(heap);
+    blocks_check_lists(heap);
     lock_release(&heap->lock);
 }

@@ -18,8 +18,8 @@ enum heap_kind {
     HEAP_KINDS = 4,
 };
 
-/* Make the heap in `arena` and set host->heap. 0, or ERROR_INVALID: misaligned, or too small for
- * anything. */
+/* Make the heap in `arena` and set host->heap. 0, or ERROR_INVALID: misaligned, or too small or
+ * too large. */
 int heap_open(struct mach_host *host, void *arena, size_t arena_bytes) MUST_CHECK;
 
 /* The arena is its owner's again, with whatever it holds. */

@@ -117,8 +117,7 @@ enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg)
 
 _Static_assert(offsetof(struct kmsg, queue) == 0, "heap_free_list() frees messages by it");
 
-/* --- The end of a message
- * -------------------------------------------------------------------------------------------- */
+/* --- The end of a message --------------------------------------------------------------------- */
 
 void kmsg_defer(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred)
 {

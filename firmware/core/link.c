@@ -39,8 +39,7 @@ void link_count_drop(struct link *link, enum link_drop reason, uint32_t count)
     link->operations->dropped(link->context, reason, count);
 }
 
-/* What both records together say about DATA
- * ------------------------------------------------------------------------------ */
+/* --- What both records together say about DATA ------------------------------------------------ */
 
 uint16_t link_own_flags(const struct link *link)
 {
@@ -66,9 +65,7 @@ bool link_negotiated_replay(const struct link *link)
     return (link_own_flags(link) & link->peer_record.flags & TRAIN_FLAG_REPLAY) != 0;
 }
 
-/* State
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- State ------------------------------------------------------------------------------------ */
 
 void link_refresh_constants(struct link *link)
 {
@@ -186,9 +183,7 @@ static void renegotiate(struct link *link, uint64_t now_ns)
     }
 }
 
-/* What the owner tells
- * -------------------------------------------------------------------------------------------------
- */
+/* --- What the owner tells --------------------------------------------------------------------- */
 
 void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t generation, bool checked,
                   uint64_t now_ns)
@@ -255,9 +250,7 @@ void link_close(struct link *link, uint64_t now_ns)
     link_change(link, LINK_REASON_DRIVER_STOPPED, false, LINK_DIRECTION_DOWN);
 }
 
-/* Deadlines
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Deadlines -------------------------------------------------------------------------------- */
 
 static uint64_t silent_at_ns(const struct link *link)
 {

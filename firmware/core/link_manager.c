@@ -19,8 +19,7 @@ static const char *kind_name(enum boot_link_kind kind)
     return "";
 }
 
-/* Start
- * -----------------------------------------------------------------------------------------------------------------*/
+/* --- Start ------------------------------------------------------------------------------------ */
 
 static struct peer *find_peer(struct link_manager *manager, uint32_t node_id)
 {
@@ -237,8 +236,7 @@ int link_manager_start(struct mach_host *host,
     return status;
 }
 
-/* Stop
- * ------------------------------------------------------------------------------------------------------------------*/
+/* --- Stop ------------------------------------------------------------------------------------- */
 
 void link_manager_stop(struct mach_host *host)
 {
@@ -270,8 +268,7 @@ void link_manager_stop(struct mach_host *host)
     free_parts(manager);
 }
 
-/* Questions of other threads
- * ------------------------------------------------------------------------------------------- */
+/* --- Questions of other threads --------------------------------------------------------------- */
 
 void link_manager_kick(struct mach_host *host)
 {

@@ -10,9 +10,7 @@
  */
 #include "link_manager_private.h"
 
-/* The parts of a turn
- * --------------------------------------------------------------------------------------------------
- */
+/* --- The parts of a turn ---------------------------------------------------------------------- */
 
 /* True if a PHY has more than its share of this turn. */
 static bool poll_phys(struct link_manager *manager)
@@ -79,9 +77,7 @@ static void serve_threads(struct link_manager *manager)
     }
 }
 
-/* Deadlines
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Deadlines -------------------------------------------------------------------------------- */
 
 /* Do what is due on one link, and see when it has to be looked at again. */
 static void tick_link(struct link_manager *manager, struct managed_link *link)
@@ -133,9 +129,7 @@ static void tick_touched(struct link_manager *manager)
     }
 }
 
-/* Turning and sleeping
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Turning and sleeping --------------------------------------------------------------------- */
 
 /* Let whoever has something to do run. */
 static void yield(struct link_manager *manager)

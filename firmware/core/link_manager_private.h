@@ -18,10 +18,10 @@
 #include <kernel/phy.h>
 
 #define LINK_MANAGER_BUDGET_BYTES 16384u /* copied between two looks at the other direction */
-/* Taken in before receivers run: some 16 small frames, so that a peer that sent a window full hears of the first quarter
- * while it still has something to send. */
+/* Taken in before receivers run: some 16 small frames, so that a peer that sent a window full hears
+ * of the first quarter while it still has something to send. */
 #define LINK_MANAGER_POLL_BYTES 3072u
-#define LINK_MANAGER_CLOCK_TURNS 16u     /* idle turns between two looks at the clock */
+#define LINK_MANAGER_CLOCK_TURNS 16u /* idle turns between two looks at the clock */
 #define LINK_MANAGER_DROP_INTERVAL_NS 100000000ull
 
 struct peer;

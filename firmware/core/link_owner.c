@@ -10,9 +10,7 @@ static uint64_t now_of(struct managed_link *link)
     return link_manager_now_ns(link->manager);
 }
 
-/* From the PHY
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- From the PHY ----------------------------------------------------------------------------- */
 
 static void phy_frame(void *context, const uint8_t *frame, size_t length,
                       bool (*confirm)(struct phy *), struct phy *phy)
@@ -54,9 +52,7 @@ void link_owner_client(struct managed_link *link, struct phy_client *client)
     };
 }
 
-/* From the link
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- From the link ---------------------------------------------------------------------------- */
 
 static int owner_transmit(void *context, const struct frame_header *header, const void *payload,
                           size_t payload_bytes)

@@ -52,9 +52,7 @@ void link_confirmed(struct link *link, uint32_t ack, uint64_t now_ns)
     }
 }
 
-/* DATA
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- DATA ------------------------------------------------------------------------------------- */
 
 /* Something has to say that the frame arrived. */
 static void owe_ack(struct link *link, uint64_t now_ns)
@@ -206,8 +204,7 @@ static void out_of_order(struct link *link, const struct frame_header *header, u
     }
 }
 
-/* Frames of a trained direction
- * ---------------------------------------------------------------------------------------- */
+/* --- Frames of a trained direction ------------------------------------------------------------ */
 
 static bool is_heard_source(const struct link *link, const struct frame_header *header)
 {
@@ -298,9 +295,7 @@ static void take_plain(struct link *link, const struct frame_header *header, uin
     }
 }
 
-/* The slow path
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- The slow path ---------------------------------------------------------------------------- */
 
 static void take_cable(struct link *link, const struct frame_header *header,
                        const struct cable_record_frame *record, uint64_t now_ns)

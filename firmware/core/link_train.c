@@ -46,9 +46,7 @@ void link_send_train(struct link *link, uint64_t now_ns)
     link->retry_ns = now_ns + LINK_RETRY_INTERVAL_NS;
 }
 
-/* Refusals
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Refusals --------------------------------------------------------------------------------- */
 
 /* It goes to whoever sent the TRAIN, not to the peer we know, and counts as no frame of the
  * direction. */
@@ -99,9 +97,7 @@ void link_take_refuse(struct link *link, const struct frame_header *header,
     link->operations->refused(link->context, record->reason, record->incarnation, false);
 }
 
-/* Judging a TRAIN
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- Judging a TRAIN -------------------------------------------------------------------------- */
 
 static bool constants_agree(const struct cluster_constants *ours, const struct train_record *record)
 {
@@ -147,9 +143,7 @@ static int judge(struct link *link, const struct frame_header *header,
     return link->operations->admit(link->context, incarnation, record);
 }
 
-/* Accepting a TRAIN
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- Accepting a TRAIN ------------------------------------------------------------------------ */
 
 /* The peer has another life: everything of the old one goes, and the owner hears of it first. */
 static void begin_life(struct link *link, uint64_t incarnation)

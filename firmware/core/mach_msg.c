@@ -11,9 +11,7 @@
 #include "port.h"
 #include <kernel/panic.h>
 
-/* --- Send
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Send ------------------------------------------------------------------------------------- */
 
 static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
 {
@@ -74,9 +72,7 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
     return MACH_MSG_SUCCESS;
 }
 
-/* --- Receive
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Receive ---------------------------------------------------------------------------------- */
 
 /* A message of this node has no flow that settles it: it is settled here. */
 static mach_msg_return_t hand_over(struct kmsg *kmsg, struct kmsg **out)

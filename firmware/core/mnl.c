@@ -8,9 +8,7 @@
 #include "node.h"
 #include <kernel/string.h>
 
-/* --- Buffers
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Buffers ---------------------------------------------------------------------------------- */
 
 mnl_msg_t mnl_msg_alloc(int payload, uint32_t flags)
 {
@@ -31,9 +29,7 @@ void mnl_msg_free(mnl_msg_t msg, uint32_t flags)
         kmsg_free(kmsg_of_header(msg));
 }
 
-/* --- From the node
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- From the node ---------------------------------------------------------------------------- */
 
 kern_return_t mnl_msg_take_from_node(mnl_node_info_t handle, mnl_msg_t msg, size_t length,
                                      uint32_t flags)
@@ -73,9 +69,7 @@ void mnl_msg_from_node(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
         (void)mnl_msg_from_node_bounded(handle, msg, sizeof(*msg) + (size_t)msg->size, flags);
 }
 
-/* --- To the node
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- To the node ------------------------------------------------------------------------------ */
 
 mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t handle, uint32_t flags)
 {
@@ -129,9 +123,7 @@ void mnl_msg_complete(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
     deferred_run(node->host, &deferred);
 }
 
-/* --- Flow
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Flow ------------------------------------------------------------------------------------- */
 
 /* What is read for a frame is remembered, so that mnl_flow_acknowledged() knows what left. */
 static uint32_t read_for_frame(const uint32_t *word, uint32_t *read)

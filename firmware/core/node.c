@@ -30,8 +30,7 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     return &node->info;
 }
 
-/* --- Before registration
- * --------------------------------------------------------------------------------------------- */
+/* --- Before registration ---------------------------------------------------------------------- */
 
 kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, uint32_t flags)
 {
@@ -104,9 +103,7 @@ kern_return_t mnl_register(mnl_node_info_t handle, uint32_t flags)
     return result;
 }
 
-/* --- Link bits
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Link bits -------------------------------------------------------------------------------- */
 
 bool node_becomes_up(struct node *node)
 {
@@ -169,9 +166,7 @@ kern_return_t mnl_set_link_down(mnl_node_info_t handle, int link, uint32_t flags
     return result;
 }
 
-/* --- The end
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- The end ---------------------------------------------------------------------------------- */
 
 void node_end(struct node *node, struct deferred *deferred)
 {

@@ -51,9 +51,7 @@ struct node *node_of_name(struct mach_host *host, uint64_t name)
     return node;
 }
 
-/* --- Observers
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Observers -------------------------------------------------------------------------------- */
 
 void node_observe(struct mach_host *host, struct node_observer *observer)
 {
@@ -95,9 +93,7 @@ static void tell_self_dead(struct mach_host *host, enum node_death_cause cause)
     }
 }
 
-/* --- Death
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Death ------------------------------------------------------------------------------------ */
 
 int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarnation,
                       enum node_death_cause cause)
@@ -184,9 +180,7 @@ uint64_t node_incarnation(struct mach_host *host, uint32_t node_id)
     return incarnation;
 }
 
-/* --- Figures
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Figures ---------------------------------------------------------------------------------- */
 
 void node_statistics_read(struct mach_host *host, struct node_statistics *statistics)
 {

@@ -10,9 +10,7 @@
  */
 #include "link_manager_private.h"
 
-/* Death
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- Death ------------------------------------------------------------------------------------ */
 
 /* Forget the dead life: its links first, which give back what they hold, then the handle. */
 static void forget(struct peer *peer, const struct managed_link *except)
@@ -58,9 +56,7 @@ void peer_release(struct peer *peer)
     peer->node = MNL_NODE_NULL;
 }
 
-/* Admission
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Admission -------------------------------------------------------------------------------- */
 
 /* Another link that has the registered life on it, and on which no other life claims to be there.
  */
@@ -118,9 +114,7 @@ int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnatio
     return verdict;
 }
 
-/* Registration
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Registration ----------------------------------------------------------------------------- */
 
 static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
                                      const struct train_record *record)
@@ -159,9 +153,7 @@ void peer_begin_life(struct peer *peer, const struct managed_link *link)
     }
 }
 
-/* Directions
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Directions ------------------------------------------------------------------------------- */
 
 static bool is_usable(const struct peer *peer, const struct managed_link *link)
 {
@@ -237,9 +229,7 @@ void peer_refresh(struct peer *peer)
     }
 }
 
-/* Messages
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 /* A better link is up: stop feeding the one in use, and change over when it holds nothing. */
 static bool is_changing_over(struct peer *peer)
@@ -279,9 +269,7 @@ void peer_pump(struct peer *peer)
     }
 }
 
-/* Time
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- Time ------------------------------------------------------------------------------------- */
 
 /* A link that hears a life which could not be registered: there was no memory. */
 static const struct managed_link *unregistered_link(const struct peer *peer)

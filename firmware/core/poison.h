@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Telling AddressSanitizer what the heap has not given out, so that it sees misuse inside the arena, too. Nothing in every
- * other build. Private to core.
+ * Telling AddressSanitizer what the heap has not given out, so that it sees misuse inside the
+ * arena, too. Nothing in every other build. Private to core.
  */
 #ifndef CORE_POISON_H
 #define CORE_POISON_H

@@ -10,9 +10,7 @@
 #include "node.h"
 #include <kernel/panic.h>
 
-/* --- Life
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 struct port *port_allocate(struct mach_host *host, enum port_kind kind, uint32_t limit)
 {
@@ -127,9 +125,7 @@ void port_set_limit(struct port *port, uint32_t limit)
     ipc_unlock(port->host);
 }
 
-/* --- Names
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Names ------------------------------------------------------------------------------------ */
 
 uint64_t port_name_locked(struct port *port)
 {
@@ -227,8 +223,7 @@ struct port *port_from_name(struct mach_host *host, uint64_t name)
     return resolution == RESOLVED ? port : NULL;
 }
 
-/* --- Queues of principals
- * -------------------------------------------------------------------------------------------- */
+/* --- Queues of principals --------------------------------------------------------------------- */
 
 /* Both kinds of waiter are woken: one of them may have given up already and must not swallow the
  * other's signal. */

@@ -3,8 +3,8 @@
  * What a cable does to the frames in it. Each frame that suffers is a receipt: it is counted under
  * its fault's kind, and a fault that touched no frame did not happen.
  */
-#include "network.h"
 #include "arch/sim/fiber.h"
+#include "network.h"
 
 #include <string.h>
 
@@ -34,8 +34,8 @@ static void corrupt(struct sim_frame *frame)
 
 static void truncate(struct sim_frame *frame)
 {
-    frame->length = FRAME_HEADER_SIZE +
-                    (uint32_t)(fiber_random() % (frame->length - FRAME_HEADER_SIZE + 1u));
+    frame->length =
+        FRAME_HEADER_SIZE + (uint32_t)(fiber_random() % (frame->length - FRAME_HEADER_SIZE + 1u));
 }
 
 /* Bytes that nobody sent; half of them begin like a frame. */

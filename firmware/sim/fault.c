@@ -58,8 +58,7 @@ static void set_rate(const struct sim_entry *entry, uint32_t permille)
         }
         damage->rates[entry->kind] = permille;
         if (entry->kind == SIM_FAULT_STALE) {
-            damage->stale_ns =
-                entry->duration_ns < STALE_NS ? entry->duration_ns : STALE_NS;
+            damage->stale_ns = entry->duration_ns < STALE_NS ? entry->duration_ns : STALE_NS;
         } else if (entry->kind == SIM_FAULT_DELAY) {
             damage->delay_ns = permille * SIM_US;
         } else if (entry->kind == SIM_FAULT_JITTER) {

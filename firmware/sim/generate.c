@@ -126,11 +126,11 @@ static const struct {
     uint8_t kind;
     uint8_t weight;
 } weights[] = {
-    {SIM_OP_SEND, 30},        {SIM_OP_RECEIVE, 14},    {SIM_OP_RIGHT_GET, 12},
-    {SIM_OP_PORT_CREATE, 10}, {SIM_OP_CALL, 10},       {SIM_OP_STREAM, 6},
+    {SIM_OP_SEND, 30},        {SIM_OP_RECEIVE, 14},     {SIM_OP_RIGHT_GET, 12},
+    {SIM_OP_PORT_CREATE, 10}, {SIM_OP_CALL, 10},        {SIM_OP_STREAM, 6},
     {SIM_OP_FORWARD, 4},      {SIM_OP_PORT_DESTROY, 3}, {SIM_OP_RIGHT_DROP, 3},
-    {SIM_OP_SET_CREATE, 2},   {SIM_OP_SET_INSERT, 3},  {SIM_OP_SET_RECEIVE, 4},
-    {SIM_OP_SET_REMOVE, 1},   {SIM_OP_SET_DESTROY, 1}, {SIM_OP_PORT_LIMIT, 1},
+    {SIM_OP_SET_CREATE, 2},   {SIM_OP_SET_INSERT, 3},   {SIM_OP_SET_RECEIVE, 4},
+    {SIM_OP_SET_REMOVE, 1},   {SIM_OP_SET_DESTROY, 1},  {SIM_OP_PORT_LIMIT, 1},
 };
 
 static uint32_t choose_operation(struct generator *generator)
@@ -198,8 +198,8 @@ static void add_program(struct generator *generator, uint32_t operations)
         if (entry == NULL) {
             return;
         }
-        entry->target = below(generator, generator->settings->node_count) |
-                        below(generator, SIM_WORKERS) << 8;
+        entry->target =
+            below(generator, generator->settings->node_count) | below(generator, SIM_WORKERS) << 8;
         choose_arguments(generator, entry);
     }
 }
@@ -220,14 +220,14 @@ static uint64_t any_duration(struct generator *generator)
 static void add_link_fault(struct generator *generator)
 {
     static const uint8_t kinds[] = {
-        SIM_FAULT_CUT,     SIM_FAULT_CUT,       SIM_FAULT_CUT,   SIM_FAULT_FLAP,
-        SIM_FAULT_LOSS,    SIM_FAULT_DUPLICATE, SIM_FAULT_REORDER, SIM_FAULT_CORRUPT,
-        SIM_FAULT_TRUNCATE, SIM_FAULT_JUNK,     SIM_FAULT_STALE, SIM_FAULT_DELAY,
-        SIM_FAULT_JITTER,  SIM_FAULT_JAM,       SIM_FAULT_MUTE,  SIM_FAULT_DOORBELL,
-        SIM_FAULT_FULL,    SIM_FAULT_TAP,
+        SIM_FAULT_CUT,      SIM_FAULT_CUT,       SIM_FAULT_CUT,     SIM_FAULT_FLAP,
+        SIM_FAULT_LOSS,     SIM_FAULT_DUPLICATE, SIM_FAULT_REORDER, SIM_FAULT_CORRUPT,
+        SIM_FAULT_TRUNCATE, SIM_FAULT_JUNK,      SIM_FAULT_STALE,   SIM_FAULT_DELAY,
+        SIM_FAULT_JITTER,   SIM_FAULT_JAM,       SIM_FAULT_MUTE,    SIM_FAULT_DOORBELL,
+        SIM_FAULT_FULL,     SIM_FAULT_TAP,
     };
-    struct sim_entry *entry = add_entry(generator, kinds[below(generator, sizeof(kinds))],
-                                        any_time(generator));
+    struct sim_entry *entry =
+        add_entry(generator, kinds[below(generator, sizeof(kinds))], any_time(generator));
 
     if (entry == NULL) {
         return;
@@ -257,8 +257,8 @@ static void add_node_fault(struct generator *generator)
         SIM_FAULT_CRASH, SIM_FAULT_CRASH, SIM_FAULT_CRASH,   SIM_FAULT_RESET, SIM_FAULT_HANG,
         SIM_FAULT_HANG,  SIM_FAULT_TWICE, SIM_FAULT_SILENCE, SIM_FAULT_ALL,
     };
-    struct sim_entry *entry = add_entry(generator, kinds[below(generator, sizeof(kinds))],
-                                        any_time(generator));
+    struct sim_entry *entry =
+        add_entry(generator, kinds[below(generator, sizeof(kinds))], any_time(generator));
 
     if (entry == NULL) {
         return;
@@ -310,9 +310,9 @@ static void add_crash_loop(struct generator *generator)
     uint32_t times = 3 + below(generator, 12);
 
     for (uint32_t i = 0; i < times; i++) {
-        struct sim_entry *entry = add_entry(
-            generator, one_in(generator, 3) ? SIM_FAULT_RESET : SIM_FAULT_CRASH,
-            any_time(generator));
+        struct sim_entry *entry =
+            add_entry(generator, one_in(generator, 3) ? SIM_FAULT_RESET : SIM_FAULT_CRASH,
+                      any_time(generator));
 
         if (entry == NULL) {
             return;

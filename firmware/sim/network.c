@@ -52,9 +52,8 @@ void queue_insert(struct sim_direction *direction, uint16_t frame)
     if (direction->count != 0 && frames[direction->tail].arrival_ns <= frames[frame].arrival_ns) {
         place = &frames[direction->tail].next;
     } else {
-        for (uint32_t i = 0; i < direction->count &&
-                             frames[*place].arrival_ns <= frames[frame].arrival_ns;
-             i++) {
+        for (uint32_t i = 0;
+             i < direction->count && frames[*place].arrival_ns <= frames[frame].arrival_ns; i++) {
             place = &frames[*place].next;
         }
     }
@@ -275,8 +274,8 @@ static void unplug(struct phy *phy)
     if (phy->held != FRAME_NONE) {
         frame_give(phy->held);
     }
-    *phy = (struct phy){
-        .link = phy->link, .end = phy->end, .held = FRAME_NONE, .wake_ns = SIM_NEVER};
+    *phy =
+        (struct phy){.link = phy->link, .end = phy->end, .held = FRAME_NONE, .wake_ns = SIM_NEVER};
 }
 
 /* A machine that nobody sees die takes with it what was on its way to it. */
@@ -489,9 +488,8 @@ static bool is_reported(const struct sim_reported *reported, const struct sim_di
 
 static bool arm(struct phy *phy)
 {
-    return is_waiting(phy) ||
-           (!is_stream(phy->link) && (!is_reported(&phy->tx, outgoing(phy)) ||
-                                      !is_reported(&phy->rx, incoming(phy))));
+    return is_waiting(phy) || (!is_stream(phy->link) && (!is_reported(&phy->tx, outgoing(phy)) ||
+                                                         !is_reported(&phy->rx, incoming(phy))));
 }
 
 static void disarm(struct phy *phy)

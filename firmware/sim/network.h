@@ -14,8 +14,8 @@
 
 #define SIM_MTU_MAXIMUM 1024u
 #define SIM_FRAMES_MAXIMUM 2048u
-#define SIM_QUEUE_FRAMES 48u        /* of a direction, with payload */
-#define SIM_QUEUE_RESERVE 16u       /* and as many without, or from the cable */
+#define SIM_QUEUE_FRAMES 48u  /* of a direction, with payload */
+#define SIM_QUEUE_RESERVE 16u /* and as many without, or from the cable */
 #define FRAME_NONE 0xffffu
 
 struct sim_frame {
@@ -73,7 +73,7 @@ struct sim_cable {
     struct sim_direction directions[2]; /* by the end that sends */
     struct phy ends[2];
     bool is_powered[2]; /* the end's machine runs, as far as the cable knows */
-    uint32_t taps; /* so many faults have it tapped */
+    uint32_t taps;      /* so many faults have it tapped */
     uint64_t disturbed_ns;
 };
 extern struct sim_cable sim_cables[SIM_LINKS_MAXIMUM];

@@ -4,17 +4,17 @@
  * as kernel_main() does it, in the same arena as the life before: whatever that one left there is
  * what this one finds.
  */
+#include "core/node.h"
 #include "arch/sim/fiber.h"
 #include "core/heap.h"
 #include "core/name_table.h"
-#include "core/node.h"
 #include "core/poison.h"
 #include "world.h"
 
 #include <string.h>
 
-#define CLOCK_FIRST_NS SIM_MS            /* node time is never 0 */
-#define CLOCK_SPREAD_NS (1ull << 40)     /* and no two nodes' clocks agree */
+#define CLOCK_FIRST_NS SIM_MS        /* node time is never 0 */
+#define CLOCK_SPREAD_NS (1ull << 40) /* and no two nodes' clocks agree */
 
 struct sim_node sim_nodes[SIM_NODES_MAXIMUM];
 struct sim_life sim_lives[SIM_LIVES_MAXIMUM];
@@ -183,11 +183,11 @@ void node_boot(uint32_t index)
         node->boot_count = 1;
     }
     node->life = sim_life_count++;
-    *node_life(node) = (struct sim_life){.incarnation = (uint64_t)node->launch << 32 |
-                                                        node->boot_count,
-                                         .boot_ns = fiber_now_ns(),
-                                         .end_ns = SIM_NEVER,
-                                         .node = index};
+    *node_life(node) =
+        (struct sim_life){.incarnation = (uint64_t)node->launch << 32 | node->boot_count,
+                          .boot_ns = fiber_now_ns(),
+                          .end_ns = SIM_NEVER,
+                          .node = index};
     node->is_ready = false;
     node->is_hung = false;
     node->is_stale = false;

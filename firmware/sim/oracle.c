@@ -9,6 +9,7 @@
 #include "arch/sim/fiber.h"
 #include "core/kmsg.h"
 #include "core/node.h"
+#include "core/port.h"
 #include "world.h"
 
 #include <string.h>
@@ -24,12 +25,13 @@ enum message_state {
 };
 
 struct oracle_port {
-    uint64_t name; /* 0: none yet */
+    struct port *port; /* null: it is about to be destroyed, or it was */
+    uint64_t name;     /* 0: none yet */
     uint32_t life;
-    uint32_t service_of; /* node; SIM_NONE: an ordinary port */
-    uint32_t order;      /* of the message sent to it last */
-    bool is_dead; /* or about to be */
-    bool is_gone; /* nobody may reach it any more */
+    uint32_t service_of;                  /* node; SIM_NONE: an ordinary port */
+    uint32_t order;                       /* of the message sent to it last */
+    bool is_dead;                         /* or about to be */
+    bool is_gone;                         /* nobody may reach it any more */
     uint32_t received[SIM_LIVES_MAXIMUM]; /* order received last, by sending life */
     uint32_t lives_reset;                 /* received[] is valid below it */
 };
@@ -77,13 +79,14 @@ void oracle_excuse_failures(uint32_t node)
 /* --- Ports
  * ---------------------------------------------------------------------------------------- */
 
-uint32_t oracle_port(uint32_t life, uint32_t service_of_node)
+uint32_t oracle_port(struct port *of, uint32_t life, uint32_t service_of_node)
 {
     struct oracle_port *port = &ports[port_count];
 
     if (port_count == PORTS_MAXIMUM) {
         return SIM_NONE;
     }
+    port->port = of;
     port->name = 0;
     port->life = life;
     port->service_of = service_of_node;
@@ -120,6 +123,7 @@ void oracle_port_named(uint32_t index, uint64_t name)
 void oracle_port_died(uint32_t port)
 {
     ports[port].is_dead = true;
+    ports[port].port = NULL;
 }
 
 void oracle_port_gone(uint32_t port)
@@ -187,8 +191,7 @@ static bool is_over(uint32_t life)
 static bool is_declared_dead(const struct oracle_message *message, uint32_t life)
 {
     struct sim_node *node = &sim_nodes[sim_lives[message->life].node];
-    const struct node_slot *slot =
-        node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
+    const struct node_slot *slot = node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
 
     return slot != NULL && slot->dead_incarnation >= sim_lives[life].incarnation;
 }
@@ -369,7 +372,7 @@ static void check_life(const struct oracle_message *message, const struct sim_no
     if (known->dead != 0 || known->up != 0) {
         sim_exercised(6);
     }
-    if (node->told_dead[message->life] && !message->is_accepted) {
+    if (node->told_dead[message->life] && !message->is_accepted && !ports[message->port].is_dead) {
         sim_violated(6, "message %u came from life %llx after it was told dead", index,
                      (unsigned long long)life->incarnation);
     }
@@ -419,13 +422,22 @@ uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool i
     return message->reply_port;
 }
 
-void oracle_accept_queue(struct list *queue, uint32_t life)
+static void accept_queue(const struct list *queue, uint32_t life)
 {
     for (struct list *link = queue->next; link != queue; link = link->next) {
         const struct body *body = kmsg_body(kmsg_of_queue(link));
 
         if (body->message < message_count && messages[body->message].life == life) {
             messages[body->message].is_accepted = true;
+        }
+    }
+}
+
+void oracle_life_died(uint32_t node, uint32_t life)
+{
+    for (uint32_t i = 0; i < port_count; i++) {
+        if (ports[i].life == sim_nodes[node].life && ports[i].port != NULL) {
+            accept_queue(&ports[i].port->queue, life);
         }
     }
 }

@@ -98,6 +98,11 @@ static int service_open(struct program *program)
     int error = port_create(program->host, &program->service);
 
     if (error == ERROR_NONE) {
+        program->service_id =
+            oracle_port(program->service, program->node->life, program->node->index);
+        error = program->service_id == SIM_NONE ? ERROR_FULL : ERROR_NONE;
+    }
+    if (error == ERROR_NONE) {
         port_set_limit(program->service, SERVICE_LIMIT);
         error = port_publish(program->service,
                              NAME_WELL_KNOWN(program->node->id, PROGRAM_SERVICE_SERIAL));
@@ -111,10 +116,6 @@ int program_start(uint32_t node)
     int error;
 
     *program = (struct program){.node = &sim_nodes[node], .host = &sim_nodes[node].host};
-    program->service_id = oracle_port(program->node->life, node);
-    if (program->service_id == SIM_NONE) {
-        return ERROR_FULL;
-    }
     error = service_open(program);
     if (error == ERROR_NONE) {
         error = thread_create(program->host, "service", service_main, program, NULL);
@@ -185,17 +186,4 @@ void program_close(void)
 bool program_is_closed(uint32_t node)
 {
     return programs[node].is_closed;
-}
-
-void program_each_queue(uint32_t node, uint32_t life,
-                        void (*visit)(struct list *queue, uint32_t life))
-{
-    struct program *program = &programs[node];
-
-    visit(&program->service->queue, life);
-    for (uint32_t i = 0; i < PROGRAM_PORTS; i++) {
-        if (program->ports[i].state != SLOT_EMPTY) {
-            visit(&program->ports[i].port->queue, life);
-        }
-    }
 }

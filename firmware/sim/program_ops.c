@@ -3,10 +3,10 @@
  * The operations of the programs. Each means something whatever came before it: what is not there
  * is made or passed over, so any part of a schedule is a schedule.
  */
-#include "program.h"
 #include "core/kmsg.h"
 #include "core/node.h"
 #include "core/port.h"
+#include "program.h"
 
 #define BODY_MINIMUM 16u
 #define BODY_MAXIMUM 12000u
@@ -140,9 +140,9 @@ static void check_destination(const struct program *program, uint32_t port, bool
     if (result != MACH_SEND_INVALID_DEST) {
         return;
     }
-    if (is_own(program, port) ? !oracle_port_is_dead(port)
-                              : !node_is_declared_dead(program->host, sim_nodes[life->node].id,
-                                                       life->incarnation)) {
+    if (is_own(program, port)
+            ? !oracle_port_is_dead(port)
+            : !node_is_declared_dead(program->host, sim_nodes[life->node].id, life->incarnation)) {
         sim_violated(8, "node %u was told that a living right is dead", program->node->id);
     }
 }
@@ -243,8 +243,8 @@ static void operate_stream(struct program *program, const struct sim_entry *entr
     for (uint32_t i = 0; right != NULL && i < count; i++) {
         struct kmsg *kmsg = make_message(program, entry->arguments[1]);
 
-        if (kmsg == NULL || !send(program, kmsg, right, port, NULL, SIM_NONE, PORT_NONE,
-                                  entry->duration_ns)) {
+        if (kmsg == NULL ||
+            !send(program, kmsg, right, port, NULL, SIM_NONE, PORT_NONE, entry->duration_ns)) {
             break;
         }
         if (entry->arguments[3] != 0) {
@@ -281,8 +281,8 @@ void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, boo
 static void check_receive(const struct program *program, mach_msg_return_t result, bool is_over,
                           mach_msg_return_t over)
 {
-    bool is_right = result == MACH_MSG_SUCCESS || result == MACH_RCV_TIMED_OUT ||
-                    (is_over && result == over);
+    bool is_right =
+        result == MACH_MSG_SUCCESS || result == MACH_RCV_TIMED_OUT || (is_over && result == over);
 
     if (!is_right) {
         sim_violated(10, "a receive of node %u returned %d", program->node->id, (int)result);
@@ -355,6 +355,22 @@ static void operate_forward(struct program *program, const struct sim_entry *ent
     leave_port(from);
 }
 
+/* Null: no memory, or no account left. */
+static struct port *make_port(struct program *program, uint32_t *id)
+{
+    struct port *port;
+
+    if (port_create(program->host, &port) != ERROR_NONE) {
+        return NULL;
+    }
+    *id = oracle_port(port, program->node->life, SIM_NONE);
+    if (*id == SIM_NONE) {
+        port_destroy(port);
+        return NULL;
+    }
+    return port;
+}
+
 /* A remote procedure call: a port for the answer, and its end before or after the answer comes. */
 static void operate_call(struct program *program, const struct sim_entry *entry)
 {
@@ -367,15 +383,15 @@ static void operate_call(struct program *program, const struct sim_entry *entry)
     if (right == NULL) {
         return;
     }
-    id = oracle_port(program->node->life, SIM_NONE);
-    if (id == SIM_NONE || port_create(program->host, &reply) != ERROR_NONE) {
+    reply = make_port(program, &id);
+    if (reply == NULL) {
         port_release(right);
         return;
     }
     kmsg = make_message(program, entry->arguments[1]);
     call = call_begin(entry->duration_ns);
-    if (kmsg != NULL && send(program, kmsg, right, port, reply, id, PORT_SEND_ONCE,
-                             entry->duration_ns)) {
+    if (kmsg != NULL &&
+        send(program, kmsg, right, port, reply, id, PORT_SEND_ONCE, entry->duration_ns)) {
         mach_msg_return_t result = mach_msg_receive(reply, &kmsg, call.deadline_ns);
 
         if (result == MACH_MSG_SUCCESS) {
@@ -401,8 +417,8 @@ static void operate_port_create(struct program *program, const struct sim_entry 
     if (slot->state != SLOT_EMPTY) {
         return;
     }
-    id = oracle_port(program->node->life, SIM_NONE);
-    if (id == SIM_NONE || port_create(program->host, &port) != ERROR_NONE) {
+    port = make_port(program, &id);
+    if (port == NULL) {
         return;
     }
     if (slot->state != SLOT_EMPTY) { /* somebody else was first */

@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FLOWS_EVERY 64u            /* steps between two looks at the credits */
-#define STEPS_MAXIMUM 4000000u     /* a run that takes more makes no progress */
-#define CONVERGENCE_NS (4000 * SIM_MS) /* beyond the cluster's own bounds: four replays, retraining */
-#define IDLE_NS (3000 * SIM_MS)    /* for calls that wait to end */
+#define FLOWS_EVERY 64u        /* steps between two looks at the credits */
+#define STEPS_MAXIMUM 4000000u /* a run that takes more makes no progress */
+#define CONVERGENCE_NS                                                                             \
+    (4000 * SIM_MS)             /* beyond the cluster's own bounds: four replays, retraining */
+#define IDLE_NS (3000 * SIM_MS) /* for calls that wait to end */
 #define CLOSING_NS (100 * SIM_MS)
 
 struct sim_run sim;
@@ -341,8 +342,7 @@ uint64_t sim_run_range(uint64_t first, uint64_t count, uint32_t profile, uint32_
         if (watched_word != NULL) {
             *watched_word = first + i;
         }
-        entry_count =
-            sim_generate(first + i, profile, node_count, operations, &settings, entries);
+        entry_count = sim_generate(first + i, profile, node_count, operations, &settings, entries);
         if (sim_run(&settings, entries, entry_count, failure) != 0) {
             sim.result = failure;
             sim_violated(0, "the generator made settings that make no sense");

@@ -37,7 +37,8 @@ enum sim_profile {
     SIM_PROFILE_LINKS = 3,   /* faults of links alone */
     SIM_PROFILE_NODES = 4,   /* faults of nodes alone */
     SIM_PROFILE_ALL = 5,     /* both */
-    SIM_PROFILE_SWIZZLE = 6, /* cut a random subset of the links one by one, splice in random order */
+    SIM_PROFILE_SWIZZLE =
+        6, /* cut a random subset of the links one by one, splice in random order */
     SIM_PROFILE_CRASH_LOOP = 7, /* one node again and again */
     SIM_PROFILE_MEMORY = 8,     /* allocations fail */
     SIM_PROFILE_COUNT = 9,
@@ -47,21 +48,21 @@ enum sim_profile {
  * link the link, for a fault of a node the node. `duration_ns` is how long a call may wait, or how
  * long a fault lasts. Slots and picks are taken modulo what there is. */
 enum sim_kind {
-    SIM_OP_PORT_CREATE = 1,   /* slot, limit */
-    SIM_OP_PORT_DESTROY = 2,  /* slot */
-    SIM_OP_PORT_LIMIT = 3,    /* slot, limit */
-    SIM_OP_RIGHT_GET = 4,     /* right slot, pick among the names in the world */
-    SIM_OP_RIGHT_DROP = 5,    /* right slot */
-    SIM_OP_SEND = 6,          /* right slot, bytes, reply (0 none, 1 send, 2 send-once), port slot */
-    SIM_OP_RECEIVE = 7,       /* port slot */
-    SIM_OP_FORWARD = 8,       /* port slot, right slot */
-    SIM_OP_SET_CREATE = 9,    /* set slot */
-    SIM_OP_SET_DESTROY = 10,  /* set slot */
-    SIM_OP_SET_INSERT = 11,   /* set slot, port slot */
-    SIM_OP_SET_REMOVE = 12,   /* port slot */
-    SIM_OP_SET_RECEIVE = 13,  /* set slot */
-    SIM_OP_STREAM = 14,       /* node, bytes, count, microseconds between two */
-    SIM_OP_CALL = 15,         /* node, bytes */
+    SIM_OP_PORT_CREATE = 1,  /* slot, limit */
+    SIM_OP_PORT_DESTROY = 2, /* slot */
+    SIM_OP_PORT_LIMIT = 3,   /* slot, limit */
+    SIM_OP_RIGHT_GET = 4,    /* right slot, pick among the names in the world */
+    SIM_OP_RIGHT_DROP = 5,   /* right slot */
+    SIM_OP_SEND = 6,         /* right slot, bytes, reply (0 none, 1 send, 2 send-once), port slot */
+    SIM_OP_RECEIVE = 7,      /* port slot */
+    SIM_OP_FORWARD = 8,      /* port slot, right slot */
+    SIM_OP_SET_CREATE = 9,   /* set slot */
+    SIM_OP_SET_DESTROY = 10, /* set slot */
+    SIM_OP_SET_INSERT = 11,  /* set slot, port slot */
+    SIM_OP_SET_REMOVE = 12,  /* port slot */
+    SIM_OP_SET_RECEIVE = 13, /* set slot */
+    SIM_OP_STREAM = 14,      /* node, bytes, count, microseconds between two */
+    SIM_OP_CALL = 15,        /* node, bytes */
     SIM_OP_LAST = 15,
 
     /* Links: direction mask (1: from end 0, 2: from end 1), then as noted. */
@@ -83,10 +84,10 @@ enum sim_kind {
     SIM_FAULT_TAP = 47,       /* the cable says that bytes may change */
 
     /* Nodes. */
-    SIM_FAULT_CRASH = 64,  /* carrier (0: nobody sees it), notice in microseconds (0: none); down for
+    SIM_FAULT_CRASH = 64, /* carrier (0: nobody sees it), notice in microseconds (0: none); down for
                               duration_ns */
-    SIM_FAULT_RESET = 65,  /* the machine starts again at once: next boot count */
-    SIM_FAULT_HANG = 66,   /* */
+    SIM_FAULT_RESET = 65, /* the machine starts again at once: next boot count */
+    SIM_FAULT_HANG = 66,  /* */
     SIM_FAULT_SILENCE = 67, /* nothing passes on any link of it; carrier stays */
     SIM_FAULT_HEAP = 68,    /* allocations until the first failure, 1: all later ones fail too */
     SIM_FAULT_ALL = 69,     /* every node crashes at the same moment; down for duration_ns each */
@@ -173,12 +174,13 @@ struct sim_result {
 
 /* Settings and schedule of a seed. Writes at most SIM_ENTRIES_MAXIMUM entries, ordered by time;
  * returns how many. `operations` is how many the programs of all nodes have together. */
-SIM_API uint32_t sim_generate(uint64_t seed, uint32_t profile, uint32_t node_count, uint32_t operations,
-                      struct sim_settings *settings, struct sim_entry *entries);
+SIM_API uint32_t sim_generate(uint64_t seed, uint32_t profile, uint32_t node_count,
+                              uint32_t operations, struct sim_settings *settings,
+                              struct sim_entry *entries);
 
 /* Run one schedule, ordered by time. 0; -1: settings that make no sense. */
-SIM_API int sim_run(const struct sim_settings *settings, const struct sim_entry *entries, uint32_t count,
-            struct sim_result *result);
+SIM_API int sim_run(const struct sim_settings *settings, const struct sim_entry *entries,
+                    uint32_t count, struct sim_result *result);
 
 /* Totals over a range of seeds. */
 struct sim_totals {
@@ -207,8 +209,9 @@ struct sim_totals {
 /* Run seeds first .. first + count - 1; every hundredth twice, the second time with other dirt in
  * unused memory. Stops after the first failure, whose result is in `*failure`. Adds to `*totals`.
  * Returns how many seeds were run. */
-SIM_API uint64_t sim_run_range(uint64_t first, uint64_t count, uint32_t profile, uint32_t node_count,
-                       uint32_t operations, struct sim_totals *totals, struct sim_result *failure);
+SIM_API uint64_t sim_run_range(uint64_t first, uint64_t count, uint32_t profile,
+                               uint32_t node_count, uint32_t operations, struct sim_totals *totals,
+                               struct sim_result *failure);
 
 /* The last events of the run before, one a line, up to twenty a node. Returns the bytes written,
  * without the NUL. */

@@ -57,10 +57,10 @@ void trace(uint32_t node, enum trace_event event, uint64_t a, uint64_t b, uint64
  * ----------------------------------------------------------------------------------------- */
 
 static const char *const names[] = {
-    [TRACE_BOOT] = "boots as",    [TRACE_END] = "ends as",       [TRACE_UP] = "told up:",
-    [TRACE_DEAD] = "told dead:",  [TRACE_LINK] = "link",         [TRACE_REFUSED] = "refused",
-    [TRACE_STALE] = "is stale",   [TRACE_DROP] = "drop on link", [TRACE_FAULT] = "fault",
-    [TRACE_HEALED] = "healed",    [TRACE_SEND] = "sends",        [TRACE_RECEIVE] = "receives",
+    [TRACE_BOOT] = "boots as",      [TRACE_END] = "ends as",       [TRACE_UP] = "told up:",
+    [TRACE_DEAD] = "told dead:",    [TRACE_LINK] = "link",         [TRACE_REFUSED] = "refused",
+    [TRACE_STALE] = "is stale",     [TRACE_DROP] = "drop on link", [TRACE_FAULT] = "fault",
+    [TRACE_HEALED] = "healed",      [TRACE_SEND] = "sends",        [TRACE_RECEIVE] = "receives",
     [TRACE_OUTCOME] = "outcome of",
 };
 
@@ -82,7 +82,8 @@ static int write_details(const struct recorded *it, char *text, size_t size)
                         (b >> 32 & 1) != 0 ? "rx" : "--", (b >> 32 & 2) != 0 ? "tx" : "--",
                         b & 0xffffffffu, c & 0xffffffffu, c >> 32);
     case TRACE_REFUSED:
-        return snprintf(text, size, "on link %llu reason %llu %s", a, b, c != 0 ? "by us" : "by it");
+        return snprintf(text, size, "on link %llu reason %llu %s", a, b,
+                        c != 0 ? "by us" : "by it");
     case TRACE_DROP:
         return snprintf(text, size, "%llu reason %llu", a, b);
     case TRACE_FAULT:

@@ -115,7 +115,7 @@ static void node_dead(void *context, uint32_t node_id, uint64_t incarnation,
     if (incarnation > known->dead) {
         known->dead = incarnation;
     }
-    program_each_queue(node->index, life, oracle_accept_queue);
+    oracle_life_died(node->index, life);
 }
 
 static void self_dead(void *context, uint64_t incarnation, enum node_death_cause cause)
@@ -286,8 +286,7 @@ static void check_flow(const struct sim_node *node, const struct node *peer)
                      node->id, peer->id, flow->credit, flow->unsettled_count, flow->window,
                      flow->next_expected);
     }
-    if (flow->outstanding_count >
-            flow->window + FLOW_OUTSTANDING_SLACK + FLIPC_CONTROL_RESERVE ||
+    if (flow->outstanding_count > flow->window + FLOW_OUTSTANDING_SLACK + FLIPC_CONTROL_RESERVE ||
         (int32_t)(flow->next_sequence - flow->peer_credit) > (int32_t)FLIPC_CONTROL_RESERVE) {
         sim_violated(5, "node %u has %u outstanding for node %u, next %u, credit %u", node->id,
                      flow->outstanding_count, peer->id, flow->next_sequence, flow->peer_credit);

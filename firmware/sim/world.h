@@ -16,8 +16,6 @@
 
 #include "sim.h"
 
-#include "core/list.h"
-
 #include <abi/flipc.h>
 #include <kernel/boot.h>
 #include <kernel/host.h>
@@ -92,7 +90,7 @@ enum timeline_kind {
 
 void timeline_open(void);
 void timeline_add(uint64_t time_ns, enum timeline_kind kind, uint32_t a, uint32_t b);
-uint64_t timeline_next_ns(void); /* SIM_NEVER: nothing is to come */
+uint64_t timeline_next_ns(void);    /* SIM_NEVER: nothing is to come */
 void timeline_run(uint64_t now_ns); /* everything due */
 
 /* --- node.c -------------------------------------------------------------------------------- */
@@ -142,7 +140,7 @@ extern uint32_t sim_life_count;
 void nodes_open(void);
 void node_boot(uint32_t node);
 void node_end_life(uint32_t node, bool carrier_is_lost); /* crash or reset */
-void node_notice(uint32_t node, uint32_t life); /* node 0 says that this life is over */
+void node_notice(uint32_t node, uint32_t life);          /* node 0 says that this life is over */
 void node_disturb(uint32_t node, uint64_t until_ns);
 void node_note_stale(uint32_t node);
 
@@ -159,15 +157,12 @@ uint32_t life_find(uint32_t node, uint64_t incarnation);
 #define SIM_WORKERS 2u
 #define PROGRAM_SERVICE_SERIAL NAME_SERIAL_KERNEL
 
-int program_start(uint32_t node);         /* in the node's first fiber, before its links */
-void program_end(uint32_t node);          /* the life is over: nothing is given back */
-void program_submit(uint32_t entry);      /* an operation's time has come */
-bool program_is_idle(uint32_t node);      /* no worker has anything to do */
-void program_drain(void);                 /* from now on every port is emptied */
-/* Call `visit` for the queue of every port of the node's program. */
-void program_each_queue(uint32_t node, uint32_t life,
-                        void (*visit)(struct list *queue, uint32_t life));
-void program_close(void);                 /* give everything back */
+int program_start(uint32_t node);    /* in the node's first fiber, before its links */
+void program_end(uint32_t node);     /* the life is over: nothing is given back */
+void program_submit(uint32_t entry); /* an operation's time has come */
+bool program_is_idle(uint32_t node); /* no worker has anything to do */
+void program_drain(void);            /* from now on every port is emptied */
+void program_close(void);            /* give everything back */
 bool program_is_closed(uint32_t node);
 
 /* --- network.c ----------------------------------------------------------------------------- */
@@ -179,11 +174,11 @@ const struct phy_operations *network_find_phy(const char *kind);
 void network_wake(uint32_t link, uint32_t end);
 void network_power(uint32_t node, bool is_on, bool is_visible);
 void network_cut(uint32_t link, uint32_t directions, int change); /* +1 a cut, -1 a splice */
-void network_tap(uint32_t link, int change); /* +1, -1 */
+void network_tap(uint32_t link, int change);                      /* +1, -1 */
 void network_disturb(uint32_t link, uint64_t until_ns);
-bool network_is_up(uint32_t link);        /* both ends, both directions */
+bool network_is_up(uint32_t link);                         /* both ends, both directions */
 uint32_t network_index(uint32_t node, uint32_t boot_link); /* the world's link of a node's */
-uint64_t network_disturbed_ns(uint32_t link); /* its ends included */
+uint64_t network_disturbed_ns(uint32_t link);              /* its ends included */
 uint64_t network_frames(void);
 
 /* --- fault.c ------------------------------------------------------------------------------- */
@@ -202,8 +197,8 @@ static inline bool kind_is_fault(uint32_t kind)
 
 void oracle_open(void);
 
-/* A port of the program; `life` owns it. SIM_NONE: too many. */
-uint32_t oracle_port(uint32_t life, uint32_t service_of_node);
+/* A port that a program made; `life` owns it. SIM_NONE: too many. */
+uint32_t oracle_port(struct port *of, uint32_t life, uint32_t service_of_node);
 void oracle_port_named(uint32_t port, uint64_t name);
 void oracle_port_died(uint32_t port); /* it is about to be destroyed */
 void oracle_port_gone(uint32_t port); /* it was */
@@ -222,10 +217,10 @@ void oracle_unsent(uint32_t message);
 /* A receiver has it. Returns the port to answer to (SIM_NONE: none was meant). `set`: through a
  * port set, so any port of the life may have brought it. */
 uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool is_set);
-/* A life of `node` was told that `life` is dead: what it has of its messages already is its. */
-void oracle_accept_queue(struct list *queue, uint32_t life);
-bool oracle_is_settled(void); /* every message of every living life has its outcome */
-void oracle_check_end(void);  /* all accounts are final */
+/* `node` was told that `life` is dead: what it has of its messages already is its. */
+void oracle_life_died(uint32_t node, uint32_t life);
+bool oracle_is_settled(void);               /* every message of every living life has its outcome */
+void oracle_check_end(void);                /* all accounts are final */
 void oracle_excuse_failures(uint32_t node); /* an allocation of it may have failed */
 
 /* --- watch.c ------------------------------------------------------------------------------- */

@@ -32,9 +32,7 @@ static _Thread_local struct mach_host *current_host;
 static pthread_once_t clock_once = PTHREAD_ONCE_INIT;
 static uint64_t clock_base_ns;
 
-/* --- Clock
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Clock ------------------------------------------------------------------------------------ */
 
 static uint64_t monotonic_ns(void)
 {
@@ -69,8 +67,7 @@ static struct timespec absolute_time(uint64_t deadline_ns)
     return time;
 }
 
-/* --- Locks and conditions
- * -------------------------------------------------------------------------------------------- */
+/* --- Locks and conditions --------------------------------------------------------------------- */
 
 void lock_init(struct lock *lock)
 {
@@ -137,9 +134,7 @@ void condition_broadcast(struct condition *condition)
     pthread_cond_broadcast(&condition->condition);
 }
 
-/* --- Events
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Events ----------------------------------------------------------------------------------- */
 
 void event_init(struct event *event)
 {
@@ -181,9 +176,7 @@ bool event_wait(struct event *event, uint64_t deadline_ns)
     return signalled;
 }
 
-/* --- Threads
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Threads ---------------------------------------------------------------------------------- */
 
 static void *thread_main(void *argument)
 {

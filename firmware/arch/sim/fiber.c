@@ -347,9 +347,8 @@ bool fiber_step(void)
     }
     world.steps++;
     world.now_ns += world.settings.switch_cost_ns;
-    world.trace = (world.trace ^ world.now_ns ^ (uint64_t)fiber->index << 56) *
-                      0x9e3779b97f4a7c15ull +
-                  1;
+    world.trace =
+        (world.trace ^ world.now_ns ^ (uint64_t)fiber->index << 56) * 0x9e3779b97f4a7c15ull + 1;
     fiber->state = FIBER_RUNNING;
     world.current = fiber;
     sanitizer_leave(&world.scheduler_sanitizer, &fiber->sanitizer, false);

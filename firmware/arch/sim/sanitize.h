@@ -39,8 +39,7 @@ static inline void sanitizer_prepare(struct fiber_sanitizer *self, const void *b
 static inline void sanitizer_leave(struct fiber_sanitizer *self, const struct fiber_sanitizer *to,
                                    bool for_ever)
 {
-    __sanitizer_start_switch_fiber(for_ever ? NULL : &self->fake_stack, to->bottom,
-                                   to->size_bytes);
+    __sanitizer_start_switch_fiber(for_ever ? NULL : &self->fake_stack, to->bottom, to->size_bytes);
 }
 
 /* After it; `from` (may be null) learns which stack it has. */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The boot area: what the orchestrator leaves in a node's RAM before power-up, and the one word the firmware keeps
- * there across resets. Specified in docs/spec/boot.md.
+ * The boot area: what the orchestrator leaves in a node's RAM before power-up, and the one word the
+ * firmware keeps there across resets. Specified in docs/spec/boot.md.
  *
- * All offsets are from the first byte of RAM (x86_64: 0, aarch64: 0x40000000, riscv64: 0x80000000). The image lies below
- * BOOT_AREA_OFFSET, the heap above BOOT_HEAP_OFFSET. All words are little-endian.
+ * All offsets are from the first byte of RAM (x86_64: 0, aarch64: 0x40000000, riscv64: 0x80000000).
+ * The image lies below BOOT_AREA_OFFSET, the heap above BOOT_HEAP_OFFSET. All words are
+ * little-endian.
  *
- * Rule for BOOT_VERSION: raised when a field moves or changes meaning; a new key in the text does not raise it.
+ * Rule for BOOT_VERSION: raised when a field moves or changes meaning; a new key in the text does
+ * not raise it.
  */
 #ifndef ABI_BOOT_H
 #define ABI_BOOT_H
@@ -24,7 +26,8 @@
 #define BOOT_VERSION 1u
 #define BOOT_TEXT_MAXIMUM 4032u
 
-/* The boot page. `text` is ASCII, `length` bytes of lines "key=value\n"; the keys are listed in docs/spec/boot.md. */
+/* The boot page. `text` is ASCII, `length` bytes of lines "key=value\n"; the keys are listed in
+ * docs/spec/boot.md. */
 struct boot_page {
     uint64_t magic;
     uint32_t version;
@@ -36,8 +39,8 @@ struct boot_page {
 
 #define BOOT_COUNT_MAGIC 0x544e554f434c4e4dull /* "MNLCOUNT" */
 
-/* The boot count. Raised by one before anything else a boot does; a record whose magic or checksum is wrong counts as 0
- * (RAM was lost), so the first boot of a life has count 1. */
+/* The boot count. Raised by one before anything else a boot does; a record whose magic or checksum
+ * is wrong counts as 0 (RAM was lost), so the first boot of a life has count 1. */
 struct boot_count {
     uint64_t magic;
     uint32_t count;

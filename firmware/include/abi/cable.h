@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The shared-memory cable: page 0 of an ivshmem region (the cable page) and the rings behind it.
- * Specified in docs/spec/cable.md. All words little-endian, all offsets from the start of the region.
+ * Specified in docs/spec/cable.md. All words little-endian, all offsets from the start of the
+ * region.
  *
  * Rule for CABLE_VERSION: raised when a field moves or changes meaning.
  */
@@ -21,7 +22,8 @@ struct cable_direction {
     uint32_t carrier;    /* 1: the direction carries frames */
     uint32_t ring_offset;
     uint32_t ring_size; /* bytes of ring data, a power of two */
-    uint32_t doorbell;  /* value for the ivshmem doorbell register that wakes the other side of this ring */
+    uint32_t doorbell;  /* value for the ivshmem doorbell register that wakes the other side of this
+                           ring */
     uint32_t reserved;
 };
 
@@ -33,7 +35,8 @@ struct cable_end {
     uint32_t reserved[2];
 };
 
-#define CABLE_END_CHECKED 1u /* bytes may change on the way: payload CRC and replay are required (a tapped cable) */
+/* Bytes may change on the way (a tapped cable): payload CRC and replay are required. */
+#define CABLE_END_CHECKED 1u
 
 struct cable_page {
     uint64_t magic;
@@ -51,18 +54,20 @@ struct cable_ring_control {
     /* producer's line */
     uint32_t session;      /* names one life of the ring's producer; never 0 while producing */
     uint32_t head;         /* bytes ever produced in this session, modulo 2^32 (store-release) */
-    uint32_t space_wanted; /* odd: the producer sleeps until the consumer has made room; raised by one at each change */
+    uint32_t space_wanted; /* odd: the producer sleeps until the consumer has made room; raised by
+                              one at each change */
     uint32_t generation;   /* of the direction, when the session began */
     uint32_t reserved0[12];
     /* consumer's line */
     uint32_t session_seen; /* the session the consumer follows; 0: none */
     uint32_t tail;         /* bytes ever consumed in this session, modulo 2^32 (store-release) */
-    uint32_t armed;        /* odd: the consumer sleeps, ring its doorbell after producing; raised by one at each change */
+    uint32_t armed; /* odd: the consumer sleeps, ring its doorbell after producing; raised by one at
+                       each change */
     uint32_t reserved1[13];
 };
 
-/* A record: this header, then `length` bytes of frame, padded to 8. A record never wraps: where it would not fit, a marker of
- * CABLE_RECORD_WRAP tells the consumer to go on at offset 0. */
+/* A record: this header, then `length` bytes of frame, padded to 8. A record never wraps: where it
+ * would not fit, a marker of CABLE_RECORD_WRAP tells the consumer to go on at offset 0. */
 struct cable_record {
     uint32_t length;
     uint32_t reserved; /* 0 */

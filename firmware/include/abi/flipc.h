@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What travels inside DATA frames: mnl messages, names, FLIPC commands. Specified in docs/spec/flipc.md.
+ * What travels inside DATA frames: mnl messages, names, FLIPC commands. Specified in
+ * docs/spec/flipc.md.
  */
 #ifndef ABI_FLIPC_H
 #define ABI_FLIPC_H
@@ -74,7 +75,8 @@ struct wire_mach_header {
 #define NAME_TAG(name) ((uint16_t)((name) >> 32))
 #define NAME_SERIAL(name) ((uint32_t)(name))
 #define NAME_WELL_KNOWN(node, serial) NAME_MAKE(node, 0, serial)
-/* Launch number * 256 + boot count, mod 65535: neighbouring lives differ however they followed each other. */
+/* Launch number * 256 + boot count, mod 65535: neighbouring lives differ however they followed each
+ * other. */
 #define NAME_TAG_OF_INCARNATION(incarnation)                                                       \
     ((uint16_t)(1u + (((uint64_t)(incarnation) >> 32) * 256u + (uint32_t)(incarnation)) % 65535u))
 

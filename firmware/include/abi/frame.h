@@ -2,8 +2,8 @@
  *
  * Frames of the link protocol, version 1. Specified, field by field, in docs/spec/link.md.
  *
- * The structs are the wire form on a little-endian machine; a big-endian one converts. Rule for FRAME_VERSION: raised when
- * the header changes; the protocol above it is negotiated in training.
+ * The structs are the wire form on a little-endian machine; a big-endian one converts. Rule for
+ * FRAME_VERSION: raised when the header changes; the protocol above it is negotiated in training.
  */
 #ifndef ABI_FRAME_H
 #define ABI_FRAME_H
@@ -13,7 +13,7 @@
 #define FRAME_MAGIC 0x4e4du
 #define FRAME_VERSION 1u
 #define FRAME_HEADER_SIZE 64u
-#define FRAME_CONSTANT_SIZE 32u /* bytes 0..31: the same in every frame of an epoch */
+#define FRAME_CONSTANT_SIZE 32u  /* bytes 0..31: the same in every frame of an epoch */
 #define FRAME_CABLE_NODE 0xffffu /* src_node of CABLE frames */
 #define FRAME_MTU_MINIMUM 256u
 #define FRAME_MTU_MAXIMUM 65536u
@@ -151,7 +151,8 @@ enum node_death_cause {
 };
 
 _Static_assert(sizeof(struct frame_header) == FRAME_HEADER_SIZE, "frame header");
-_Static_assert(__builtin_offsetof(struct frame_header, type) == FRAME_CONSTANT_SIZE, "constant part");
+_Static_assert(__builtin_offsetof(struct frame_header, type) == FRAME_CONSTANT_SIZE,
+               "constant part");
 _Static_assert(__builtin_offsetof(struct frame_header, header_crc) == 60, "header CRC is last");
 _Static_assert(sizeof(struct train_record) == 104, "training record");
 _Static_assert(sizeof(struct refuse_record) == 16, "refuse record");

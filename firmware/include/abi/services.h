@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Bodies of the messages that kernel services understand. Specified in docs/spec/flipc.md, section 4.
+ * Bodies of the messages that kernel services understand. Specified in docs/spec/flipc.md,
+ * section 4.
  */
 #ifndef ABI_SERVICES_H
 #define ABI_SERVICES_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Errors of the firmware's own interfaces: 0 is success, errors are negative, one cause has one code at every layer.
- * The published mnl_* functions return the Mach codes of kernel/kern_return.h instead.
+ * Errors of the firmware's own interfaces: 0 is success, errors are negative, one cause has one
+ * code at every layer. The published mnl_* functions return the Mach codes of kernel/kern_return.h
+ * instead.
  */
 #ifndef KERNEL_ERROR_H
 #define KERNEL_ERROR_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * struct mach_host: all state of one node. The caller owns the memory; nothing in core/ is global, so one process can run
- * many nodes. The members are the roots of the core's subsystems; each is defined in, and touched only by, its own file.
+ * struct mach_host: all state of one node. The caller owns the memory; nothing in core/ is global,
+ * so one process can run many nodes. The members are the roots of the core's subsystems; each is
+ * defined in, and touched only by, its own file.
  */
 #ifndef KERNEL_HOST_H
 #define KERNEL_HOST_H
@@ -12,12 +13,12 @@
 #include <stdint.h>
 
 struct heap;
-struct ipc_state;       /* core/ipc: message and port accounting */
-struct node_table;      /* core/node_table.c */
-struct name_table;      /* core/name_table.c */
-struct link_manager;    /* core/link_manager.c */
-struct server_registry; /* core/kern_server.c */
-struct blackbox;        /* core/blackbox.c */
+struct ipc_state;          /* core/ipc: message and port accounting */
+struct node_table;         /* core/node_table.c */
+struct name_table;         /* core/name_table.c */
+struct link_manager;       /* core/link_manager.c */
+struct server_registry;    /* core/kern_server.c */
+struct blackbox;           /* core/blackbox.c */
 struct boot_configuration; /* kernel/boot.h */
 
 /* Equal on every node of a cluster; exchanged in training. */
@@ -53,17 +54,22 @@ struct mach_host {
     struct link_manager *links;
     struct server_registry *servers;
     struct event link_event; /* signalled when the link manager has something to do */
-    const struct boot_configuration *boot; /* set by kernel_main(); null on a host that no machine booted */
+    const struct boot_configuration
+        *boot; /* set by kernel_main(); null on a host that no machine booted */
 };
 
-/* Bring up the parts that every host has: heap, IPC, names, node table. Everything lies in the arena. Returns 0; ERROR_INVALID: an id
- * or constant out of range, or an arena that is misaligned or tiny; ERROR_NO_MEMORY: the arena is too small. */
-int mach_host_initialize(struct mach_host *host, const struct mach_host_configuration *configuration) MUST_CHECK;
+/* Bring up the parts that every host has: heap, IPC, names, node table. Everything lies in the
+ * arena. Returns 0; ERROR_INVALID: an id or constant out of range, or an arena that is misaligned
+ * or tiny; ERROR_NO_MEMORY: the arena is too small. */
+int mach_host_initialize(struct mach_host *host,
+                         const struct mach_host_configuration *configuration) MUST_CHECK;
 void mach_host_destroy(struct mach_host *host); /* every thread of the host has ended */
 
-uint64_t mach_host_random(struct mach_host *host); /* from the boot seed; the only source of randomness */
+uint64_t
+mach_host_random(struct mach_host *host); /* from the boot seed; the only source of randomness */
 
-/* Heap: 16-byte aligned blocks, constant time, no memory returned to the arena's owner. Null when exhausted. */
+/* Heap: 16-byte aligned blocks, constant time, no memory returned to the arena's owner. Null when
+ * exhausted. */
 void *heap_allocate(struct mach_host *host, size_t bytes);
 void heap_free(struct mach_host *host, void *block); /* null is allowed */
 struct heap_statistics {

@@ -2,16 +2,22 @@
  *
  * Ports and messages: the Mach IPC subset that kernel threads use.
  *
- * Words. A *port* is a queue of messages with one *receive right* (its owner's) and any number of *send* and *send-once*
- * rights. A *principal* is a port whose receive right is on this node; a *proxy* stands for a port of another node and
- * queues what is to be sent there. A *port set* receives from any of its members. A *name* is a port's 64-bit identity
- * between nodes (docs/spec/flipc.md). A *message* (struct kmsg) is owned by exactly one party at a time.
+ * Words. A *port* is a queue of messages with one *receive right* (its owner's) and any number of
+ * *send* and *send-once* rights. A *principal* is a port whose receive right is on this node; a
+ * *proxy* stands for a port of another node and queues what is to be sent there. A *port set*
+ * receives from any of its members. A *name* is a port's 64-bit identity between nodes
+ * (docs/spec/flipc.md). A *message* (struct kmsg) is owned by exactly one party at a time.
  *
- * Rights are references here: port_right_send() adds one, port_release() gives one back. The last reference of a proxy
- * removes it; a principal dies by port_destroy() only, and what still refers to it then is a dead right.
+ * Rights are references here: port_retain() adds one, port_release() gives one back. The last
+ * reference of a proxy removes it; a principal dies by port_destroy() only, and what still refers
+ * to it then is a dead right. Whoever uses a port has a right to it: a thread that receives while
+ * another may destroy the port needs one of its own.
  *
- * Everything may be called from any thread of the host, nothing from an interrupt handler. Lock order:
- * docs/design/locking.md.
+ * A send-once right is a promise of its holder: the kernel carries the disposition and does not
+ * count the messages.
+ *
+ * Everything may be called from any thread of the host, nothing from an interrupt handler. Lock
+ * order: docs/design/locking.md.
  */
 #ifndef KERNEL_IPC_H
 #define KERNEL_IPC_H
@@ -26,7 +32,7 @@ struct port;
 struct port_set;
 struct kmsg;
 
-#define PORT_LIMIT_DEFAULT 5u
+#define PORT_LIMIT_DEFAULT 5u /* of a principal; a proxy begins with the cluster's window */
 #define PORT_LIMIT_MAXIMUM 1024u
 #define MESSAGE_BODY_MAXIMUM (1024u * 1024u) /* bytes */
 
@@ -39,42 +45,52 @@ enum port_disposition {
 /* What became of a message at its source; see docs/spec/flipc.md section 3. */
 enum message_outcome {
     MESSAGE_SETTLED = 1, /* a receiver took it off the destination's queue */
-    MESSAGE_FAILED = 2,  /* never delivered: refused, dead port, or not transmitted when the peer died */
+    MESSAGE_FAILED =
+        2, /* never delivered: refused, dead port, or not transmitted when the peer died */
     MESSAGE_UNKNOWN = 3, /* transmitted, but the peer died before it was settled */
 };
 
-/* Called exactly once for a message sent with a completion, from the thread that learns the outcome, with no lock held;
- * must not block. */
+/* Called exactly once for a message sent with a completion, from the thread that learns the
+ * outcome, with no lock held; must not block. */
 typedef void (*message_completion)(void *context, enum message_outcome outcome);
 
-/* Messages -------------------------------------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
-struct kmsg *kmsg_allocate(struct mach_host *host, size_t body_bytes); /* null: too large, or no memory */
-void kmsg_free(struct kmsg *kmsg);                                     /* with the rights it carries; null is allowed */
-void *kmsg_body(struct kmsg *kmsg); /* 8-byte aligned */
+struct kmsg *kmsg_allocate(struct mach_host *host,
+                           size_t body_bytes); /* null: too large, or no memory */
+void kmsg_free(struct kmsg *kmsg);             /* with the rights it carries; null is allowed */
+void *kmsg_body(struct kmsg *kmsg);            /* 8-byte aligned */
 size_t kmsg_body_size(const struct kmsg *kmsg);
-int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes) MUST_CHECK; /* not beyond what was allocated */
+int kmsg_set_body_size(struct kmsg *kmsg,
+                       size_t body_bytes) MUST_CHECK; /* not beyond what was allocated */
 int32_t kmsg_id(const struct kmsg *kmsg);
 void kmsg_set_id(struct kmsg *kmsg, int32_t id);
 void kmsg_set_completion(struct kmsg *kmsg, message_completion completion, void *context);
-uint32_t kmsg_source_node(const struct kmsg *kmsg);        /* id of the node that sent it; the local id for a local one */
+uint32_t kmsg_source_node(
+    const struct kmsg *kmsg); /* id of the node that sent it; the local id for a local one */
 uint64_t kmsg_source_incarnation(const struct kmsg *kmsg); /* of that node */
-struct port *kmsg_take_reply_port(struct kmsg *kmsg);      /* moves the reply right to the caller; null: none, or taken */
+struct port *kmsg_take_reply_port(
+    struct kmsg *kmsg); /* moves the reply right to the caller; null: none, or taken */
 enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg);
 
-/* Ports ----------------------------------------------------------------------------------------------------------------- */
+/* --- Ports ------------------------------------------------------------------------------------ */
 
 int port_create(struct mach_host *host, struct port **port) MUST_CHECK; /* with its receive right */
-void port_destroy(struct port *port); /* receive right gone: queued messages end as failed, senders and receivers wake */
-void port_set_limit(struct port *port, uint32_t limit); /* 1 .. PORT_LIMIT_MAXIMUM messages, clamped */
+void port_destroy(struct port *port); /* receive right gone: queued messages end as failed, senders
+                                         and receivers wake */
+void port_set_limit(struct port *port,
+                    uint32_t limit); /* 1 .. PORT_LIMIT_MAXIMUM messages, clamped */
 void port_retain(struct port *port);
 void port_release(struct port *port);
 bool port_is_dead(struct port *port);
-uint64_t port_name(struct port *port); /* its 64-bit name; the first call gives it one; 0: no memory or dead */
-int port_publish(struct port *port, uint64_t well_known_name) MUST_CHECK; /* give a nameless port a well-known name of this node */
+uint64_t port_name(
+    struct port *port); /* its 64-bit name; the first call gives it one; 0: no memory or dead */
+int port_publish(struct port *port, uint64_t well_known_name)
+    MUST_CHECK; /* give a nameless port a well-known name of this node */
 
-/* A send right to the port called `name`: a principal of this node or a proxy, made now if need be. Released by
- * port_release(). Null: null name, unknown local port, unknown or dead node, or no memory. */
+/* A send right to the port called `name`: a principal of this node or a proxy, made now if need be.
+ * Released by port_release(). Null: null name, unknown local port, unknown or dead node, or no
+ * memory. */
 struct port *port_from_name(struct mach_host *host, uint64_t name);
 
 int port_set_create(struct mach_host *host, struct port_set **set) MUST_CHECK;
@@ -82,18 +98,21 @@ void port_set_destroy(struct port_set *set); /* members live on; waiters wake */
 int port_set_insert(struct port_set *set, struct port *port) MUST_CHECK;
 void port_set_remove(struct port *port);
 
-/* Sending and receiving ------------------------------------------------------------------------------------------------- */
+/* --- Sending and receiving -------------------------------------------------------------------- */
 
-/* Queue `kmsg` on `remote`, with `local` as the reply port (may be null) under `disposition`. Waits while the queue is at
- * its limit, until `deadline_ns` (0: never waits; DEADLINE_NEVER: no bound). On success the message is gone to the port. On failure it
- * stays the caller's, its completion is not called. The caller keeps its right to `remote` and to `local`.
- * Returns MACH_MSG_SUCCESS, MACH_SEND_TIMED_OUT, MACH_SEND_INVALID_DEST (dead port), MACH_SEND_NO_BUFFER. */
+/* Queue `kmsg` on `remote`, with `local` as the reply port (may be null) under `disposition`. Waits
+ * while the queue is at its limit, until `deadline_ns` (0: never waits; DEADLINE_NEVER: no bound).
+ * On success the message is gone to the port. On failure it stays the caller's, its completion is
+ * not called. The caller keeps its right to `remote` and to `local`. Returns MACH_MSG_SUCCESS,
+ * MACH_SEND_TIMED_OUT, MACH_SEND_INVALID_DEST (dead port), MACH_SEND_NO_BUFFER. */
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,
                                 enum port_disposition disposition, uint64_t deadline_ns);
 
 /* Take the oldest message of a port (or of any member of a set). The message is the caller's.
- * Returns MACH_MSG_SUCCESS, MACH_RCV_TIMED_OUT, MACH_RCV_PORT_DIED, MACH_RCV_PORT_CHANGED (set destroyed). */
+ * Returns MACH_MSG_SUCCESS, MACH_RCV_TIMED_OUT, MACH_RCV_PORT_DIED, MACH_RCV_PORT_CHANGED (set
+ * destroyed). */
 mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns);
-mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg, uint64_t deadline_ns);
+mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
+                                       uint64_t deadline_ns);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Kernel servers: drivers and programs that the kernel runs without knowing them. Each has one record (name, version, load
- * and unload commands) in the table of the image; later the same record is what a loadable module carries. Nothing else may refer to a server's code.
+ * Kernel servers: drivers and programs that the kernel runs without knowing them. Each has one
+ * record (name, version, load and unload commands) in the table of the image; later the same record
+ * is what a loadable module carries. Nothing else may refer to a server's code.
  */
 #ifndef KERNEL_KERN_SERVER_H
 #define KERNEL_KERN_SERVER_H
@@ -15,7 +16,8 @@ struct kern_server {
     const char *name; /* at most 31 characters */
     uint32_t version;
     const struct phy_operations *phy; /* a PHY driver's table, else null */
-    /* Load: allocate what the server needs and start its threads. `instance` is where it keeps its state. 0 or a negative error: then it has freed everything. */
+    /* Load: allocate what the server needs and start its threads. `instance` is where it keeps its
+     * state. 0 or a negative error: then it has freed everything. */
     int (*load)(struct mach_host *host, void **instance);
     /* Unload: stop the threads, free everything. Null: it cannot be unloaded. */
     void (*unload)(struct mach_host *host, void *instance);
@@ -24,22 +26,30 @@ struct kern_server {
 };
 
 /* Put a record into the image's table (section "kern_servers"). */
-#define KERN_SERVER(record)                                                                                             \
-    __attribute__((used, section("kern_servers"))) static const struct kern_server *const record##_entry = &(record)
+#define KERN_SERVER(record)                                                                        \
+    __attribute__((                                                                                \
+        used, section("kern_servers"))) static const struct kern_server *const record##_entry =    \
+        &(record)
 
-/* The table of this image: the linker names the two ends of the section. Equal when no server is linked in. */
-extern const struct kern_server *const __start_kern_servers[] __attribute__((weak, visibility("hidden")));
-extern const struct kern_server *const __stop_kern_servers[] __attribute__((weak, visibility("hidden")));
+/* The table of this image: the linker names the two ends of the section. Equal when no server is
+ * linked in. */
+extern const struct kern_server *const __start_kern_servers[]
+    __attribute__((weak, visibility("hidden")));
+extern const struct kern_server *const __stop_kern_servers[]
+    __attribute__((weak, visibility("hidden")));
 
 /* The host's list of loaded servers; before the first load. 0, ERROR_EXISTS or ERROR_NO_MEMORY. */
 int kern_servers_initialize(struct mach_host *host) MUST_CHECK;
 /* Unload what can be unloaded, the latest first, and free the list. */
 void kern_servers_destroy(struct mach_host *host);
 
-const struct kern_server *kern_server_find(const char *name);          /* null: no such server in this image */
-const struct phy_operations *kern_server_find_phy(const char *kind);   /* null: no such PHY driver */
-int kern_server_load(struct mach_host *host, const char *name) MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_EXISTS, or load()'s error */
-int kern_server_unload(struct mach_host *host, const char *name) MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_UNSUPPORTED */
+const struct kern_server *
+kern_server_find(const char *name); /* null: no such server in this image */
+const struct phy_operations *kern_server_find_phy(const char *kind); /* null: no such PHY driver */
+int kern_server_load(struct mach_host *host, const char *name)
+    MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_EXISTS, or load()'s error */
+int kern_server_unload(struct mach_host *host,
+                       const char *name) MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_UNSUPPORTED */
 /* The 64-bit name of a loaded server's service port; 0: not loaded, or it has none. */
 uint64_t kern_server_service_name(struct mach_host *host, const char *name);
 

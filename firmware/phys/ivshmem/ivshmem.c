@@ -35,7 +35,8 @@
  * of two is not cut into one frame more for its headers. */
 #define IVSHMEM_MTU (16384u + 64u)
 #define FRAME_MAXIMUM (FRAME_HEADER_SIZE + IVSHMEM_MTU)
-#define PUBLISH_BYTES 16384u /* show the consumer a batch of this size before it is complete */
+#define ANNOUNCE_BYTES                                                                             \
+    16384u /* look whether the consumer sleeps before a batch of this size is complete */
 #define COPY_INLINE_BYTES 256u
 #define GIVE_BACK_BYTES 32768u /* give room back before a batch of this size is consumed */
 
@@ -48,6 +49,7 @@ enum direction_state {
 struct transmitter {
     enum direction_state state;
     bool broken; /* the consumer broke the rules: the next poll begins a new session */
+    uint32_t unannounced_bytes; /* published since the last look whether the consumer sleeps */
     struct cable_view view;
     struct ring_producer ring;
 };
@@ -92,9 +94,7 @@ static void count_garbage(struct phy *phy)
     phy->client.drop(phy->client.context, LINK_DROP_BAD_RING, 1);
 }
 
-/* Transmitting
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Transmitting ----------------------------------------------------------------------------- */
 
 static void tx_report(struct phy *phy, bool up)
 {
@@ -111,6 +111,7 @@ static void tx_start_session(struct phy *phy)
     ring_producer_start(&tx->ring, &tx->view.ring, next_session(phy), tx->view.generation);
     tx->state = DIRECTION_WAITING;
     tx->broken = false;
+    tx->unannounced_bytes = 0;
     ivshmem_device_ring(&phy->device, tx->view.doorbell);
 }
 
@@ -165,9 +166,9 @@ static void ivshmem_flush(struct phy *phy)
 {
     struct transmitter *tx = &phy->tx;
 
-    if (tx->state != DIRECTION_UP || tx->ring.published == tx->ring.head)
+    if (tx->state != DIRECTION_UP || tx->unannounced_bytes == 0)
         return;
-    ring_producer_publish(&tx->ring);
+    tx->unannounced_bytes = 0;
     if (ring_producer_must_wake(&tx->ring))
         ivshmem_device_ring(&phy->device, tx->view.doorbell);
 }
@@ -219,14 +220,14 @@ static int ivshmem_send(struct phy *phy, const void *header, const void *payload
         return error;
     copy_frame(frame, header, payload, payload_bytes);
     ring_producer_commit(&tx->ring, length);
-    if (tx->ring.head - tx->ring.published >= PUBLISH_BYTES)
+    ring_producer_publish(&tx->ring);
+    tx->unannounced_bytes += length;
+    if (tx->unannounced_bytes >= ANNOUNCE_BYTES)
         ivshmem_flush(phy);
     return 0;
 }
 
-/* Receiving
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Receiving -------------------------------------------------------------------------------- */
 
 static void rx_report(struct phy *phy, bool up)
 {
@@ -371,9 +372,7 @@ static bool ivshmem_poll(struct phy *phy, size_t budget_bytes)
     return more || room;
 }
 
-/* Sleeping and waking
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- Sleeping and waking ---------------------------------------------------------------------- */
 
 static bool ivshmem_arm(struct phy *phy)
 {
@@ -395,9 +394,7 @@ static void ivshmem_disarm(struct phy *phy)
         ring_producer_awake(&phy->tx.ring);
 }
 
-/* Life
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static int ivshmem_start(struct mach_host *host, const struct boot_link *link,
                          const struct phy_client *client, struct phy **out)

@@ -54,9 +54,7 @@ static inline uint32_t ring_contiguous(const struct ring_memory *memory, uint32_
     return memory->size - (count & (memory->size - 1));
 }
 
-/* Producer
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- Producer --------------------------------------------------------------------------------- */
 
 struct ring_producer {
     struct ring_memory memory;
@@ -144,9 +142,7 @@ bool ring_producer_has_room(struct ring_producer *producer);
 void ring_producer_ask_room(struct ring_producer *producer);
 void ring_producer_awake(struct ring_producer *producer);
 
-/* Consumer
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- Consumer --------------------------------------------------------------------------------- */
 
 struct ring_consumer {
     struct ring_memory memory;

@@ -56,9 +56,7 @@ static int set_queues(struct serial_device *device)
     return 0;
 }
 
-/* Buffers
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- Buffers ---------------------------------------------------------------------------------- */
 
 static void give_rx(struct serial_device *device, uint16_t buffer)
 {
@@ -140,9 +138,7 @@ void serial_device_notify_tx(struct serial_device *device)
     notify(device, SERIAL_TX);
 }
 
-/* Control
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- Control ---------------------------------------------------------------------------------- */
 
 static void send_control(struct serial_device *device, uint16_t event, uint16_t value)
 {
@@ -195,9 +191,7 @@ void serial_device_control(struct serial_device *device)
         notify(device, SERIAL_CONTROL_RX);
 }
 
-/* Sleeping
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- Sleeping --------------------------------------------------------------------------------- */
 
 bool serial_device_arm(struct serial_device *device, bool want_tx)
 {
@@ -219,9 +213,7 @@ void serial_device_disarm(struct serial_device *device)
     virtqueue_interrupts(&device->queues[SERIAL_TX], false);
 }
 
-/* Life
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 int serial_device_open(struct serial_device *device, unsigned slot, struct serial_memory *memory,
                        interrupt_handler handler, void *context)

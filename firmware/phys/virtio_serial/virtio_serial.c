@@ -47,9 +47,7 @@ static void virtio_serial_interrupt(void *context)
     event_signal(phy->client.wake);
 }
 
-/* Transmitting
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Transmitting ----------------------------------------------------------------------------- */
 
 static void close_buffer(struct phy *phy)
 {
@@ -118,9 +116,7 @@ static bool found_room(struct phy *phy)
     return true;
 }
 
-/* Receiving
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Receiving -------------------------------------------------------------------------------- */
 
 /* Private memory: nothing can be cut between the copy and this question. */
 static bool always_confirmed(struct phy *phy)
@@ -183,9 +179,7 @@ static void virtio_serial_disarm(struct phy *phy)
     serial_device_disarm(&phy->device);
 }
 
-/* Life
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static void free_memory(struct phy *phy)
 {

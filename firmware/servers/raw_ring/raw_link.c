@@ -11,19 +11,19 @@
 #include <kernel/string.h>
 #include <kernel/thread.h>
 
-#define BATCH 16u           /* round trips between two looks at the clock */
+#define PIECE_BYTES                                                                                \
+    16384u        /* larger records move in pieces, so that both ends copy at the same time */
+#define BATCH 16u /* round trips between two looks at the clock */
 #define SPINS_A_LOOK 16384u /* fruitless looks at the ring between two looks at everything else */
 
-/* Life
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------- */
 
 static void open_views(struct raw_link *link)
 {
     const struct cable_end *end = link->device.end;
 
-    cable_view_open(&link->tx_view, link->device.region, end, &end->tx, RAW_SIZE_MAXIMUM);
-    cable_view_open(&link->rx_view, link->device.region, end, &end->rx, RAW_SIZE_MAXIMUM);
+    cable_view_open(&link->tx_view, link->device.region, end, &end->tx, PIECE_BYTES);
+    cable_view_open(&link->rx_view, link->device.region, end, &end->rx, PIECE_BYTES);
 }
 
 int raw_link_open(struct raw_link *link, unsigned slot, uint64_t incarnation, uint64_t *buffer)
@@ -75,8 +75,8 @@ static void open_directions(struct raw_link *link)
     if (cable_view_changed(&link->rx_view)) {
         link->rx_open = cable_view_read(&link->rx_view) == 0 && link->rx_view.usable;
         if (link->rx_open)
-            ring_consumer_open(&link->rx, &link->rx_view.ring, link->rx_view.generation,
-                               RAW_SIZE_MINIMUM, RAW_SIZE_MAXIMUM);
+            ring_consumer_open(&link->rx, &link->rx_view.ring, link->rx_view.generation, 1,
+                               PIECE_BYTES);
     }
     if (link->rx_open && ring_consumer_session_changed(&link->rx))
         (void)ring_consumer_follow(&link->rx);
@@ -100,9 +100,7 @@ int raw_link_wait(struct raw_link *link, uint64_t deadline_ns)
     }
 }
 
-/* Records
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- Records ---------------------------------------------------------------------------------- */
 
 /* Between looks at the ring that found nothing. 0: look again. */
 static int look_around(struct raw_link *link, uint32_t *spins, uint64_t deadline_ns)
@@ -118,27 +116,34 @@ static int look_around(struct raw_link *link, uint32_t *spins, uint64_t deadline
     return 0;
 }
 
-static inline int put(struct raw_link *link, const struct raw_run *run, uint64_t number)
+static inline uint32_t piece_at(const struct raw_run *run, uint32_t offset)
 {
+    uint32_t left = run->size_bytes - offset;
+
+    return left < PIECE_BYTES ? left : PIECE_BYTES;
+}
+
+static inline int put_piece(struct raw_link *link, const struct raw_run *run, uint32_t offset)
+{
+    uint32_t length = piece_at(run, offset);
     uint32_t spins = 0;
     uint8_t *record;
     int error;
 
-    while ((error = ring_producer_reserve(&link->tx, run->size_bytes, 0, &record)) == ERROR_FULL) {
+    while ((error = ring_producer_reserve(&link->tx, length, 0, &record)) == ERROR_FULL) {
         error = look_around(link, &spins, run->deadline_ns);
         if (error != 0)
             return error;
     }
     if (error != 0)
         return error;
-    link->buffer[0] = number;
-    memcpy(record, link->buffer, run->size_bytes);
-    ring_producer_commit(&link->tx, run->size_bytes);
+    memcpy(record, (const uint8_t *)link->buffer + offset, length);
+    ring_producer_commit(&link->tx, length);
     ring_producer_publish(&link->tx);
     return 0;
 }
 
-static inline int get(struct raw_link *link, const struct raw_run *run, uint64_t number)
+static inline int get_piece(struct raw_link *link, const struct raw_run *run, uint32_t offset)
 {
     uint32_t spins = 0;
     const uint8_t *record;
@@ -151,12 +156,33 @@ static inline int get(struct raw_link *link, const struct raw_run *run, uint64_t
         if (error != 0)
             return error;
     }
-    if (found < 0 || length != run->size_bytes)
+    if (found < 0 || length != piece_at(run, offset))
         return ERROR_GARBAGE;
-    memcpy(link->buffer, record, length);
+    memcpy((uint8_t *)link->buffer + offset, record, length);
     ring_consumer_release(&link->rx);
     ring_consumer_publish(&link->rx);
-    return link->buffer[0] == number ? 0 : ERROR_GARBAGE;
+    return 0;
+}
+
+static inline int put(struct raw_link *link, const struct raw_run *run, uint64_t number)
+{
+    int error = 0;
+
+    link->buffer[0] = number;
+    for (uint32_t at = 0; at < run->size_bytes && error == 0; at += PIECE_BYTES)
+        error = put_piece(link, run, at);
+    return error;
+}
+
+static inline int get(struct raw_link *link, const struct raw_run *run, uint64_t number)
+{
+    int error = 0;
+
+    for (uint32_t at = 0; at < run->size_bytes && error == 0; at += PIECE_BYTES)
+        error = get_piece(link, run, at);
+    if (error == 0 && link->buffer[0] != number)
+        error = ERROR_GARBAGE;
+    return error;
 }
 
 /* Until the consumer has taken everything. */
@@ -173,9 +199,7 @@ static int drain(struct raw_link *link, const struct raw_run *run)
     return 0;
 }
 
-/* Measurements
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Measurements ----------------------------------------------------------------------------- */
 
 static int ping(struct raw_link *link, const struct raw_run *run, struct raw_result *result)
 {

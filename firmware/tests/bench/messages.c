@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Micro benchmark of the message layer: two hosts in one thread, no link. Everything that both kernels do for a message is in
- * the figure - allocate, send, fetch, one copy, accept, receive, settle, free - and nothing else.
+ * Micro benchmark of the message layer: two hosts in one thread, no link. Everything that both
+ * kernels do for a message is in the figure - allocate, send, fetch, one copy, accept, receive,
+ * settle, free - and nothing else.
  */
 #include <abi/flipc.h>
 #include <kernel/host.h>
@@ -92,9 +93,9 @@ static void send_one(struct bench *bench, size_t size_bytes, struct port *reply)
 {
     struct kmsg *kmsg = kmsg_allocate(&bench->hosts[0], size_bytes);
 
-    require(kmsg != NULL && mach_msg_send(kmsg, bench->proxy, reply,
-                                          reply != NULL ? PORT_SEND_ONCE : PORT_NONE, 0) ==
-                                MACH_MSG_SUCCESS,
+    require(kmsg != NULL &&
+                mach_msg_send(kmsg, bench->proxy, reply, reply != NULL ? PORT_SEND_ONCE : PORT_NONE,
+                              0) == MACH_MSG_SUCCESS,
             "send");
 }
 

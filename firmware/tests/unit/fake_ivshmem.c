@@ -109,8 +109,7 @@ unsigned fake_cable_rings(unsigned end)
     return cable.ends[end].rings;
 }
 
-/* In place of phys/ivshmem/device.c
- * ------------------------------------------------------------------------------------- */
+/* --- In place of phys/ivshmem/device.c -------------------------------------------------------- */
 
 int ivshmem_device_open(struct ivshmem_device *device, unsigned slot, interrupt_handler handler,
                         void *context)

@@ -67,9 +67,7 @@ mnl_node_info_t test_node_create(struct mach_host *host, uint32_t node_id, uint6
     return node;
 }
 
-/* --- Pairs
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Pairs ------------------------------------------------------------------------------------ */
 
 struct pair pair_create(void)
 {
@@ -147,9 +145,7 @@ void pair_settle(struct pair *pair)
     } while (moved);
 }
 
-/* --- Messages
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 struct kmsg *test_message(struct mach_host *host, uint64_t number)
 {
@@ -219,4 +215,35 @@ struct node_statistics test_statistics(struct mach_host *host)
 
     node_statistics_read(host, &statistics);
     return statistics;
+}
+
+/* --- Talks ------------------------------------------------------------------------------------ */
+
+struct talk talk_create(void)
+{
+    struct talk talk = {.pair = pair_create()};
+
+    REQUIRE(port_create(talk.pair.hosts[1], &talk.principal) == 0);
+    REQUIRE(port_publish(talk.principal, TEST_KERNEL_PORT(talk.pair.hosts[1])) == 0);
+    talk.proxy = port_from_name(talk.pair.hosts[0], TEST_KERNEL_PORT(talk.pair.hosts[1]));
+    REQUIRE(talk.proxy != NULL);
+    return talk;
+}
+
+void talk_destroy(struct talk *talk)
+{
+    port_release(talk->proxy);
+    if (talk->principal != NULL)
+        port_destroy(talk->principal);
+    pair_settle(&talk->pair);
+    for (int i = 0; i < 2; i++) {
+        struct node_statistics statistics = test_statistics(talk->pair.hosts[i]);
+
+        EXPECT_EQUAL(statistics.messages, 0);
+        EXPECT_EQUAL(statistics.ports, 0);
+        EXPECT_EQUAL(statistics.names, 0);
+        /* What was never transmitted may have failed, too. */
+        EXPECT(statistics.sent <= statistics.settled + statistics.failed + statistics.unknown);
+    }
+    pair_destroy(&talk->pair);
 }

@@ -68,6 +68,17 @@ struct outcomes {
 void outcomes_count(void *context, enum message_outcome outcome);
 mach_msg_return_t test_send_counted(struct port *port, uint64_t number, struct outcomes *outcomes);
 
+/* A pair in which end 1 has a principal under the kernel's well-known name, and end 0 a proxy for
+ * it. */
+struct talk {
+    struct pair pair;
+    struct port *principal;
+    struct port *proxy;
+};
+
+struct talk talk_create(void);
+void talk_destroy(struct talk *talk); /* expects that nothing is left but what every host has */
+
 /* Messages, ports, nodes and names that the host has. */
 struct node_statistics test_statistics(struct mach_host *host);
 

@@ -11,8 +11,7 @@
 #define FLOW_CREDIT 64u
 #define ACK_RESERVE 4u
 
-/* --- The owner of an end
- * --------------------------------------------------------------------------------------------- */
+/* --- The owner of an end ---------------------------------------------------------------------- */
 
 static int end_transmit(void *context, const struct frame_header *header, const void *payload,
                         size_t payload_bytes)
@@ -177,9 +176,7 @@ static const struct link_operations operations = {
     .flow_deadline_ns = end_flow_deadline_ns,
 };
 
-/* --- Both ends
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Both ends -------------------------------------------------------------------------------- */
 
 struct ends *ends_create(bool with_replay, bool with_crc)
 {

@@ -52,9 +52,7 @@ struct memory_cable {
 
 static struct memory_cable *cables[MEMORY_CABLES_MAXIMUM];
 
-/* --- The cable
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- The cable -------------------------------------------------------------------------------- */
 
 struct memory_cable *memory_cable_create(uint32_t index, enum boot_link_kind kind, uint64_t seed)
 {
@@ -177,9 +175,7 @@ void memory_cable_inject(struct memory_cable *cable, int to, const void *bytes, 
     pthread_mutex_unlock(&cable->lock);
 }
 
-/* --- Sending
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Sending ---------------------------------------------------------------------------------- */
 
 static uint64_t next_random(struct memory_cable *cable)
 {
@@ -228,9 +224,7 @@ static void phy_flush(struct phy *phy)
     pthread_mutex_unlock(&phy->cable->lock);
 }
 
-/* --- Receiving
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Receiving -------------------------------------------------------------------------------- */
 
 static bool phy_confirm(struct phy *phy)
 {
@@ -339,9 +333,7 @@ static void phy_disarm(struct phy *phy)
     (void)phy;
 }
 
-/* --- Start and stop
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Start and stop --------------------------------------------------------------------------- */
 
 static int phy_start(struct mach_host *host, const struct boot_link *link,
                      const struct phy_client *client, struct phy **phy)

@@ -15,9 +15,7 @@
 #define POLL_NS 20000u
 #define LIMIT 64u
 
-/* --- Facts
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Facts ------------------------------------------------------------------------------------ */
 
 static void note(struct network_node *node, struct network_fact fact)
 {
@@ -163,19 +161,18 @@ bool network_wait_down(struct network_node *node, uint32_t link)
     return wait_state(node, link, false);
 }
 
-/* --- Nodes
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Nodes ------------------------------------------------------------------------------------ */
 
-struct network_node *network_node_create(uint32_t node_id, uint64_t incarnation)
+static struct network_node *create(uint32_t node_id, uint64_t incarnation, uint64_t link_down_ns,
+                                   uint64_t dead_ns)
 {
     struct mach_host_configuration configuration = test_configuration(node_id, incarnation);
     struct network_node *node = calloc(1, sizeof(*node));
 
     REQUIRE(node != NULL);
     configuration.constants.keepalive_ns = NETWORK_KEEPALIVE_NS;
-    configuration.constants.link_down_after_ns = NETWORK_LINK_DOWN_NS;
-    configuration.constants.dead_after_ns = NETWORK_DEAD_NS;
+    configuration.constants.link_down_after_ns = link_down_ns;
+    configuration.constants.dead_after_ns = dead_ns;
     configuration.arena = node->arena = aligned_alloc(16, TEST_ARENA_BYTES);
     configuration.arena_bytes = TEST_ARENA_BYTES;
     node->host = malloc(sizeof(*node->host));
@@ -189,6 +186,16 @@ struct network_node *network_node_create(uint32_t node_id, uint64_t incarnation)
     node->observer = (struct node_observer){.context = node, .up = node_up, .dead = node_dead};
     node_observe(node->host, &node->observer);
     return node;
+}
+
+struct network_node *network_node_create(uint32_t node_id, uint64_t incarnation)
+{
+    return create(node_id, incarnation, NETWORK_LINK_DOWN_NS, NETWORK_DEAD_NS);
+}
+
+struct network_node *network_mortal_create(uint32_t node_id, uint64_t incarnation)
+{
+    return create(node_id, incarnation, NETWORK_MORTAL_LINK_DOWN_NS, NETWORK_MORTAL_DEAD_NS);
 }
 
 void network_node_destroy(struct network_node *node)
@@ -240,9 +247,7 @@ void network_stop(struct network_node *node)
     link_manager_stop(node->host);
 }
 
-/* --- Traffic
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Traffic ---------------------------------------------------------------------------------- */
 
 static uint64_t peek(const uint64_t *word)
 {

@@ -16,8 +16,10 @@
 
 #define NETWORK_LINKS_MAXIMUM 4u
 #define NETWORK_KEEPALIVE_NS 20000000ull
-#define NETWORK_LINK_DOWN_NS 200000000ull
-#define NETWORK_DEAD_NS 400000000ull
+#define NETWORK_LINK_DOWN_NS 1000000000ull
+#define NETWORK_DEAD_NS 30000000000ull /* a busy machine kills nobody */
+#define NETWORK_MORTAL_LINK_DOWN_NS 150000000ull
+#define NETWORK_MORTAL_DEAD_NS 300000000ull
 #define NETWORK_PATIENCE_NS 20000000000ull /* after which a test has failed */
 
 enum network_fact_kind {
@@ -55,8 +57,10 @@ struct network_node {
     size_t fact_count;
 };
 
-/* A node without links, not running. */
+/* A node without links, not running. A mortal one is for tests of silence: all nodes of a test are,
+ * or none. */
 struct network_node *network_node_create(uint32_t node_id, uint64_t incarnation);
+struct network_node *network_mortal_create(uint32_t node_id, uint64_t incarnation);
 void network_node_destroy(struct network_node *node); /* stopped first if it runs */
 
 /* Plug end `end` of a cable in; the next link of the node, leading to node `peer`. */

@@ -12,9 +12,7 @@
 
 #define MS 1000000ull
 
-/* --- Room and budget
- * -------------------------------------------------------------------------------------------------
- */
+/* --- Room and budget -------------------------------------------------------------------------- */
 
 static void a_large_message_stops_at_its_budget(void)
 {
@@ -125,9 +123,7 @@ static void a_replay_into_a_full_phy_goes_on_where_it_stopped(void)
     ends_destroy(ends);
 }
 
-/* --- Memory
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- Memory ----------------------------------------------------------------------------------- */
 
 static void without_memory_a_ring_retrains(void)
 {
@@ -189,9 +185,7 @@ static void what_the_owner_says_of_a_message_closes_the_direction(void)
     }
 }
 
-/* --- Hostile memory
- * --------------------------------------------------------------------------------------------------
- */
+/* --- Hostile memory --------------------------------------------------------------------------- */
 
 static struct {
     uint8_t *bytes;
@@ -292,9 +286,7 @@ static void every_flipped_bit_of_a_checked_frame_is_noticed(void)
     ends_destroy(ends);
 }
 
-/* --- Long runs
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- Long runs -------------------------------------------------------------------------------- */
 
 /* Do to the oldest frame what a bad cable does. */
 static void abuse(struct ends *ends, int from)

@@ -2,8 +2,8 @@
  *
  * The black box as its reader sees it (docs/spec/blackbox.md).
  */
-#include "whole_node.h"
 #include "unit.h"
+#include "whole_node.h"
 
 #include <kernel/thread.h>
 #include <stdlib.h>

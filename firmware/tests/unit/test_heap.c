@@ -80,6 +80,30 @@ static void an_exhausted_heap_says_no_and_recovers(void)
     test_host_destroy(host);
 }
 
+#define SCATTERED 7000u
+
+/* Small blocks that were freed first, all over the arena, are kept apart and would cut it into
+ * pieces. */
+static void blocks_kept_apart_are_merged_when_memory_runs_out(void)
+{
+    static void *blocks[SCATTERED];
+    struct mach_host *host = test_host_create(1, 1);
+    void *large;
+
+    for (size_t i = 0; i < SCATTERED; i++)
+        REQUIRE((blocks[i] = heap_allocate(host, 1000)) != NULL);
+    for (size_t i = 0; i < SCATTERED; i += 15)
+        heap_free(host, blocks[i]);
+    for (size_t i = 0; i < SCATTERED; i++) {
+        if (i % 15 != 0)
+            heap_free(host, blocks[i]);
+    }
+    large = heap_allocate(host, TEST_ARENA_BYTES / 2);
+    EXPECT(large != NULL);
+    heap_free(host, large);
+    test_host_destroy(host);
+}
+
 static void an_injected_failure_hits_the_nth_allocation(void)
 {
     struct mach_host *host = test_host_create(1, 1);
@@ -195,6 +219,8 @@ static const struct unit_test heap_tests[] = {
     {"blocks are aligned and apart", blocks_are_aligned_and_apart},
     {"everything freed is one block again", everything_freed_is_one_block_again},
     {"an exhausted heap says no and recovers", an_exhausted_heap_says_no_and_recovers},
+    {"blocks kept apart are merged when memory runs out",
+     blocks_kept_apart_are_merged_when_memory_runs_out},
     {"an injected failure hits the nth allocation", an_injected_failure_hits_the_nth_allocation},
     {"blocks are counted by kind", blocks_are_counted_by_kind},
     {"a long random run keeps every rule", a_long_random_run_keeps_every_rule},

@@ -2,8 +2,8 @@
  *
  * The registry of kernel servers, with servers that only count.
  */
-#include "whole_node.h"
 #include "unit.h"
+#include "whole_node.h"
 
 #define ARENA_BYTES (1u << 20)
 

@@ -2,8 +2,8 @@
  *
  * What the layers report becomes black-box events, and the two facts that bring-up waits for.
  */
-#include "whole_node.h"
 #include "unit.h"
+#include "whole_node.h"
 
 #include <abi/frame.h>
 #include <core/kernel_events.h>

@@ -185,9 +185,7 @@ static void members_of_a_set_take_turns(void)
     test_host_destroy(host);
 }
 
-/* --- Threads
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Threads ---------------------------------------------------------------------------------- */
 
 struct waiter {
     struct port *port;
@@ -264,6 +262,33 @@ static void everyone_who_waits_wakes_when_the_port_dies(void)
     test_host_destroy(host);
 }
 
+/* More senders than messages: the room that a death makes is not for them. */
+static void every_sender_that_waits_wakes_when_the_node_dies(void)
+{
+    struct mach_host *host = test_host_create(1, 1);
+    mnl_node_info_t node = test_node_create(host, 2, 1);
+    struct port *proxy = port_from_name(host, NAME_WELL_KNOWN(2, 1));
+    struct waiter waiters[4] = {{0}};
+    struct thread *threads[4];
+
+    port_set_limit(proxy, 1);
+    EXPECT_EQUAL(test_send(proxy, 0), MACH_MSG_SUCCESS);
+    for (int i = 0; i < 4; i++) {
+        waiters[i].port = proxy;
+        REQUIRE(thread_create(host, "waiter", wait_in_send, &waiters[i], &threads[i]) == 0);
+    }
+    await_count(host, &proxy->senders_waiting, 4);
+    EXPECT_EQUAL(mnl_terminate(node, 0), KERN_SUCCESS);
+    for (int i = 0; i < 4; i++) {
+        thread_join(threads[i]);
+        EXPECT_EQUAL(waiters[i].result, MACH_SEND_INVALID_DEST);
+    }
+    port_release(proxy);
+    mnl_node_release(node, 0);
+    EXPECT_EQUAL(test_statistics(host).messages, 0);
+    test_host_destroy(host);
+}
+
 #define STORM_MESSAGES 20000u
 #define STORM_SENDERS 3u
 
@@ -325,6 +350,8 @@ static const struct unit_test port_tests[] = {
     {"body sizes are bounded by what was allocated", body_sizes_are_bounded_by_what_was_allocated},
     {"members of a set take turns", members_of_a_set_take_turns},
     {"everyone who waits wakes when the port dies", everyone_who_waits_wakes_when_the_port_dies},
+    {"every sender that waits wakes when the node dies",
+     every_sender_that_waits_wakes_when_the_node_dies},
     {"blocked senders go on when there is room", blocked_senders_go_on_when_there_is_room},
 };
 UNIT_SUITE("port", port_tests);

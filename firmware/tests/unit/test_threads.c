@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two hosts in one process, joined by link threads, with senders and receivers of their own: once with a driver that uses
- * the nine published functions alone, once with the extended set and a link that loses what it carries. For ThreadSanitizer
- * as much as for the assertions.
+ * Two hosts in one process, joined by link threads, with senders and receivers of their own: once
+ * with a driver that uses the nine published functions alone, once with the extended set and a link
+ * that loses what it carries. For ThreadSanitizer as much as for the assertions.
  */
 #include "hosts.h"
 #include "unit.h"
@@ -12,7 +12,7 @@
 #define MESSAGES 10000u
 #define BATCH 32
 
-/* --- Links ----------------------------------------------------------------------------------------------------------- */
+/* --- Links ------------------------------------------------------------------------------------ */
 
 /* One direction of a link: carries what `from` has to send to what `to` has of the sender. */
 struct lane {
@@ -58,8 +58,8 @@ static bool lane_carry(struct lane *lane, bool lose)
     return true;
 }
 
-/* A turn of a link manager: messages until there are none or the batch is full, headers, and an acknowledgement when it is
- * due. Returns when the next turn must be at the latest. */
+/* A turn of a link manager: messages until there are none or the batch is full, headers, and an
+ * acknowledgement when it is due. Returns when the next turn must be at the latest. */
 static uint64_t lane_turn(struct lane *lane, unsigned turn)
 {
     bool lose = lane->loss != 0 && turn % lane->loss == 0;
@@ -141,7 +141,7 @@ static struct pair published_pair(void)
     return pair;
 }
 
-/* --- Senders and receivers ------------------------------------------------------------------------------------------- */
+/* --- Senders and receivers -------------------------------------------------------------------- */
 
 struct tally {
     unsigned settled, failed, unknown; /* atomic */
@@ -223,6 +223,8 @@ static void traffic_start(struct traffic *traffic, struct pair *pair, int from)
 
     *traffic = (struct traffic){0};
     REQUIRE(port_create(sink, &traffic->receiver.port) == 0);
+    port_retain(
+        traffic->receiver.port); /* the receiving thread's, who may come late to a dead port */
     traffic->proxy = port_from_name(source, port_name(traffic->receiver.port));
     REQUIRE(traffic->proxy != NULL);
     REQUIRE(thread_create(sink, "receiver", receive_all, &traffic->receiver,
@@ -267,6 +269,7 @@ static void everything_arrives(struct pair *pair, void (*run)(void *), unsigned 
         EXPECT_EQUAL(traffic[i].tally.failed + traffic[i].tally.unknown, 0);
         port_release(traffic[i].proxy);
         port_destroy(traffic[i].receiver.port);
+        port_release(traffic[i].receiver.port);
         EXPECT_EQUAL(test_statistics(pair->hosts[i]).messages, 0);
     }
     pair_destroy(pair);
@@ -293,7 +296,7 @@ static void a_link_that_loses_batches_delays_and_loses_nothing(void)
     everything_arrives(&pair, extended_lane, 3);
 }
 
-/* --- Death in the middle --------------------------------------------------------------------------------------------- */
+/* --- Death in the middle ---------------------------------------------------------------------- */
 
 static void every_send_has_one_outcome_when_the_peer_dies_in_the_middle(void)
 {
@@ -306,14 +309,14 @@ static void every_send_has_one_outcome_when_the_peer_dies_in_the_middle(void)
         traffic_start(&traffic, &cable.pair, 0);
         while (__atomic_load_n(&traffic.tally.settled, __ATOMIC_ACQUIRE) < 500u * (unsigned)round)
             thread_yield();
-        EXPECT_EQUAL(node_declare_dead(cable.pair.hosts[0], 2, TEST_INCARNATION(1),
-                                       NODE_DEATH_HOST),
-                     0);
+        EXPECT_EQUAL(
+            node_declare_dead(cable.pair.hosts[0], 2, TEST_INCARNATION(1), NODE_DEATH_HOST), 0);
         sent = traffic_join_senders(&traffic);
+        cable_stop(&cable); /* and whatever the lanes were telling is told */
         EXPECT_EQUAL(sent, traffic.tally.settled + traffic.tally.failed + traffic.tally.unknown);
-        cable_stop(&cable);
         port_destroy(traffic.receiver.port);
         thread_join(traffic.receiver.thread);
+        port_release(traffic.receiver.port);
         EXPECT(traffic.receiver.ordered);
         EXPECT(traffic.receiver.received >= traffic.tally.settled);
         port_release(traffic.proxy);
@@ -333,7 +336,36 @@ static void a_waiting_fetcher_gets_null_when_the_node_dies(void)
     pair_destroy(&pair);
 }
 
-/* --- Calls ----------------------------------------------------------------------------------------------------------- */
+#define SETTLED_WITHIN_NS 5000000000ull
+
+/* Nothing goes back that could carry it: the driver's waiting thread must be told, and wait no
+ * longer than ack_delay. */
+static void one_message_of_a_published_driver_is_settled_without_traffic(void)
+{
+    struct cable cable = {.pair = published_pair()};
+    struct tally tally = {0};
+    struct port *port, *proxy;
+    struct kmsg *kmsg;
+    uint64_t deadline_ns = clock_now_ns() + SETTLED_WITHIN_NS;
+
+    cable_start(&cable, published_lane, 0);
+    REQUIRE(port_create(cable.pair.hosts[1], &port) == 0);
+    proxy = port_from_name(cable.pair.hosts[0], port_name(port));
+    kmsg = test_message(cable.pair.hosts[0], 1);
+    kmsg_set_completion(kmsg, tally_outcome, &tally);
+    EXPECT_EQUAL(mach_msg_send(kmsg, proxy, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(mach_msg_receive(port, &kmsg, deadline_ns), MACH_MSG_SUCCESS);
+    kmsg_free(kmsg);
+    while (__atomic_load_n(&tally.settled, __ATOMIC_ACQUIRE) == 0 && clock_now_ns() < deadline_ns)
+        thread_yield();
+    EXPECT_EQUAL(tally.settled, 1);
+    cable_stop(&cable);
+    port_release(proxy);
+    port_destroy(port);
+    pair_destroy(&cable.pair);
+}
+
+/* --- Calls ------------------------------------------------------------------------------------ */
 
 static void serve(void *argument)
 {
@@ -343,8 +375,8 @@ static void serve(void *argument)
     while (mach_msg_receive(port, &kmsg, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
         struct port *reply = kmsg_take_reply_port(kmsg);
 
-        if (reply == NULL || mach_msg_send(kmsg, reply, NULL, PORT_NONE, DEADLINE_NEVER) !=
-                                 MACH_MSG_SUCCESS)
+        if (reply == NULL ||
+            mach_msg_send(kmsg, reply, NULL, PORT_NONE, DEADLINE_NEVER) != MACH_MSG_SUCCESS)
             kmsg_free(kmsg);
         if (reply != NULL)
             port_release(reply);
@@ -420,6 +452,8 @@ static const struct unit_test thread_tests[] = {
      every_send_has_one_outcome_when_the_peer_dies_in_the_middle},
     {"a waiting fetcher gets null when the node dies",
      a_waiting_fetcher_gets_null_when_the_node_dies},
+    {"one message of a published driver is settled without traffic",
+     one_message_of_a_published_driver_is_settled_without_traffic},
     {"concurrent calls get their own answers", concurrent_calls_get_their_own_answers},
 };
 UNIT_SUITE("threads", thread_tests);

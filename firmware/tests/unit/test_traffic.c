@@ -3,8 +3,8 @@
  * The traffic server: whole streams, the arithmetic of both ledgers, what a sink makes of hand-made
  * messages, hostile requests, and the end of a peer.
  */
-#include "whole_node.h"
 #include "unit.h"
+#include "whole_node.h"
 
 #include <abi/flipc.h>
 #include <abi/services.h>
@@ -338,8 +338,7 @@ static void test_a_start_without_memory_leaves_nothing(void)
     client_close(&client);
 }
 
-/* --- A sink and hand-made messages
- * ---------------------------------------------------------------------------------- */
+/* --- A sink and hand-made messages ------------------------------------------------------------ */
 
 struct crafted {
     struct traffic_header header;
@@ -508,8 +507,7 @@ static void test_the_65th_stream_is_refused(void)
     client_close(&client);
 }
 
-/* --- The end of a destination
- * --------------------------------------------------------------------------------------- */
+/* --- The end of a destination ----------------------------------------------------------------- */
 
 static void test_a_stream_to_a_dead_port_ends_itself(void)
 {

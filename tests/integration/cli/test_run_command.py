@@ -143,12 +143,13 @@ def test_missing_qemu(tmp_path: Path) -> None:
     folder = write(tmp_path / "mine", PING)
     run = mnlab(tmp_path, "run", str(folder), environment={"PATH": str(tmp_path)})
     assert run.returncode == 3
+    assert "ERROR  mine, seed 1, 0.0 s" in run.stdout
     assert "qemu-system-" in run.stderr
     assert "apt-get install qemu-system-" in run.stderr
     assert "Traceback" not in run.stderr
 
 
-def test_interrupted(tmp_path: Path) -> None:
+def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
     folder = write(
         tmp_path / "mine", PING + "    await cluster.node('a').wait_exited(within_s=40)\n"
     )
@@ -166,6 +167,18 @@ def test_interrupted(tmp_path: Path) -> None:
             if "ping b" in line:
                 break
         assert list(machines(tmp_path))
+        attached = subprocess.run(
+            [sys.executable, "-m", "emulator.cli.main", "console", "b"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            input="\x1d",
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert attached.returncode == 0, attached.stderr
+        assert attached.stderr.startswith("console of b at /dev/pts/")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -13,6 +13,7 @@ from emulator.bench.footprint import private_bytes
 from emulator.bench.pair import PAIRS, Wire
 from emulator.cli import bench as command
 from emulator.cli.main import main
+from emulator.cli.output import make_console
 from emulator.model import LinkKind
 
 ONE_PAIR = [
@@ -124,7 +125,7 @@ def test_unfit_figures_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
         cores=2,
         fit=False,
     )
-    command._show(command.make_console(), [shown])
+    command._show(make_console(), [shown])
     said = capsys.readouterr().out
     assert "2.25" in said
     assert "Each with 2 virtual CPUs on 2 cores." in said

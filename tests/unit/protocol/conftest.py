@@ -5,22 +5,13 @@ them."""
 from __future__ import annotations
 
 import importlib
-import json
 import os
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
-from link_script import MakeLink
 
 from emulator.protocol.link import LinkEnd
-
-VECTORS = Path(__file__).parents[2] / "data" / "vectors"
-
-
-def load_vectors(name: str) -> Any:  # noqa: ANN401  # JSON
-    """Return the content of a vector file, named from tests/data/vectors on."""
-    return json.loads((VECTORS / name).read_text())
+from emulator.testing.memory_link import MakeLink
 
 
 @pytest.fixture(params=["python", "c"])

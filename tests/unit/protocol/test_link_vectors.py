@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from link_script import MakeLink, Player, check_step
+
+from emulator.testing.link_script import Player, check_step
+from emulator.testing.memory_link import MakeLink
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "data" / "vectors" / "link").glob("*.json"))
 

@@ -11,9 +11,8 @@ are compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from crc32c import crc32c
 
@@ -35,19 +34,30 @@ from emulator.protocol.frames import (
     encode_frame,
 )
 from emulator.protocol.link_types import (
-    Admit,
     Confirmed,
     Deliver,
     Dropped,
-    Flow,
     LinkConfig,
-    LinkStatistics,
     Output,
     PeerTrained,
     Refused,
     StateChanged,
     Transmit,
 )
+from emulator.testing.memory_link import MakeLink
+
+__all__ = [
+    "End",
+    "Json",
+    "Player",
+    "ScriptFlow",
+    "check_step",
+    "config_of",
+    "describe",
+    "mnl_message",
+    "number",
+    "outcome_of",
+]
 
 Json = dict[str, Any]
 NS_PER_US: Final = 1000
@@ -57,26 +67,6 @@ _ENDS: Final[Json] = {
     "b": {"node_id": 2, "peer_id": 1, "incarnation": LIFE},
 }
 _OTHER: Final = {"a": "b", "b": "a"}
-
-
-class Link(Protocol):
-    """A link end of either implementation."""
-
-    def carrier(
-        self, direction: Direction, up: bool, generation: int, checked: bool, now_ns: int
-    ) -> None: ...
-    def receive(self, frame: bytes, now_ns: int) -> None: ...
-    def send(self, message: bytes, now_ns: int) -> bool: ...
-    def tick(self, now_ns: int) -> None: ...
-    def next_deadline_ns(self) -> int | None: ...
-    def close(self, now_ns: int) -> None: ...
-    def garbage(self, now_ns: int) -> None: ...
-    def peer_dead(self, incarnation: int, now_ns: int) -> None: ...
-    def take_outputs(self) -> list[Output]: ...
-    def statistics(self) -> LinkStatistics: ...
-
-
-MakeLink = Callable[[LinkConfig, Flow, Admit], Link]
 
 
 class ScriptFlow:
@@ -330,7 +320,7 @@ class Player:
         return bytes.fromhex(step.get("payload", ""))
 
 
-def describe(output: Output) -> tuple[str, Json]:  # noqa: PLR0911  # one a kind of output
+def describe(output: Output) -> tuple[str, Json]:
     """Return an output as scripts write it."""
     match output:
         case Transmit(frame):
