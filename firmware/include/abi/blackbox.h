@@ -60,17 +60,17 @@ enum blackbox_event_kind {
     BLACKBOX_EVENT_LINK_REFUSED = 7, /* arg0 enum link_refusal, arg1 the claimed incarnation, arg2
                                         1: we refused, 2: we were refused */
     BLACKBOX_EVENT_CARRIER = 8,      /* arg0 bits: 1 rx, 2 tx; arg1 generation */
-    BLACKBOX_EVENT_STREAM =
-        9, /* digest: arg0 stream id | role << 63 (1 = sink), arg1 messages, arg2 running hash */
-    BLACKBOX_EVENT_LINK_DROP =
-        10, /* arg0 enum link_drop, arg1 count so far; at most one a reason and 100 ms */
+    /* digest: arg0 stream id | role << 63 (1 = sink), arg1 messages, arg2 running hash */
+    BLACKBOX_EVENT_STREAM = 9,
+    /* arg0 enum link_drop, arg1 count so far; at most one a reason and 100 ms */
+    BLACKBOX_EVENT_LINK_DROP = 10,
     BLACKBOX_EVENT_STALE = 11,  /* this node was told that it was declared dead; arg0 incarnation */
     BLACKBOX_EVENT_CREDIT = 12, /* a credit invariant broke: arg0 limit, arg1 used */
-    BLACKBOX_EVENT_MESSAGE =
-        13, /* with trace = "messages": arg0 stream id, arg1 sequence, arg2 source incarnation */
-    BLACKBOX_EVENT_STREAM_REFUSED =
-        14, /* a traffic message without a ledger was dropped: arg0 stream id or 0, arg1 count so
-               far, arg2 source incarnation */
+    /* with trace = "messages": arg0 stream id, arg1 sequence, arg2 source incarnation */
+    BLACKBOX_EVENT_MESSAGE = 13,
+    /* a traffic message without a ledger was dropped: arg0 stream id or 0, arg1 count so far, arg2
+     * source incarnation */
+    BLACKBOX_EVENT_STREAM_REFUSED = 14,
 };
 
 struct blackbox_event {

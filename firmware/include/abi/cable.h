@@ -35,8 +35,8 @@ struct cable_end {
     uint32_t reserved[2];
 };
 
-#define CABLE_END_CHECKED                                                                          \
-    1u /* bytes may change on the way: payload CRC and replay are required (a tapped cable) */
+/* bytes may change on the way: payload CRC and replay are required (a tapped cable) */
+#define CABLE_END_CHECKED 1u
 
 struct cable_page {
     uint64_t magic;
