@@ -17,7 +17,8 @@ from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.runtime.node import Node
 
 RUNS = 5
-ROUND_TRIPS = 2000
+ROUND_TRIPS = 20_000
+WARM_UP_ROUND_TRIPS = 5000  # the emulator translates what runs for the first time
 SLOW_ROUND_TRIPS = 200
 RATE_MESSAGES = 200_000  # through the raw ring
 STREAM_S = 0.3
@@ -75,6 +76,8 @@ async def measure_serial(pair: Pair, options: RunOptions, _wanted: Wanted) -> As
 
 async def _round_trip(name: str, a: Node, b: Node, size_bytes: int) -> Figure:
     samples, limits = [], []
+    await raw_round_trip_s(a, b, size_bytes=size_bytes, count=WARM_UP_ROUND_TRIPS)
+    await _mean_s(a, b, count=WARM_UP_ROUND_TRIPS, size_bytes=size_bytes)
     for _ in range(RUNS):
         limits.append(await raw_round_trip_s(a, b, size_bytes=size_bytes, count=ROUND_TRIPS))
         samples.append(await _mean_s(a, b, count=ROUND_TRIPS, size_bytes=size_bytes))

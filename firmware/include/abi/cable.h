@@ -35,7 +35,7 @@ struct cable_end {
     uint32_t reserved[2];
 };
 
-/* bytes may change on the way: payload CRC and replay are required (a tapped cable) */
+/* Bytes may change on the way (a tapped cable): payload CRC and replay are required. */
 #define CABLE_END_CHECKED 1u
 
 struct cable_page {
