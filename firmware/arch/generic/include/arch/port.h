@@ -61,8 +61,8 @@ uint64_t arch_mmu_entry_address(uint64_t entry);
 enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry); /* of a leaf */
 
 void arch_mmu_activate(uint64_t *root); /* turn translation on with the finished tables */
-void arch_mmu_flush(uint64_t first,
-                    size_t page_count); /* forget cached translations of these pages */
+/* forget cached translations of these pages */
+void arch_mmu_flush(uint64_t first, size_t page_count);
 void arch_instruction_flush(uint64_t first, size_t len_bytes); /* fetch what was written */
 
 /* --- Boot and panic --------------------------------------------------------------------------- */
