@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The simulator as a program, for sanitizers, debuggers and profilers: sim COUNT [FIRST [PROFILE]].
+ * The simulator as a program, for sanitizers, debuggers and profilers: sim COUNT [FIRST [PROFILE [NODES]]].
  * Everybody else uses `mnlab sim`. Exit status 1: a seed failed; 2: wrong usage.
  */
 #include "sim.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define NODES 3u
+#define NODES_DEFAULT 3u
 #define OPERATIONS 100u
 #define EVENTS_BYTES 16384u
 
@@ -43,13 +43,14 @@ int main(int argc, char **argv)
     static char events[EVENTS_BYTES];
     double begin_s = cpu_s(), took_s;
 
-    if (argc < 2 || argc > 4) {
-        fprintf(stderr, "usage: sim COUNT [FIRST [PROFILE]]\n");
+    if (argc < 2 || argc > 5) {
+        fprintf(stderr, "usage: sim COUNT [FIRST [PROFILE [NODES]]]\n");
         return 2;
     }
     (void)sim_run_range(argc > 2 ? strtoull(argv[2], NULL, 0) : 1, strtoull(argv[1], NULL, 0),
-                        argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : SIM_PROFILE_MIXED, NODES,
-                        OPERATIONS, &totals, &failure);
+                        argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : SIM_PROFILE_MIXED,
+                        argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 0) : NODES_DEFAULT, OPERATIONS,
+                        &totals, &failure);
     took_s = cpu_s() - begin_s;
     printf("%llu seeds, %.0f a second and core; %llu frames, %llu steps, %llu messages\n",
            (unsigned long long)totals.seeds, (double)totals.seeds / took_s,

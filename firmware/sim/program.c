@@ -50,7 +50,7 @@ static void drain(struct program *program)
         while (mach_msg_receive(slot->port, &kmsg, 0) == MACH_MSG_SUCCESS) {
             program_take(program, kmsg, slot->id, false);
         }
-        slot->users--;
+        program_leave_port(slot);
     }
 }
 

@@ -71,6 +71,9 @@ void program_perform(struct program *program, const struct sim_entry *entry);
  * which; `is_set`: through some port of a set. */
 void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, bool is_set);
 
+/* A thread is done with a call on it. */
+void program_leave_port(struct program_port *slot);
+
 void program_drop_port(struct program *program, struct program_port *slot);
 void program_drop_right(struct program *program, struct program_right *slot);
 void program_drop_set(struct program *program, struct program_set *slot);

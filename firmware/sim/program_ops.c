@@ -21,7 +21,7 @@ static bool is_live(enum slot_state state)
 /* --- Slots
  * ---------------------------------------------------------------------------------------- */
 
-static void leave_port(struct program_port *slot)
+void program_leave_port(struct program_port *slot)
 {
     if (--slot->users == 0 && slot->state == SLOT_DYING) {
         slot->state = SLOT_EMPTY;
@@ -40,7 +40,7 @@ void program_drop_port(struct program *program, struct program_port *slot)
     oracle_port_died(slot->id);
     port_destroy(slot->port);
     oracle_port_gone(slot->id);
-    leave_port(slot);
+    program_leave_port(slot);
 }
 
 static void leave_right(struct program_right *slot)
@@ -204,7 +204,7 @@ static void operate_send(struct program *program, const struct sim_entry *entry)
         reply->users++;
         (void)send(program, kmsg, slot->port, slot->id, reply->port, reply->id,
                    wants == 1 ? PORT_SEND : PORT_SEND_ONCE, entry->duration_ns);
-        leave_port(reply);
+        program_leave_port(reply);
     } else {
         (void)send(program, kmsg, slot->port, slot->id, NULL, SIM_NONE, PORT_NONE,
                    entry->duration_ns);
@@ -306,7 +306,7 @@ static void operate_receive(struct program *program, const struct sim_entry *ent
     }
     check_receive(program, result, slot->state == SLOT_DYING, MACH_RCV_PORT_DIED);
     call_end(program, &call, result == MACH_RCV_TIMED_OUT, "a receive");
-    leave_port(slot);
+    program_leave_port(slot);
 }
 
 static void operate_set_receive(struct program *program, const struct sim_entry *entry)
@@ -352,7 +352,7 @@ static void operate_forward(struct program *program, const struct sim_entry *ent
         }
     }
     leave_right(to);
-    leave_port(from);
+    program_leave_port(from);
 }
 
 /* Null: no memory, or no account left. */
@@ -445,7 +445,7 @@ static void operate_port_limit(struct program *program, const struct sim_entry *
     if (is_live(slot->state)) {
         slot->users++;
         port_set_limit(slot->port, 1 + entry->arguments[1] % 16u);
-        leave_port(slot);
+        program_leave_port(slot);
     }
 }
 
@@ -501,7 +501,7 @@ static void operate_set_insert(struct program *program, const struct sim_entry *
     set->users++;
     port->users++;
     (void)port_set_insert(set->set, port->port); /* a port that is in a set already stays there */
-    leave_port(port);
+    program_leave_port(port);
     leave_set(set);
 }
 
@@ -512,7 +512,7 @@ static void operate_set_remove(struct program *program, const struct sim_entry *
     if (is_live(port->state)) {
         port->users++;
         port_set_remove(port->port);
-        leave_port(port);
+        program_leave_port(port);
     }
 }
 
