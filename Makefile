@@ -27,9 +27,9 @@ test: setup check host-test pytest ## every check and every test
 
 check: python-check c-check tidy ## linters, types, formatting: Python and C
 
-firmware: ## the images for x86_64, aarch64 and riscv64, and the core as a library of this machine
+firmware: ## the images for x86_64, aarch64 and riscv64, the core as a library of this machine, the simulator
 	@tools/setup.sh packages
-	@$(MAKE) --no-print-directory -C firmware all host
+	@$(MAKE) --no-print-directory -C firmware all host sim
 
 bench: setup firmware ## figures beside the bare limits
 	@$(BIN)/mnlab bench
