@@ -140,6 +140,10 @@ static int judge(struct link *link, const struct frame_header *header,
     if (incarnation < link->newest_incarnation || incarnation <= link->dead_incarnation) {
         return LINK_REFUSAL_STALE;
     }
+    if (incarnation == link->peer_incarnation &&
+        record->message_max < link->peer_record.message_max) {
+        return LINK_REFUSAL_PARAMETERS; /* longer messages may be under way */
+    }
     return link->operations->admit(link->context, incarnation, record);
 }
 

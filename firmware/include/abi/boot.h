@@ -17,7 +17,7 @@
 
 #define BOOT_AREA_OFFSET 0x800000u     /* boot page, written by the orchestrator only */
 #define BOOT_COUNT_OFFSET 0x801000u    /* boot count page, written by the firmware only */
-#define BOOT_BLACKBOX_OFFSET 0x810000u /* black box, see abi/blackbox.h */
+#define BOOT_BLACKBOX_OFFSET 0x810000u /* two black boxes, see abi/blackbox.h */
 #define BOOT_BLACKBOX_SIZE 0x40000u
 #define BOOT_HEAP_OFFSET 0x900000u /* heap: from here to the end of RAM */
 #define BOOT_RAM_MINIMUM 0x1000000u
@@ -47,6 +47,11 @@ struct boot_count {
     uint32_t check; /* CRC-32C of the 12 bytes before it */
 };
 
+/* The black box of a boot. Boots take turns, so each leaves the account of the one before alone. */
+#define BOOT_BLACKBOX_OF(boot_count)                                                               \
+    (BOOT_BLACKBOX_OFFSET + (((boot_count)&1u) != 0 ? 0u : BOOT_BLACKBOX_SIZE))
+
+_Static_assert(BOOT_BLACKBOX_OFFSET + 2 * BOOT_BLACKBOX_SIZE <= BOOT_HEAP_OFFSET, "both fit");
 _Static_assert(sizeof(struct boot_page) == 4096, "boot page is one page");
 _Static_assert(sizeof(struct boot_count) == 16, "boot count record");
 
