@@ -24,6 +24,7 @@ FILES = {  # what is installed below emulator/_images/, and the target that buil
     "aarch64/kernel.elf": "all",
     "riscv64/kernel.elf": "all",
     "host/libmnlab_core.so": "host",
+    "host/libmnlab_sim.so": "sim",
 }
 
 

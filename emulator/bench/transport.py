@@ -17,7 +17,7 @@ from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.runtime.node import Node
 
 RUNS = 5
-ROUND_TRIPS = 20_000
+ROUND_TRIPS = 10_000
 WARM_UP_ROUND_TRIPS = 5000  # the emulator translates what runs for the first time
 SLOW_ROUND_TRIPS = 200
 RATE_MESSAGES = 200_000  # through the raw ring
@@ -26,7 +26,7 @@ BULK_BYTES = 64 << 20  # through the raw ring
 _NODES = 2
 _US = 1e6
 _NS_PER_S = 1e9
-ANSWERS_WITHIN_S = 10.0
+ANSWERS_WITHIN_S = 60.0  # on a machine that does much else, too
 
 _ROUND_TRIPS = {"rtt.ivshmem.64B_us": 64, "rtt.ivshmem.120B_us": 120}
 _BULK = {"bulk.ivshmem.4KiB_Bps": 4096, "bulk.ivshmem.64KiB_Bps": 65536}

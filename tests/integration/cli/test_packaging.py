@@ -17,6 +17,7 @@ FIRMWARE = (
     "aarch64/kernel.elf",
     "riscv64/kernel.elf",
     "host/libmnlab_core.so",
+    "host/libmnlab_sim.so",
 )
 
 
