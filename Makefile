@@ -11,7 +11,7 @@ SEEDS    ?= 50000
 
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.mnlab-ready
-PACKAGES := emulator tests scenarios setup.py
+PACKAGES := mnlab.py emulator tests scenarios setup.py
 TIDY_FLAGS := -std=c11 -I. -Iinclude -Iarch/host/include
 C_FILES   = $(shell git ls-files --cached --others --exclude-standard 'firmware/*.[ch]')
 

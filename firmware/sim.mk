@@ -24,13 +24,12 @@ sim: $(SIM_BUILD)/libmnlab_sim.so
 # sim_rules(variant): objects and the program of one setting.
 define sim_rules
 $(SIM_BUILD)/$(1)/%.c.o: %.c sim.mk
-	@mkdir -p $$(@D)
 	@echo 'CC   $(1) $$<'
-	@$(HOST_CC) $(SIM_CFLAGS) $(SIM_FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+	@$$(call compile,$(HOST_CC) $(SIM_CFLAGS) $(SIM_FLAGS_$(1)))
 
 $(SIM_BUILD)/$(1)/mnlab_sim: $(SIM_SOURCES:%=$(SIM_BUILD)/$(1)/%.o)
 	@echo 'LINK $$@'
-	@$(HOST_CC) -fuse-ld=lld $(SIM_FLAGS_$(1)) $$^ -o $$@
+	@$(HOST_CC) -fuse-ld=lld $(SIM_FLAGS_$(1)) $$^ -o $$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
 
 -include $(patsubst %,$(SIM_BUILD)/$(1)/%.d,$(SIM_SOURCES))
 endef
@@ -38,7 +37,7 @@ $(foreach variant,sim sim-asan,$(eval $(call sim_rules,$(variant))))
 
 $(SIM_BUILD)/libmnlab_sim.so: $(patsubst %,$(SIM_BUILD)/sim/%.o,$(filter-out $(SIM_MAIN),$(SIM_SOURCES)))
 	@echo 'LINK $@'
-	@$(HOST_CC) -shared -fuse-ld=lld -flto $^ -o $@
+	@$(HOST_CC) -shared -fuse-ld=lld -flto $^ -o $@.$$$$ && mv -f $@.$$$$ $@
 
 sim-asan: $(SIM_BUILD)/sim-asan/mnlab_sim
 	$< $(SIM_SEEDS)

@@ -102,6 +102,13 @@ class ClusterReady(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Event):
+    """What a scenario says of its run."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterStopping(Event):
     """The run is over for the nodes: from now on they are ended, and nobody is told of it."""
 

@@ -10,10 +10,13 @@ a guest: every number is checked against its range before it is used.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from emulator.protocol.services import Ledger, LedgerRole
 
 BLACKBOX_OFFSET: Final = 0x810000
 BLACKBOX_BYTES: Final = 0x40000
@@ -31,7 +34,6 @@ NO_LINK: Final = 0xFFFF
 _HEADER = struct.Struct("<8sIIIIQQQQQQ")
 _EVENT = struct.Struct("<QQHHIQQQ")
 _SEQUENCE = struct.Struct("<Q")
-_LEDGER = struct.Struct("<IIQIIQQQQQQQQQQQQQ")
 _VERSION = struct.Struct("<I")
 
 
@@ -91,25 +93,9 @@ class BoxEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxLedger:
-    """The account of one traffic stream at one of its ends; `role` 1 is its source, 2 its sink."""
+class BoxLedger(Ledger):
+    """A ledger as it lies in a black box; torn: its writer stopped in the middle of a change."""
 
-    role: int
-    stream_id: int
-    peer: int
-    size_bytes: int
-    peer_incarnation: int
-    next_sequence: int
-    running_hash: int
-    sent: int
-    acked: int
-    failed: int
-    unknown: int
-    received: int
-    duplicates: int
-    gaps: int
-    corrupt: int
-    closed: bool
     torn: bool
 
 
@@ -193,7 +179,7 @@ class BlackBox:
         One that stays half written, because its writer is stopped or dead, is given as it lies
         there and marked torn.
         """
-        offsets = range(LEDGERS_OFFSET, LEDGERS_OFFSET + LEDGER_COUNT * _LEDGER.size, _LEDGER.size)
+        offsets = range(LEDGERS_OFFSET, LEDGERS_OFFSET + LEDGER_COUNT * Ledger.SIZE, Ledger.SIZE)
         found = (self._ledger(offset) for offset in offsets)
         return [ledger for ledger in found if ledger is not None]
 
@@ -217,30 +203,12 @@ class BlackBox:
         torn = True
         for _ in range(LEDGER_TRIES):
             before = _VERSION.unpack_from(self._box, offset)[0]
-            record = _LEDGER.unpack(self._box[offset : offset + _LEDGER.size])
+            record = bytes(self._box[offset : offset + Ledger.SIZE])
             after = _VERSION.unpack_from(self._box, offset)[0]
             if before == after and not before & 1:
                 torn = False
                 break
-        role = record[1]
-        if role not in (1, 2):
+        ledger = Ledger.parse(record)
+        if ledger.role not in (LedgerRole.SOURCE, LedgerRole.SINK):
             return None
-        return BoxLedger(
-            role=role,
-            stream_id=record[2],
-            peer=record[3],
-            size_bytes=record[4],
-            peer_incarnation=record[5],
-            next_sequence=record[6],
-            running_hash=record[7],
-            sent=record[8],
-            acked=record[9],
-            failed=record[10],
-            unknown=record[11],
-            received=record[12],
-            duplicates=record[13],
-            gaps=record[14],
-            corrupt=record[15],
-            closed=bool(record[16]),
-            torn=torn,
-        )
+        return BoxLedger(**dataclasses.asdict(ledger), torn=torn)

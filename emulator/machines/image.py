@@ -9,19 +9,15 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from emulator.errors import HostError, UsageError
+from emulator.machines.built import built_candidates
 from emulator.machines.machine import Machine
 
-_PACKAGE = Path(__file__).resolve().parent.parent
 IMAGE_NAME = "kernel.elf"
 
 
 def image_candidates(machine: Machine) -> tuple[Path, ...]:
-    """Where an image may be: this checkout's build first, then the installed package's data."""
-    arch = machine.arch.value
-    return (
-        _PACKAGE.parent / "firmware" / "build" / arch / IMAGE_NAME,
-        _PACKAGE / "_images" / arch / IMAGE_NAME,
-    )
+    """Where an image may be, the likeliest first."""
+    return built_candidates(machine.arch.value, IMAGE_NAME)
 
 
 def find_image(machine: Machine) -> Path:

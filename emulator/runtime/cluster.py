@@ -25,6 +25,7 @@ from emulator.events.types import (
     HostRefusal,
     LinkEndChanged,
     NodePanicked,
+    Note,
     PanicExplained,
     RunStarted,
 )
@@ -264,6 +265,10 @@ class Cluster:
         """Take in everything that the nodes have recorded by now, as events."""
         for node in self._node_runtimes.values():
             node.look()
+
+    def note(self, text: str) -> None:
+        """Write a line of the scenario's own into the event stream, for whoever reads the run."""
+        self.stream.emit(Note(text=text))
 
     def events(self, node: Node | None = None) -> Subscription:
         """Events from now on, to be read with `async for`; ends when the cluster does.

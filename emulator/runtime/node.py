@@ -18,7 +18,7 @@ from emulator.errors import (
     UsageError,
 )
 from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
-from emulator.model import Arch, Incarnation, NodeId, NodeState, incarnation_text
+from emulator.model import Arch, Incarnation, NodeId, NodeState, exit_text, incarnation_text
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import (
     NodeStatistics,
@@ -434,7 +434,7 @@ class Node:
         if ended is not None:
             return ended
         return NodeDied(
-            f"node {self.name}: its machine ended with status {self._runtime.exit_status}",
+            f"node {self.name}: its machine {exit_text(self._runtime.exit_status or 0)}",
             hint=f"see its console: {self.console_path}",
             details=self.explain(),
         )

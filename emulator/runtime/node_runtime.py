@@ -34,6 +34,7 @@ from emulator.model import (
     NodeSpec,
     NodeState,
     boot_count_of,
+    exit_text,
     launch_of,
 )
 from emulator.protocol.constants import Direction
@@ -235,8 +236,8 @@ class NodeRuntime:
         if self.launch is not None or launch is None or self._has_begun(launch):
             return None
         return launch.process.launch_error(
-            f"node {self.spec.name}: {launch.process.program} ended with status "
-            f"{launch.process.status} before its kernel started",
+            f"node {self.spec.name}: {launch.process.program} "
+            f"{exit_text(launch.process.status or 0)} before its kernel started",
             hint=f"see {launch.process.error_log}",
         )
 

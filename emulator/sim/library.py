@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 from cffi import FFI
 
 from emulator.errors import HostError
+from emulator.machines.built import built_candidates
 from emulator.sim.declarations import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ __all__ = ["LIBRARY_VARIABLE", "ffi", "open_library"]
 
 LIBRARY_NAME: Final = "libmnlab_sim.so"
 LIBRARY_VARIABLE: Final = "MNLAB_SIM_LIBRARY"  # path of the library, instead of a search
-_PACKAGE: Final = Path(__file__).resolve().parent.parent
 _BUILD: Final = "make -C firmware sim"
 
 ffi: Final = FFI()
@@ -31,9 +31,7 @@ def _library_path() -> Path:
     named = os.environ.get(LIBRARY_VARIABLE)
     if named is not None:
         return Path(named)
-    built = _PACKAGE.parent / "firmware" / "build" / "host" / LIBRARY_NAME
-    installed = _PACKAGE / "_images" / "host" / LIBRARY_NAME
-    for candidate in (built, installed):
+    for candidate in built_candidates("host", LIBRARY_NAME):
         if candidate.is_file():
             return candidate
     raise HostError("the simulator is not built", f"run: {_BUILD}")

@@ -42,7 +42,7 @@ async def test_missing_programs_come_with_how_to_get_them(
 
 
 async def test_missing_image_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulator.machines.image._PACKAGE", Path("/nowhere/emulator"))
+    monkeypatch.setattr("emulator.machines.built._PACKAGE", Path("/nowhere/emulator"))
     checks = {check.name: check for check in await examine()}
     image = checks["image x86_64"]
     assert image.finding is Finding.MISSING

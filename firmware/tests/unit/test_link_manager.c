@@ -102,27 +102,26 @@ static void messages_pass_both_ways_at_once(void)
     two_destroy(&two);
 }
 
-static void large_messages_are_cut_and_put_together(void)
+static void stream_passes(uint64_t count, size_t body_bytes)
 {
     struct two two = two_create(BOOT_LINK_IVSHMEM);
     struct network_stream stream;
 
     two_start(&two);
-    network_stream_start(&stream, two.nodes[0], two.nodes[1], 200, 50000);
+    network_stream_start(&stream, two.nodes[0], two.nodes[1], count, body_bytes);
     network_stream_finish(&stream);
     two_destroy(&two);
+}
+
+static void large_messages_are_cut_and_put_together(void)
+{
+    stream_passes(200, 50000);
 }
 
 /* The window holds more than the receiver's memory: messages that find no room are sent again. */
 static void want_of_memory_delays_and_loses_nothing(void)
 {
-    struct two two = two_create(BOOT_LINK_IVSHMEM);
-    struct network_stream stream;
-
-    two_start(&two);
-    network_stream_start(&stream, two.nodes[0], two.nodes[1], 100, 400000);
-    network_stream_finish(&stream);
-    two_destroy(&two);
+    stream_passes(100, 400000);
 }
 
 static void an_idle_link_stays_up(void)

@@ -30,7 +30,7 @@ def source(tmp_path: Path) -> Path:
         place / "emulator",
         ignore=shutil.ignore_patterns("_images", "__pycache__"),
     )
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("mnlab.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, place)
     return place
 
@@ -58,6 +58,7 @@ def test_prebuilt_firmware_is_taken(source: Path) -> None:
     done = build(source)
     assert done.returncode == 0, done.stderr
     (library,) = (source / "build").glob("lib*")
+    assert (library / "mnlab.py").is_file()
     for name in FIRMWARE:
         assert (library / "emulator" / "_images" / name).read_text() == name
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import HostError, UsageError
-from emulator.machines import image
 from emulator.machines.image import check_image, find_image
 from emulator.machines.machine import MACHINES
 from emulator.model import Arch
@@ -42,7 +41,7 @@ def test_no_elf(tmp_path: Path) -> None:
 def test_missing_image_says_where_it_was_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image, "_PACKAGE", tmp_path / "emulator")
+    monkeypatch.setattr("emulator.machines.built._PACKAGE", tmp_path / "emulator")
     with pytest.raises(HostError) as caught:
         find_image(X86_64)
     assert caught.value.message == "no firmware image for x86_64"
@@ -53,7 +52,7 @@ def test_missing_image_says_where_it_was_looked_for(
 def test_checkout_comes_before_package_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image, "_PACKAGE", tmp_path / "emulator")
+    monkeypatch.setattr("emulator.machines.built._PACKAGE", tmp_path / "emulator")
     packaged = tmp_path / "emulator" / "_images" / "x86_64" / "kernel.elf"
     built = tmp_path / "firmware" / "build" / "x86_64" / "kernel.elf"
     for path in (packaged, built):
