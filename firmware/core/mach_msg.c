@@ -35,14 +35,14 @@ static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_dispos
 {
     if (local == NULL || local->dead) {
         kmsg->local = NULL;
-        kmsg->mach.bits = MACH_BITS(PORT_SEND, PORT_NONE);
+        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
         return;
     }
     port_reference(local);
     kmsg->local = local;
     if (disposition != PORT_SEND_ONCE)
         disposition = PORT_SEND;
-    kmsg->mach.bits = MACH_BITS(PORT_SEND, disposition);
+    kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, disposition));
 }
 
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,

@@ -126,8 +126,8 @@ static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
     }
     node->datamodel = record->data_model;
     node->byteorder = record->byte_order;
-    node->proto_vers_min = record->version_min;
-    node->proto_vers_max = record->version_max;
+    node->proto_vers_min = le32_load(record->version_min);
+    node->proto_vers_max = le32_load(record->version_max);
     if (mnl_set_incarnation(node, incarnation, 0) != KERN_SUCCESS ||
         mnl_register(node, 0) != KERN_SUCCESS) {
         mnl_node_release(node, 0);

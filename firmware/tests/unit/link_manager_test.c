@@ -6,6 +6,7 @@
 #define _GNU_SOURCE /* nanosleep() */
 #include "hosts.h"
 #include "link_network.h"
+#include "native.h"
 #include "unit.h"
 #include <kernel/frame.h>
 #include <kernel/link.h>
@@ -401,19 +402,19 @@ static size_t make_garbage(uint8_t *bytes, size_t room, unsigned number)
     if (number % 3 == 0)
         return length;
     memcpy(&header, bytes, sizeof(header));
-    header.magic = FRAME_MAGIC;
+    STORE(header.magic, FRAME_MAGIC);
     header.version = FRAME_VERSION;
-    header.src_node = 2;
-    header.dst_node = 1;
-    header.src_incarnation = LIFE(1);
-    header.dst_incarnation = LIFE(1);
-    header.src_epoch = (uint32_t)rand() % 4;
-    header.dst_epoch = (uint32_t)rand() % 4;
+    STORE(header.src_node, 2);
+    STORE(header.dst_node, 1);
+    STORE(header.src_incarnation, LIFE(1));
+    STORE(header.dst_incarnation, LIFE(1));
+    STORE(header.src_epoch, (uint32_t)rand() % 4);
+    STORE(header.dst_epoch, (uint32_t)rand() % 4);
     header.type = (uint8_t)(1 + rand() % 7);
-    header.seq = (uint32_t)rand() % 64;
-    header.length = (uint32_t)(length - FRAME_HEADER_SIZE);
-    header.payload_crc = crc32c(0, bytes + FRAME_HEADER_SIZE, header.length);
-    header.header_crc = frame_header_crc(&header, frame_constant_crc(&header));
+    STORE(header.seq, (uint32_t)rand() % 64);
+    STORE(header.length, (uint32_t)(length - FRAME_HEADER_SIZE));
+    STORE(header.payload_crc, crc32c(0, bytes + FRAME_HEADER_SIZE, NATIVE(header.length)));
+    STORE(header.header_crc, frame_header_crc(&header, frame_constant_crc(&header)));
     memcpy(bytes, &header, sizeof(header));
     return length;
 }
