@@ -33,7 +33,11 @@
 
 const char *arch_name(void)
 {
+#ifdef __AARCH64EB__
+    return "aarch64_be";
+#else
     return "aarch64";
+#endif
 }
 
 uint64_t arch_mmu_table_entry(uint64_t physical)
