@@ -65,13 +65,9 @@ kern_return_t mnl_msg_from_node_bounded(mnl_node_info_t handle, mnl_msg_t msg, s
 
 void mnl_msg_from_node(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
 {
-    struct wire_mnl_header header;
-
-    if (msg == MNL_MSG_NULL)
-        return;
-    memcpy(&header, msg, sizeof(header));
-    (void)mnl_msg_from_node_bounded(handle, msg, sizeof(*msg) + (size_t)le32_load(header.size),
-                                    flags);
+    if (msg != MNL_MSG_NULL)
+        (void)mnl_msg_from_node_bounded(handle, msg,
+                                        sizeof(*msg) + (size_t)mnl_msg_payload_bytes(msg), flags);
 }
 
 /* --- To the node ------------------------------------------------------------------------------ */

@@ -259,7 +259,7 @@ void peer_pump(struct peer *peer)
         if (message == MNL_MSG_NULL) {
             return;
         }
-        total_bytes = (uint32_t)sizeof(*message) + message->size;
+        total_bytes = (uint32_t)sizeof(*message) + mnl_msg_payload_bytes(message);
         if (link_send(&link->link, message, total_bytes, budget_bytes,
                       link_manager_now_ns(peer->manager)) != ERROR_NONE) {
             mnl_msg_complete(peer->node, message, 0); /* larger than the peer receives */

@@ -21,6 +21,7 @@
 #define KERNEL_MACH_NODE_LINK_H
 
 #include <kernel/kern_return.h>
+#include <kernel/little_endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -58,8 +59,8 @@ typedef struct mnl_node_info *mnl_node_info_t;
 #define MNL_NODE_NULL ((mnl_node_info_t)0)
 
 /* The header of a message between nodes; `size` bytes of payload follow it. Little-endian in memory
- * and on the wire, on a big-endian node too. The kernel itself uses struct wire_mnl_header of
- * abi/flipc.h, whose words cannot be taken for native ones. */
+ * and on the wire, on a big-endian node too: mnl_msg_payload_bytes() reads the size. The kernel
+ * itself uses struct wire_mnl_header of abi/flipc.h, whose words cannot be taken for native ones. */
 struct mnl_msg {
     uint8_t sub; /* MNL_SUB_* of abi/flipc.h */
     uint8_t cmd;
@@ -76,6 +77,15 @@ typedef struct mnl_msg *mnl_msg_t;
 #define MNL_MSG_PAYLOAD(msg) ((void *)((uint8_t *)(msg) + sizeof(struct mnl_msg)))
 
 _Static_assert(sizeof(struct mnl_msg) == 24, "mnl header");
+
+/* Bytes behind the header: `size` in this CPU's order. The message may stand at any address. */
+static inline uint32_t mnl_msg_payload_bytes(const struct mnl_msg *msg)
+{
+    le32 size;
+
+    __builtin_memcpy(&size, &msg->size, sizeof(size));
+    return le32_load(size);
+}
 _Static_assert(sizeof(struct mnl_node_info) == 16, "node info");
 
 /* --- The published interface ------------------------------------------------------------------ */
