@@ -36,6 +36,7 @@ MACHINES = {
     "aarch64": ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57"],
     "aarch64_be": ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57"],
     "riscv64": ["qemu-system-riscv64", "-M", "virt,aia=aplic-imsic", "-bios", "none"],
+    "riscv32": ["qemu-system-riscv32", "-M", "virt,aia=aplic-imsic", "-bios", "none"],
 }
 
 SHARED_CASES = [

@@ -30,6 +30,7 @@ static void format_case(struct selftest *test)
     CHECK(test, formats_to("00ff FF  7|7  |", "%04x %X %2d|%-3d|", 255, 255, 7, 7));
     CHECK(test, formats_to("18446744073709551615", "%llu", ~0ull));
     CHECK(test, formats_to("-9223372036854775808", "%lld", (long long)(1ull << 63)));
+    CHECK(test, formats_to("5 6 7 8", "%lu %zu %llu %u", 5ul, (size_t)6, 7ull, 8u));
     CHECK(test, formats_to("-007", "%04d", -7));
     CHECK(test, formats_to("ab abc|  x", "%.2s %s|%3s", "abc", "abc", "x"));
     CHECK(test, formats_to("100% 0x0", "100%% %p", (void *)0));

@@ -58,10 +58,10 @@ static void sleep_until(void *argument)
 }
 
 /* Deadlines set in no order fire in order, also while another thread keeps the CPU busy by
- * yielding. */
+ * yielding. The first is far enough away for every thread to wait by then, on a busy host too. */
 static void deadlines_case(struct selftest *test)
 {
-    static const unsigned delays_ms[] = {9, 3, 15, 6, 12, 3};
+    static const unsigned delays_ms[] = {69, 63, 75, 66, 72, 63};
     struct sleeper sleepers[6];
     struct thread *threads[6];
     uint64_t now_ns = clock_now_ns();
