@@ -163,6 +163,19 @@ class NodePanicked(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PanicExplained(Event):
+    """Where a kernel panicked, innermost call first: address, function, file and line.
+
+    Written when the machines are off: reading an image's line tables takes a second, and nothing
+    may wait for it.
+    """
+
+    node: str
+    incarnation: int
+    backtrace: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHung(Event):
     """A node's CPU was stopped by us."""
 

@@ -24,6 +24,7 @@ from emulator.events.types import (
     NodeResumed,
     NodeStarted,
     Outcome,
+    PanicExplained,
     PingAnswered,
     RunStarted,
     RunVerdict,
@@ -94,6 +95,8 @@ def _of_node(event: Event) -> tuple[str, str] | None:
             return event.node, f"{incarnation_text(event.incarnation)} ended, {how}{asked}"
         case NodePanicked():
             return event.node, f"panicked: {event.text}"
+        case PanicExplained():
+            return event.node, "panicked in " + " <- ".join(event.backtrace)
         case NodeHung():
             return event.node, "hangs"
         case NodeResumed():

@@ -173,6 +173,17 @@ void link_forget_life(struct link *link)
     link->statistics.round_trip_ns = 0;
 }
 
+/* Our flags are others than those that this epoch's TRAINs told, or that the peer's epoch was opened
+ * with: both would be read differently at the two ends. A direction of ours that is up keeps what
+ * it has; the peer's next TRAIN compares. */
+static void renegotiate(struct link *link, uint64_t now_ns)
+{
+    link_close_receive(link, LINK_REASON_CARRIER, now_ns);
+    if (link->tx_state == LINK_DIRECTION_TRAINING) {
+        link_start_epoch(link, now_ns);
+    }
+}
+
 /* --- What the owner tells --------------------------------------------------------------------- */
 
 void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t generation, bool checked,
@@ -180,6 +191,7 @@ void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t gener
 {
     bool is_receive = direction == PHY_DIRECTION_RX;
     struct link_cable_state *cable = is_receive ? &link->rx_cable : &link->tx_cable;
+    uint16_t flags_before = link_own_flags(link);
 
     if (cable->known && cable->up == up && cable->generation == generation &&
         cable->checked == checked) {
@@ -194,6 +206,9 @@ void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t gener
         link_close_receive(link, LINK_REASON_CARRIER, now_ns);
     } else {
         link_change(link, LINK_REASON_CARRIER, link->rx_up, LINK_DIRECTION_DOWN);
+    }
+    if (link_own_flags(link) != flags_before) {
+        renegotiate(link, now_ns);
     }
     link->parked = false;
     if (link->tx_cable.up && link_is_down(link)) {

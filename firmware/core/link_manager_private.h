@@ -128,11 +128,11 @@ extern const struct link_operations link_owner_operations;
 void link_owner_client(struct managed_link *link, struct phy_client *client);
 
 /* peer.c */
-int peer_admit(struct peer *peer, struct managed_link *link,
-               uint64_t incarnation); /* LINK_ADMIT_* or a refusal */
-void peer_begin_life(struct peer *peer,
-                     const struct managed_link *link); /* the one that `link` hears */
-void peer_refresh(struct peer *peer);                  /* a direction of a link of it changed */
+/* LINK_ADMIT_* or a refusal */
+int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnation);
+/* the one that `link` hears */
+void peer_begin_life(struct peer *peer, const struct managed_link *link);
+void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
 void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except);
 void peer_bury(struct peer *peer); /* if somebody else declared it dead */
 void peer_pump(struct peer *peer); /* from the node layer to the active link */

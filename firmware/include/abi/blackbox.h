@@ -49,29 +49,42 @@ struct blackbox_header {
 };
 
 /* What the words of an event mean. `link` is the index of the link in the boot page (0xffff: none),
- * `peer` a node id. */
+ * `peer` a node id.
+ *
+ * event           arg0                        arg1                      arg2
+ * BOOT            boot count
+ * READY           -
+ * PANIC           program counter
+ * LINK_STATE      bits: 1 rx up, 2 tx up      own epoch | peer's << 32  enum link_reason
+ * NODE_UP         incarnation of the peer, now registered and reachable
+ * NODE_DEAD       incarnation declared dead   enum node_death_cause
+ * LINK_REFUSED    enum link_refusal           the claimed incarnation   1: by us, 2: of us
+ * CARRIER         bits: 1 rx, 2 tx            generation
+ * STREAM          stream id | role << 63      messages                  running hash
+ *                 (role 1: sink)
+ * LINK_DROP       enum link_drop              count so far; at most one a reason and 100 ms
+ * STALE           incarnation: this node was told that it was declared dead
+ * CREDIT          limit                       used: a credit invariant broke
+ * MESSAGE         stream id                   sequence                  source incarnation
+ *                 (only with trace = "messages")
+ * STREAM_REFUSED  stream id or 0              count so far              source incarnation
+ *                 (a traffic message without a ledger was dropped)
+ */
 enum blackbox_event_kind {
-    BLACKBOX_EVENT_BOOT = 1,       /* arg0 boot count */
-    BLACKBOX_EVENT_READY = 2,      /* - */
-    BLACKBOX_EVENT_PANIC = 3,      /* arg0 program counter */
-    BLACKBOX_EVENT_LINK_STATE = 4, /* arg0 bits: 1 rx up, 2 tx up; arg1 own epoch | peer epoch <<
-                                      32; arg2 enum link_reason */
-    BLACKBOX_EVENT_NODE_UP = 5,    /* arg0 incarnation of the peer, now registered and reachable */
-    BLACKBOX_EVENT_NODE_DEAD = 6,  /* arg0 incarnation declared dead, arg1 enum node_death_cause */
-    BLACKBOX_EVENT_LINK_REFUSED = 7, /* arg0 enum link_refusal, arg1 the claimed incarnation, arg2
-                                        1: we refused, 2: we were refused */
-    BLACKBOX_EVENT_CARRIER = 8,      /* arg0 bits: 1 rx, 2 tx; arg1 generation */
-    BLACKBOX_EVENT_STREAM =
-        9, /* digest: arg0 stream id | role << 63 (1 = sink), arg1 messages, arg2 running hash */
-    BLACKBOX_EVENT_LINK_DROP =
-        10, /* arg0 enum link_drop, arg1 count so far; at most one a reason and 100 ms */
-    BLACKBOX_EVENT_STALE = 11,  /* this node was told that it was declared dead; arg0 incarnation */
-    BLACKBOX_EVENT_CREDIT = 12, /* a credit invariant broke: arg0 limit, arg1 used */
-    BLACKBOX_EVENT_MESSAGE =
-        13, /* with trace = "messages": arg0 stream id, arg1 sequence, arg2 source incarnation */
-    BLACKBOX_EVENT_STREAM_REFUSED =
-        14, /* a traffic message without a ledger was dropped: arg0 stream id or 0, arg1 count so
-               far, arg2 source incarnation */
+    BLACKBOX_EVENT_BOOT = 1,
+    BLACKBOX_EVENT_READY = 2,
+    BLACKBOX_EVENT_PANIC = 3,
+    BLACKBOX_EVENT_LINK_STATE = 4,
+    BLACKBOX_EVENT_NODE_UP = 5,
+    BLACKBOX_EVENT_NODE_DEAD = 6,
+    BLACKBOX_EVENT_LINK_REFUSED = 7,
+    BLACKBOX_EVENT_CARRIER = 8,
+    BLACKBOX_EVENT_STREAM = 9,
+    BLACKBOX_EVENT_LINK_DROP = 10,
+    BLACKBOX_EVENT_STALE = 11,
+    BLACKBOX_EVENT_CREDIT = 12,
+    BLACKBOX_EVENT_MESSAGE = 13,
+    BLACKBOX_EVENT_STREAM_REFUSED = 14,
 };
 
 struct blackbox_event {

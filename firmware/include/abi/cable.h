@@ -36,8 +36,8 @@ struct cable_end {
     le32 reserved[2];
 };
 
-#define CABLE_END_CHECKED                                                                          \
-    1u /* bytes may change on the way: payload CRC and replay are required (a tapped cable) */
+/* Bytes may change on the way (a tapped cable): payload CRC and replay are required. */
+#define CABLE_END_CHECKED 1u
 
 struct cable_page {
     le64 magic;

@@ -45,8 +45,8 @@ enum port_disposition {
 /* What became of a message at its source; see docs/spec/flipc.md section 3. */
 enum message_outcome {
     MESSAGE_SETTLED = 1, /* a receiver took it off the destination's queue */
-    MESSAGE_FAILED =
-        2, /* never delivered: refused, dead port, or not transmitted when the peer died */
+    /* never delivered: refused, dead port, or not transmitted when the peer died */
+    MESSAGE_FAILED = 2,
     MESSAGE_UNKNOWN = 3, /* transmitted, but the peer died before it was settled */
 };
 
@@ -56,21 +56,21 @@ typedef void (*message_completion)(void *context, enum message_outcome outcome);
 
 /* --- Messages --------------------------------------------------------------------------------- */
 
-struct kmsg *kmsg_allocate(struct mach_host *host,
-                           size_t body_bytes); /* null: too large, or no memory */
-void kmsg_free(struct kmsg *kmsg);             /* with the rights it carries; null is allowed */
-void *kmsg_body(struct kmsg *kmsg);            /* 8-byte aligned */
+/* null: too large, or no memory */
+struct kmsg *kmsg_allocate(struct mach_host *host, size_t body_bytes);
+void kmsg_free(struct kmsg *kmsg);  /* with the rights it carries; null is allowed */
+void *kmsg_body(struct kmsg *kmsg); /* 8-byte aligned */
 size_t kmsg_body_size(const struct kmsg *kmsg);
-int kmsg_set_body_size(struct kmsg *kmsg,
-                       size_t body_bytes) MUST_CHECK; /* not beyond what was allocated */
+/* not beyond what was allocated */
+int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes) MUST_CHECK;
 int32_t kmsg_id(const struct kmsg *kmsg);
 void kmsg_set_id(struct kmsg *kmsg, int32_t id);
 void kmsg_set_completion(struct kmsg *kmsg, message_completion completion, void *context);
-uint32_t kmsg_source_node(
-    const struct kmsg *kmsg); /* id of the node that sent it; the local id for a local one */
+/* id of the node that sent it; the local id for a local one */
+uint32_t kmsg_source_node(const struct kmsg *kmsg);
 uint64_t kmsg_source_incarnation(const struct kmsg *kmsg); /* of that node */
-struct port *kmsg_take_reply_port(
-    struct kmsg *kmsg); /* moves the reply right to the caller; null: none, or taken */
+/* moves the reply right to the caller; null: none, or taken */
+struct port *kmsg_take_reply_port(struct kmsg *kmsg);
 enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg);
 
 /* --- Ports ------------------------------------------------------------------------------------ */
@@ -78,15 +78,15 @@ enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg);
 int port_create(struct mach_host *host, struct port **port) MUST_CHECK; /* with its receive right */
 void port_destroy(struct port *port); /* receive right gone: queued messages end as failed, senders
                                          and receivers wake */
-void port_set_limit(struct port *port,
-                    uint32_t limit); /* 1 .. PORT_LIMIT_MAXIMUM messages, clamped */
+/* 1 .. PORT_LIMIT_MAXIMUM messages, clamped */
+void port_set_limit(struct port *port, uint32_t limit);
 void port_retain(struct port *port);
 void port_release(struct port *port);
 bool port_is_dead(struct port *port);
-uint64_t port_name(
-    struct port *port); /* its 64-bit name; the first call gives it one; 0: no memory or dead */
-int port_publish(struct port *port, uint64_t well_known_name)
-    MUST_CHECK; /* give a nameless port a well-known name of this node */
+/* its 64-bit name; the first call gives it one; 0: no memory or dead */
+uint64_t port_name(struct port *port);
+/* give a nameless port a well-known name of this node */
+int port_publish(struct port *port, uint64_t well_known_name) MUST_CHECK;
 
 /* A send right to the port called `name`: a principal of this node or a proxy, made now if need be.
  * Released by port_release(). Null: null name, unknown local port, unknown or dead node, or no

@@ -2,8 +2,8 @@
  *
  * Words that are little-endian wherever they lie, because somebody who is not this CPU reads or
  * writes them: a peer, a device, the host. A word of that kind has a type of its own, so using one
- * without converting it does not compile, on any CPU. On a little-endian one the conversions are
- * nothing.
+ * without converting it does not compile, on any CPU (in an initialiser thanks to -Wmissing-braces,
+ * which -Wall includes). On a little-endian one the conversions are nothing.
  *
  * For private copies and memory that one side at a time touches. Words that both touch at the same
  * time are read and written by kernel/shared.h, which takes the same types.
@@ -50,19 +50,5 @@ LITTLE_ENDIAN_WORD(32)
 LITTLE_ENDIAN_WORD(64)
 
 #undef LITTLE_ENDIAN_WORD
-
-/* The same, as initialisers of constant data. */
-#define LE16(value)                                                                                \
-    {                                                                                              \
-        LITTLE_ENDIAN_SWAP16((uint16_t)(value))                                                    \
-    }
-#define LE32(value)                                                                                \
-    {                                                                                              \
-        LITTLE_ENDIAN_SWAP32((uint32_t)(value))                                                    \
-    }
-#define LE64(value)                                                                                \
-    {                                                                                              \
-        LITTLE_ENDIAN_SWAP64((uint64_t)(value))                                                    \
-    }
 
 #endif

@@ -11,9 +11,9 @@
 #include <kernel/string.h>
 #include <kernel/thread.h>
 
-#define PIECE_BYTES                                                                                \
-    16384u        /* larger records move in pieces, so that both ends copy at the same time */
-#define BATCH 16u /* round trips between two looks at the clock */
+/* larger records move in pieces, so that both ends copy at the same time */
+#define PIECE_BYTES 16384u
+#define BATCH 16u           /* round trips between two looks at the clock */
 #define SPINS_A_LOOK 16384u /* fruitless looks at the ring between two looks at everything else */
 
 /* --- Life ------------------------------------------------------------------------------------- */

@@ -101,10 +101,10 @@ struct network_stream {
 
 void network_stream_start(struct network_stream *stream, struct network_node *source,
                           struct network_node *sink, uint64_t count, size_t body_bytes);
-void network_stream_wait(struct network_stream *stream,
-                         uint64_t received);               /* until so many arrived */
+/* until so many arrived */
+void network_stream_wait(struct network_stream *stream, uint64_t received);
 void network_stream_finish(struct network_stream *stream); /* all sent, settled and checked */
-void network_stream_abandon(
-    struct network_stream *stream); /* the sink died: the sender ends, outcomes are counted */
+/* the sink died: the sender ends, outcomes are counted */
+void network_stream_abandon(struct network_stream *stream);
 
 #endif

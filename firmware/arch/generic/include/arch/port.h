@@ -63,8 +63,8 @@ uint64_t arch_mmu_entry_address(arch_mmu_entry entry);
 enum arch_mmu_attribute arch_mmu_entry_attribute(arch_mmu_entry entry); /* of a leaf */
 
 void arch_mmu_activate(arch_mmu_entry *root); /* turn translation on with the finished tables */
-void arch_mmu_flush(uint64_t first,
-                    size_t page_count); /* forget cached translations of these pages */
+/* forget cached translations of these pages */
+void arch_mmu_flush(uint64_t first, size_t page_count);
 void arch_instruction_flush(uint64_t first, size_t len_bytes); /* fetch what was written */
 
 /* --- Boot and panic --------------------------------------------------------------------------- */
