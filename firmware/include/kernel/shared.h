@@ -46,7 +46,7 @@ SHARED_ACCESSORS(64)
 #else
 /* A 32-bit CPU writes the upper half, then the lower, and reads in the other order. A reader may
  * find the upper half of one value with the lower half of another: only words of which that cannot
- * be mistaken for a value are touched by both sides at the same time (docs/spec/blackbox.md, 4). */
+ * be mistaken for a value are touched by both sides at the same time (docs/spec/blackbox.md, 2.1). */
 static inline le32 *shared_half(const le64 *word, unsigned half)
 {
     return (le32 *)(uintptr_t)word + half; /* little-endian: 0 is the lower */
