@@ -26,6 +26,7 @@ FILES = {  # what is installed below emulator/_images/, and the target that buil
     "aarch64_be/kernel.elf": "all",
     "riscv32/kernel.elf": "all",
     "host/libmnlab_core.so": "host",
+    "host/libmnlab_sim.so": "sim",
 }
 
 

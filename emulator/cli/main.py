@@ -12,12 +12,12 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from emulator.cli import bench, console, doctor, run
+from emulator.cli import bench, console, doctor, run, sim
 from emulator.cli.output import show_error
 from emulator.errors import MnlabError
 
 EXIT_INTERRUPTED = 130
-_VERBS = (run, console, bench, doctor)
+_VERBS = (run, console, sim, bench, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ FIRMWARE = (
     "aarch64_be/kernel.elf",
     "riscv32/kernel.elf",
     "host/libmnlab_core.so",
+    "host/libmnlab_sim.so",
 )
 
 

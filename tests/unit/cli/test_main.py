@@ -78,7 +78,7 @@ def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str])
         main(["--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    for word in ("run", "console", "bench", "doctor", "130 interrupted"):
+    for word in ("run", "console", "sim", "bench", "doctor", "130 interrupted"):
         assert word in said
 
 
