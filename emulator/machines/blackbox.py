@@ -116,15 +116,22 @@ class BoxLedger:
     torn: bool
 
 
+def blackbox_offset(boot_count: int) -> int:
+    """Where the black box of a boot lies in RAM; boots take turns between two places."""
+    return BLACKBOX_OFFSET + (0 if boot_count & 1 else BLACKBOX_BYTES)
+
+
 class BlackBox:
-    """Reader of one black box.
+    """Reader of the black box of one boot.
 
     Args:
-        ram: the node's whole RAM; the reader keeps slices of it until `release`.
+        ram: the node's whole RAM; the reader keeps a slice of it until `release`.
+        boot_count: of the life whose box it is.
     """
 
-    def __init__(self, ram: memoryview) -> None:
-        self._box = ram[BLACKBOX_OFFSET : BLACKBOX_OFFSET + BLACKBOX_BYTES]
+    def __init__(self, ram: memoryview, *, boot_count: int) -> None:
+        offset = blackbox_offset(boot_count)
+        self._box = ram[offset : offset + BLACKBOX_BYTES]
         self._cursor = 0
         self._incarnation = 0
 

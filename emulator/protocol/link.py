@@ -239,6 +239,11 @@ class LinkEnd:
         self._pump(now_ns)
         return True
 
+    def acknowledge(self, now_ns: int) -> None:
+        """Send an ACK now, if the transmit direction is up: whoever watches sees that we live."""
+        if self._tx is _TxState.UP:
+            self._send(FrameType.ACK, now_ns)
+
     def tick(self, now_ns: int) -> None:
         """Do everything whose deadline has come."""
         if self._tx is _TxState.TRAINING and now_ns >= self._last_train_ns + TRAIN_INTERVAL_NS:

@@ -181,12 +181,9 @@ class Node:
         launch = self._running("reset")
         requested_ns, life = time.monotonic_ns(), self.incarnation
         monitor = await launch.monitor()
-        await monitor.stop()  # so that the last words of this life can be read before the next
-        self._runtime.look()
         resets = launch.resets
         await monitor.system_reset()
         await self._settle(lambda: launch.resets > resets, "was not reset", within_s)
-        await monitor.cont()
         self._receipt(FaultKind.RESET, requested_ns, life)
         await self._wait_ready(within_s, newer_than=life)
 

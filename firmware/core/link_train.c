@@ -150,6 +150,10 @@ static int judge(struct link *link, const struct frame_header *header,
     if (incarnation < link->newest_incarnation || incarnation <= link->dead_incarnation) {
         return LINK_REFUSAL_STALE;
     }
+    if (incarnation == link->peer_incarnation &&
+        le32_load(record->message_max) < le32_load(link->peer_record.message_max)) {
+        return LINK_REFUSAL_PARAMETERS; /* longer messages may be under way */
+    }
     return link->operations->admit(link->context, incarnation, record);
 }
 

@@ -30,6 +30,14 @@ static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
     }
 }
 
+/* No waiting helps: the limit of a life never changes. Larger messages are for the node layer to
+ * stop, since one that has a sequence number cannot be taken back. */
+static bool is_too_large(const struct port *port, const struct kmsg *kmsg)
+{
+    return port->kind == PORT_PROXY && !port->dead &&
+           le32_load(kmsg->mach.size) > port->node->message_max - sizeof(struct mnl_msg);
+}
+
 /* The reply right as the wire form and the receiver see it. A dead reply port is none. */
 static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_disposition disposition)
 {
@@ -53,7 +61,7 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
     mach_msg_return_t result;
 
     ipc_lock(host);
-    result = wait_for_room(remote, deadline_ns);
+    result = is_too_large(remote, kmsg) ? MACH_SEND_TOO_LARGE : wait_for_room(remote, deadline_ns);
     if (result != MACH_MSG_SUCCESS) {
         ipc_unlock(host);
         return result;

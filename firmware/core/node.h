@@ -31,8 +31,9 @@ struct node {
     struct list handle; /* in the table's list of all handles */
     uint64_t incarnation;
     uint32_t id;
-    uint8_t state; /* enum node_state */
-    uint8_t link;  /* MNL_LINK_* bits that are up */
+    uint32_t message_max; /* bytes of the largest mnl message that it receives, header included */
+    uint8_t state;        /* enum node_state */
+    uint8_t link;         /* MNL_LINK_* bits that are up */
     bool told_up;
     bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
                   */

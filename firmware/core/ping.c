@@ -74,6 +74,8 @@ static int send_error(mach_msg_return_t result)
         return ERROR_DOWN;
     case MACH_SEND_TIMED_OUT:
         return ERROR_TIMED_OUT;
+    case MACH_SEND_TOO_LARGE:
+        return ERROR_INVALID;
     default:
         return ERROR_NO_MEMORY;
     }

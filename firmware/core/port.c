@@ -113,6 +113,20 @@ bool port_is_dead(struct port *port)
     return dead;
 }
 
+size_t port_body_maximum(struct port *port)
+{
+    size_t headers_bytes = sizeof(struct mnl_msg) + sizeof(struct wire_mach_header);
+    size_t maximum = MESSAGE_BODY_MAXIMUM;
+
+    ipc_lock(port->host);
+    if (port->dead)
+        maximum = 0;
+    else if (port->kind == PORT_PROXY)
+        maximum = port->node->message_max - headers_bytes;
+    ipc_unlock(port->host);
+    return maximum < MESSAGE_BODY_MAXIMUM ? maximum : MESSAGE_BODY_MAXIMUM;
+}
+
 void port_set_limit(struct port *port, uint32_t limit)
 {
     if (limit < 1)

@@ -88,6 +88,9 @@ uint64_t port_name(struct port *port);
 /* give a nameless port a well-known name of this node */
 int port_publish(struct port *port, uint64_t well_known_name) MUST_CHECK;
 
+/* The largest body that may be sent to the port, in bytes; 0: it is dead. */
+size_t port_body_maximum(struct port *port);
+
 /* A send right to the port called `name`: a principal of this node or a proxy, made now if need be.
  * Released by port_release(). Null: null name, unknown local port, unknown or dead node, or no
  * memory. */
@@ -104,7 +107,8 @@ void port_set_remove(struct port *port);
  * while the queue is at its limit, until `deadline_ns` (0: never waits; DEADLINE_NEVER: no bound).
  * On success the message is gone to the port. On failure it stays the caller's, its completion is
  * not called. The caller keeps its right to `remote` and to `local`. Returns MACH_MSG_SUCCESS,
- * MACH_SEND_TIMED_OUT, MACH_SEND_INVALID_DEST (dead port), MACH_SEND_NO_BUFFER. */
+ * MACH_SEND_TIMED_OUT, MACH_SEND_INVALID_DEST (dead port), MACH_SEND_TOO_LARGE (for the node that
+ * the port is on; see port_body_maximum()). */
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,
                                 enum port_disposition disposition, uint64_t deadline_ns);
 

@@ -155,6 +155,11 @@ kern_return_t mnl_set_link_down(mnl_node_info_t node, int link, uint32_t flags);
  * newer than one declared dead. */
 kern_return_t mnl_set_incarnation(mnl_node_info_t node, uint64_t incarnation, uint32_t flags);
 
+/* The largest message that this life of the peer receives, in bytes with its mnl header, before
+ * registration; it never changes. A larger one is refused to its sender (MACH_SEND_TOO_LARGE).
+ * Default: no limit. 0; 4: null, or less than the headers; 5: registered; 47: dead. */
+kern_return_t mnl_set_message_max(mnl_node_info_t node, uint32_t bytes, uint32_t flags);
+
 /* Give up the handle: no call may use it afterwards. The node itself lives as long as messages or
  * rights refer to it. A node that is not dead is terminated first. Null is ignored. */
 void mnl_node_release(mnl_node_info_t node, uint32_t flags);

@@ -62,6 +62,9 @@ static int source_open(struct traffic_source *source)
     if (source->destination == NULL) {
         return ERROR_NOT_FOUND;
     }
+    if (source->plan.size_bytes > port_body_maximum(source->destination)) {
+        return ERROR_INVALID;
+    }
     source->account.ledger = blackbox_ledger_allocate(host);
     if (source->account.ledger == NULL) {
         return ERROR_FULL;

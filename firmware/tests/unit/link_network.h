@@ -50,6 +50,7 @@ struct network_node {
     struct boot_link links[NETWORK_LINKS_MAXIMUM];
     uint32_t link_count;
     uint64_t poll_ns;
+    uint32_t message_max; /* that it receives */
     struct node_observer observer;
     pthread_mutex_t lock; /* of the facts */
     pthread_cond_t changed;

@@ -145,6 +145,29 @@ static void a_stale_incarnation_is_refused(void)
 
 /* --- Link bits -------------------------------------------------------------------------------- */
 
+static void a_message_limit_is_given_before_registration(void)
+{
+    struct mach_host *host = test_host_create(1, 1);
+    mnl_node_info_t node = new_node(2);
+    struct port *port;
+
+    EXPECT_EQUAL(mnl_set_message_max(MNL_NODE_NULL, 1000, 0), KERN_INVALID_ARGUMENT);
+    EXPECT_EQUAL(mnl_set_message_max(node, 55, 0), KERN_INVALID_ARGUMENT);
+    EXPECT_EQUAL(mnl_set_message_max(node, 56, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_set_message_max(node, 100, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_register(node, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_set_message_max(node, 200, 0), KERN_FAILURE);
+    port = port_from_name(host, NAME_WELL_KNOWN(2, NAME_SERIAL_KERNEL));
+    REQUIRE(port != NULL);
+    EXPECT_EQUAL(port_body_maximum(port), 44);
+    EXPECT_EQUAL(mnl_terminate(node, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_set_message_max(node, 200, 0), KERN_NODE_DOWN);
+    EXPECT_EQUAL(port_body_maximum(port), 0);
+    port_release(port);
+    mnl_node_release(node, 0);
+    test_host_destroy(host);
+}
+
 static void link_bits_rise_one_by_one_and_fall(void)
 {
     struct mach_host *host = test_host_create(1, 1);
@@ -239,6 +262,7 @@ static const struct unit_test mnl_tests[] = {
      peers_of_every_byte_order_and_data_model_register},
     {"a second life waits for the end of the first", a_second_life_waits_for_the_end_of_the_first},
     {"a stale incarnation is refused", a_stale_incarnation_is_refused},
+    {"a message limit is given before registration", a_message_limit_is_given_before_registration},
     {"link bits rise one by one and fall", link_bits_rise_one_by_one_and_fall},
     {"nothing is fetched or delivered before its bit is up",
      nothing_is_fetched_or_delivered_before_its_bit_is_up},

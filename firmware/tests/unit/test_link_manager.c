@@ -459,6 +459,74 @@ static void garbage_stays_on_its_link(void)
     memory_cable_destroy(second);
 }
 
+/* A TRAIN of a node that the cable does not lead to. */
+static void inject_stranger(struct memory_cable *cable, int to, uint32_t seq)
+{
+    uint8_t bytes[FRAME_HEADER_SIZE + sizeof(struct train_record)] = {0};
+    struct frame_header header = {
+        .magic = le16_of(FRAME_MAGIC),
+        .version = FRAME_VERSION,
+        .type = FRAME_TRAIN,
+        .src_node = le16_of(9),
+        .dst_node = le16_of(1),
+        .src_incarnation = le64_of(LIFE(1)),
+        .src_epoch = le32_of(1),
+        .seq = le32_of(seq),
+        .length = le32_of(sizeof(struct train_record)),
+    };
+
+    STORE(header.payload_crc, crc32c(0, bytes + FRAME_HEADER_SIZE, NATIVE(header.length)));
+    STORE(header.header_crc, frame_header_crc(&header, frame_constant_crc(&header)));
+    memcpy(bytes, &header, sizeof(header));
+    memory_cable_inject(cable, to, bytes, sizeof(bytes));
+}
+
+static void a_flood_of_claims_is_told_a_few_times_a_second(void)
+{
+    struct two two = two_create(BOOT_LINK_IVSHMEM);
+    struct link_statistics statistics = {0};
+    size_t told, now;
+
+    two_start(&two);
+    for (uint32_t i = 0; i < 100; i++)
+        inject_stranger(two.cable, 0, i);
+    EXPECT(network_wait(two.nodes[0], 0, FACT_REFUSED, 2, LINK_REFUSAL_WRONG_PEER, NULL));
+    while (statistics.drops[LINK_DROP_WRONG_PEER] < 100)
+        REQUIRE(link_manager_statistics(two.nodes[0]->host, 0, &statistics) == ERROR_NONE);
+    told = network_count(two.nodes[0], FACT_REFUSED, LINK_REFUSAL_WRONG_PEER);
+    EXPECT(told >= 1 && told < 20);
+    pause_ms(110);
+    now = network_now(two.nodes[0]);
+    inject_stranger(two.cable, 0, 100);
+    EXPECT(network_wait(two.nodes[0], now, FACT_REFUSED, 2, LINK_REFUSAL_WRONG_PEER, NULL));
+    two_destroy(&two);
+}
+
+/* --- Message limits --------------------------------------------------------------------------- */
+
+static void a_message_beyond_the_peers_limit_is_refused_and_harms_nothing(void)
+{
+    struct two two = two_create(BOOT_LINK_IVSHMEM);
+    const size_t body_maximum = 4096 - sizeof(struct mnl_msg) - sizeof(struct wire_mach_header);
+    struct network_stream stream;
+    struct port *proxy;
+    struct kmsg *kmsg;
+
+    two.nodes[1]->message_max = 4096;
+    two_start(&two);
+    proxy = port_from_name(two.nodes[0]->host, NAME_WELL_KNOWN(2, NAME_SERIAL_KERNEL));
+    kmsg = kmsg_allocate(two.nodes[0]->host, body_maximum + 1);
+    REQUIRE(proxy != NULL && kmsg != NULL);
+    EXPECT_EQUAL(port_body_maximum(proxy), body_maximum);
+    EXPECT_EQUAL(mach_msg_send(kmsg, proxy, NULL, PORT_NONE, 0), MACH_SEND_TOO_LARGE);
+    kmsg_free(kmsg);
+    network_stream_start(&stream, two.nodes[0], two.nodes[1], 50, body_maximum);
+    network_stream_finish(&stream);
+    EXPECT_EQUAL(network_count(two.nodes[1], FACT_LINK, LINK_REASON_GARBAGE), 0);
+    port_release(proxy);
+    two_destroy(&two);
+}
+
 /* --- Starting, stopping, asking --------------------------------------------------------------- */
 
 static void stopping_tells_the_peer_and_frees_everything(void)
@@ -601,6 +669,10 @@ static const struct unit_test tests[] = {
     {"a start without memory leaves nothing", a_start_without_memory_leaves_nothing},
     {"a missing device does not stop the others", a_missing_device_does_not_stop_the_others},
     {"statistics count what passed", statistics_count_what_passed},
+    {"a flood of claims is told a few times a second",
+     a_flood_of_claims_is_told_a_few_times_a_second},
+    {"a message beyond the peer's limit is refused and harms nothing",
+     a_message_beyond_the_peers_limit_is_refused_and_harms_nothing},
     {"a kick sends a frame to node 0", a_kick_sends_a_frame_to_node_0},
 };
 
