@@ -146,7 +146,7 @@ def test_absurd_head_is_bounded_work(ram: memoryview, writer: BoxWriter) -> None
 
 
 def test_head_of_which_half_has_changed_is_read_again(ram: memoryview, writer: BoxWriter) -> None:
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     for number in range(3):
         writer.event(BoxEventKind.BOOT, number)
     head = BLACKBOX_OFFSET + 32
