@@ -154,7 +154,16 @@ def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
         tmp_path / "mine", PING + "    await cluster.node('a').wait_exited(within_s=40)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "emulator.cli.main", "run", str(folder)],
+        # whoever runs these tests in the background made us ignore what Ctrl-C sends
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "emulator.cli.main",
+            "run",
+            str(folder),
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
