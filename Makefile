@@ -28,7 +28,7 @@ test: setup check host-test sim-test pytest ## every check and every test
 
 check: python-check c-check tidy ## linters, types, formatting: Python and C
 
-firmware: ## the images for x86_64, aarch64 and riscv64, the core as a library of this machine, the simulator
+firmware: ## the images for every architecture, the core as a library of this machine, the simulator
 	@tools/setup.sh packages
 	@$(MAKE) --no-print-directory -C firmware all host sim
 

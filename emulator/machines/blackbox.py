@@ -31,6 +31,9 @@ PANIC_MAXIMUM: Final = 1024
 LEDGER_TRIES: Final = 64
 NO_LINK: Final = 0xFFFF
 
+# A 32-bit CPU writes the head in two halves: with only the upper one changed it is 2^32 too high.
+_HALF_CHANGED: Final = range(1 << 31, 1 << 33)
+
 _HEADER = struct.Struct("<8sIIIIQQQQQQ")
 _EVENT = struct.Struct("<QQHHIQQQ")
 _SEQUENCE = struct.Struct("<Q")
@@ -159,6 +162,8 @@ class BlackBox:
         events: list[BoxEvent] = []
         lost = 0
         head = header.event_head
+        if head - self._cursor in _HALF_CHANGED:
+            return [], 0
         if head - self._cursor > EVENT_COUNT:
             lost = head - EVENT_COUNT - self._cursor
             self._cursor = head - EVENT_COUNT

@@ -10,7 +10,7 @@ from elftools.elf.elffile import ELFFile
 
 from emulator.errors import HostError, UsageError
 from emulator.machines.built import built_candidates
-from emulator.machines.machine import Machine
+from emulator.machines.machine import ElfKind, Machine
 
 IMAGE_NAME = "kernel.elf"
 
@@ -48,7 +48,12 @@ def check_image(path: Path, machine: Machine) -> None:
     """
     try:
         with path.open("rb") as file:
-            found = ELFFile(file)["e_machine"]
+            elf = ELFFile(file)
+            found = ElfKind(
+                machine=str(elf["e_machine"]),
+                bits=elf.elfclass,
+                big_endian=not elf.little_endian,
+            )
     except ELFError as error:
         raise UsageError(
             f"{path}: not an ELF image ({error})", hint="build the firmware again: make firmware"
@@ -57,9 +62,9 @@ def check_image(path: Path, machine: Machine) -> None:
         raise HostError(
             f"{path}: cannot be read: {error.strerror}", hint="check the file's permissions"
         ) from error
-    if found != machine.elf_machine:
+    if found != machine.elf:
         raise UsageError(
             f"{path}: image for another architecture: {found}, but {machine.arch.value} needs "
-            f"{machine.elf_machine}",
+            f"{machine.elf}",
             hint="put the right image there: make firmware",
         )

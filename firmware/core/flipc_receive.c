@@ -28,9 +28,9 @@ static enum arrival classify(const struct node *node, const struct kmsg *kmsg, s
 
     if (length_bytes < sizeof(kmsg->header) ||
         length_bytes - sizeof(kmsg->header) > kmsg->payload_capacity ||
-        kmsg->header.size != length_bytes - sizeof(kmsg->header))
+        le32_load(kmsg->header.size) != length_bytes - sizeof(kmsg->header))
         return ARRIVAL_MALFORMED;
-    if (kmsg->header.node_id != node->id || kmsg->header.sub == 0 ||
+    if (le32_load(kmsg->header.node_id) != node->id || kmsg->header.sub == 0 ||
         (!sequenced && kmsg->header.flags != 0))
         return ARRIVAL_MALFORMED;
     if (kmsg->header.sub == MNL_SUB_FLIPC && kmsg->header.cmd == FLIPC_IPC && sequenced)
@@ -48,14 +48,18 @@ static bool disposition_is_right(uint32_t disposition)
 static bool mach_header_is_sound(const struct kmsg *kmsg)
 {
     const struct wire_mach_header *mach = &kmsg->mach;
-    uint32_t local = MACH_BITS_LOCAL(mach->bits);
+    uint32_t size = le32_load(kmsg->header.size);
+    uint32_t bits = le32_load(mach->bits);
+    uint64_t local_name = le64_load(mach->local);
+    uint32_t local = MACH_BITS_LOCAL(bits);
 
-    if (kmsg->header.size < sizeof(*mach) || mach->size != kmsg->header.size ||
-        mach->remote != kmsg->header.object || mach->voucher != 0 ||
-        (mach->bits & ~MACH_BITS_USED) != 0 || !disposition_is_right(MACH_BITS_REMOTE(mach->bits)))
+    if (size < sizeof(*mach) || le32_load(mach->size) != size ||
+        le64_load(mach->remote) != le64_load(kmsg->header.object) ||
+        le32_load(mach->voucher) != 0 || (bits & ~MACH_BITS_USED) != 0 ||
+        !disposition_is_right(MACH_BITS_REMOTE(bits)))
         return false;
-    return local == PORT_NONE ? mach->local == NAME_NULL
-                              : mach->local != NAME_NULL && disposition_is_right(local);
+    return local == PORT_NONE ? local_name == NAME_NULL
+                              : local_name != NAME_NULL && disposition_is_right(local);
 }
 
 /* --- Delivery --------------------------------------------------------------------------------- */
@@ -80,7 +84,7 @@ static int find_destination(struct mach_host *host, uint64_t name, struct port *
 static int find_reply_port(struct node *node, struct kmsg *kmsg, struct port **spare)
 {
     struct mach_host *host = node->host;
-    uint64_t name = kmsg->mach.local;
+    uint64_t name = le64_load(kmsg->mach.local);
     enum resolution resolution;
 
     if (name == NAME_NULL)
@@ -88,7 +92,8 @@ static int find_reply_port(struct node *node, struct kmsg *kmsg, struct port **s
     if (NAME_NODE(name) != node->id && name_lookup(host, name) == NULL) {
         if (NAME_NODE(name) != host->node_id)
             return FLIPC_NAK_BAD_MESSAGE;
-        kmsg->mach.bits = MACH_BITS(MACH_BITS_REMOTE(kmsg->mach.bits), PORT_NONE);
+        kmsg->mach.bits =
+            le32_of(MACH_BITS(MACH_BITS_REMOTE(le32_load(kmsg->mach.bits)), PORT_NONE));
         return DELIVERY_POSSIBLE;
     }
     resolution = port_resolve(host, name, spare, &kmsg->local);
@@ -110,7 +115,7 @@ static int prepare_delivery(struct node *node, struct kmsg *kmsg, struct port **
 
     if (!mach_header_is_sound(kmsg))
         return FLIPC_NAK_BAD_MESSAGE;
-    delivery = find_destination(node->host, kmsg->header.object, port);
+    delivery = find_destination(node->host, le64_load(kmsg->header.object), port);
     if (delivery == DELIVERY_POSSIBLE)
         delivery = find_reply_port(node, kmsg, spare);
     return delivery;
@@ -138,15 +143,18 @@ void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferr
     if (kmsg->local != NULL)
         port_unreference(kmsg->local, deferred);
     kmsg->local = NULL;
-    kmsg->header = (struct mnl_msg){
+    kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_NAK,
         .flags = MNL_FLAG_SEQUENCED,
-        .node_id = node->host->node_id,
-        .size = sizeof(*body),
+        .node_id = le32_of(node->host->node_id),
+        .size = le32_of(sizeof(*body)),
     };
     *body = (struct flipc_nak_body){
-        .sequence = kmsg->sequence_in, .reason = (uint32_t)reason, .resend_to = -1};
+        .sequence = le32_of(kmsg->sequence_in),
+        .reason = le32_of((uint32_t)reason),
+        .resend_to = le32_of((uint32_t)-1),
+    };
     list_append(&node->flow.control, &kmsg->queue);
     node->host->nodes->counters.refused++;
     node_kick(node);
@@ -218,15 +226,16 @@ static bool receive_message(struct receiving *receiving)
 static void receive_control(struct receiving *receiving)
 {
     struct node *node = receiving->node;
-    const struct mnl_msg *header = &receiving->kmsg->header;
+    const struct wire_mnl_header *header = &receiving->kmsg->header;
     const void *payload = &receiving->kmsg->mach;
     bool understood = false;
 
     flipc_settle_control(node);
     if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_NAK)
-        understood = flipc_nak_received(node, payload, header->size, &receiving->deferred);
+        understood =
+            flipc_nak_received(node, payload, le32_load(header->size), &receiving->deferred);
     else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0)
-        understood = receiving->death = header->size == sizeof(struct node_death_body);
+        understood = receiving->death = le32_load(header->size) == sizeof(struct node_death_body);
     if (!understood)
         node->host->nodes->counters.dropped++;
 }
@@ -235,7 +244,7 @@ static void receive_control(struct receiving *receiving)
 static int receive_locked(struct receiving *receiving, enum arrival arrival)
 {
     struct node *node = receiving->node;
-    const struct mnl_msg *header = &receiving->kmsg->header;
+    const struct wire_mnl_header *header = &receiving->kmsg->header;
     kern_return_t result = check_node(node);
 
     if (result != KERN_SUCCESS)
@@ -243,11 +252,11 @@ static int receive_locked(struct receiving *receiving, enum arrival arrival)
     if (arrival == ARRIVAL_SNAPSHOT) {
         const void *payload = &receiving->kmsg->mach;
 
-        return flipc_snapshot_received(node, payload, header->size, &receiving->deferred)
+        return flipc_snapshot_received(node, payload, le32_load(header->size), &receiving->deferred)
                    ? KERN_SUCCESS
                    : KERN_INVALID_ARGUMENT;
     }
-    switch (check_order(&node->flow, header->options, arrival)) {
+    switch (check_order(&node->flow, le32_load(header->options), arrival)) {
     case ORDER_BROKEN:
         return KERN_INVALID_ARGUMENT;
     case ORDER_REPEATED:

@@ -18,21 +18,21 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg)
 {
     struct node *node = proxy->node;
 
-    kmsg->header = (struct mnl_msg){
+    uint64_t local = kmsg->local != NULL ? port_name_locked(kmsg->local) : NAME_NULL;
+
+    kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_IPC,
         .flags = MNL_FLAG_SEQUENCED,
-        .node_id = node->host->node_id,
-        .object = proxy->name,
+        .node_id = le32_of(node->host->node_id),
+        .object = le64_of(proxy->name),
         .size = kmsg->mach.size,
     };
-    kmsg->mach.remote = proxy->name;
-    kmsg->mach.local = NAME_NULL;
-    kmsg->mach.voucher = 0;
-    if (kmsg->local != NULL)
-        kmsg->mach.local = port_name_locked(kmsg->local);
-    if (kmsg->mach.local == NAME_NULL)
-        kmsg->mach.bits = MACH_BITS(PORT_SEND, PORT_NONE);
+    kmsg->mach.remote = kmsg->header.object;
+    kmsg->mach.local = le64_of(local);
+    kmsg->mach.voucher = le32_of(0);
+    if (local == NAME_NULL)
+        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
     kmsg->remote = proxy;
     port_reference(proxy);
     proxy->count++;
@@ -43,6 +43,12 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg)
 }
 
 /* --- Out -------------------------------------------------------------------------------------- */
+
+/* The number under which an outstanding message was transmitted. */
+static uint32_t sequence_of(struct list *queue)
+{
+    return le32_load(kmsg_of_queue(queue)->header.options);
+}
 
 static bool may_send_control(const struct flow *flow)
 {
@@ -56,8 +62,7 @@ static bool may_send_message(const struct flow *flow)
     if (list_is_empty(&flow->outstanding))
         return true;
     return flow->outstanding_count < flow->window + FLOW_OUTSTANDING_SLACK &&
-           flow->next_sequence - kmsg_of_queue(flow->outstanding.next)->header.options <
-               FLOW_SEQUENCE_SPAN;
+           flow->next_sequence - sequence_of(flow->outstanding.next) < FLOW_SEQUENCE_SPAN;
 }
 
 static struct kmsg *take_untransmitted(struct node *node)
@@ -89,7 +94,7 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = take_untransmitted(node);
     }
-    kmsg->header.options = flow->next_sequence++;
+    kmsg->header.options = le32_of(flow->next_sequence++);
     list_append(&flow->outstanding, &kmsg->queue);
     flow->outstanding_count++;
     return kmsg;
@@ -118,15 +123,15 @@ mnl_msg_t flipc_fetch(struct node *node)
     }
     kmsg->held++;
     panic_unless(kmsg->held != 0);
-    return &kmsg->header;
+    return msg_of_kmsg(kmsg);
 }
 
 /* The memory of an orphan is freed by way of `deferred`; there is nobody left to tell. */
 void flipc_complete(struct node *node, mnl_msg_t msg, struct deferred *deferred)
 {
-    struct kmsg *kmsg = kmsg_of_header(msg);
+    struct kmsg *kmsg = kmsg_of_msg(msg);
 
-    if (msg == &node->flow.snapshot.header) {
+    if ((void *)msg == &node->flow.snapshot.header) {
         panic_unless(node->flow.snapshot_held);
         node->flow.snapshot_held = false;
         return;
@@ -144,8 +149,7 @@ void flipc_resume(struct node *node, uint32_t next_expected)
     /* A peer that expects what we have not sent yet has lost its mind; what it has settled is told
      * by its acks. */
     if (!sequence_before(flow->next_sequence, next_expected)) {
-        while (link != &flow->outstanding &&
-               sequence_before(kmsg_of_queue(link)->header.options, next_expected))
+        while (link != &flow->outstanding && sequence_before(sequence_of(link), next_expected))
             link = link->next;
     }
     flow->resend = link;
@@ -221,7 +225,7 @@ static uint32_t lowest_outstanding(const struct flow *flow)
 {
     if (list_is_empty(&flow->outstanding))
         return flow->next_sequence;
-    return kmsg_of_queue(flow->outstanding.next)->header.options;
+    return sequence_of(flow->outstanding.next);
 }
 
 static void credit_told(struct flow *flow, uint32_t credit)
@@ -243,7 +247,7 @@ bool flipc_peer_told(struct node *node, uint32_t ack, uint32_t credit, struct de
         while (!list_is_empty(&flow->outstanding)) {
             struct kmsg *kmsg = kmsg_of_queue(flow->outstanding.next);
 
-            if (!sequence_before(kmsg->header.options, ack))
+            if (!sequence_before(le32_load(kmsg->header.options), ack))
                 break;
             outstanding_settled(node, kmsg, deferred);
         }
@@ -255,14 +259,20 @@ bool flipc_peer_told(struct node *node, uint32_t ack, uint32_t credit, struct de
 static bool snapshot_is_sound(const struct flow *flow, const struct flipc_ack_body *body,
                               uint32_t size_bytes)
 {
-    if (size_bytes < sizeof(*body) || body->count > FLIPC_WINDOW_MAXIMUM ||
-        size_bytes != sizeof(*body) + body->count * sizeof(body->unsettled[0]) ||
-        sequence_before(flow->next_sequence, body->next_expected))
-        return false;
-    for (uint32_t i = 0; i < body->count; i++) {
-        uint32_t above = i + 1u < body->count ? body->unsettled[i + 1u] : body->next_expected;
+    uint32_t count, next_expected;
 
-        if (!sequence_before(body->unsettled[i], above))
+    if (size_bytes < sizeof(*body))
+        return false;
+    count = le32_load(body->count);
+    next_expected = le32_load(body->next_expected);
+    if (count > FLIPC_WINDOW_MAXIMUM ||
+        size_bytes != sizeof(*body) + count * sizeof(body->unsettled[0]) ||
+        sequence_before(flow->next_sequence, next_expected))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t above = i + 1u < count ? le32_load(body->unsettled[i + 1u]) : next_expected;
+
+        if (!sequence_before(le32_load(body->unsettled[i]), above))
             return false;
     }
     return true;
@@ -273,21 +283,24 @@ bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *bod
 {
     struct flow *flow = &node->flow;
     struct list *link, *next;
+    uint32_t count, next_expected;
     uint32_t i = 0;
 
     if (!snapshot_is_sound(flow, body, size_bytes))
         return false;
-    credit_told(flow, body->credit);
+    count = le32_load(body->count);
+    next_expected = le32_load(body->next_expected);
+    credit_told(flow, le32_load(body->credit));
     for (link = flow->outstanding.next; link != &flow->outstanding; link = next) {
         struct kmsg *kmsg = kmsg_of_queue(link);
-        uint32_t sequence = kmsg->header.options;
+        uint32_t sequence = le32_load(kmsg->header.options);
 
         next = link->next;
-        if (!sequence_before(sequence, body->next_expected))
+        if (!sequence_before(sequence, next_expected))
             break;
-        while (i < body->count && sequence_before(body->unsettled[i], sequence))
+        while (i < count && sequence_before(le32_load(body->unsettled[i]), sequence))
             i++;
-        if (i == body->count || body->unsettled[i] != sequence)
+        if (i == count || le32_load(body->unsettled[i]) != sequence)
             outstanding_settled(node, kmsg, deferred);
     }
     kick_if_sendable(node);
@@ -307,7 +320,7 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
          link = link->next) {
         struct kmsg *kmsg = kmsg_of_queue(link);
 
-        if (kmsg->header.options != body->sequence)
+        if (le32_load(kmsg->header.options) != le32_load(body->sequence))
             continue;
         if (kmsg->remote == NULL)
             return false; /* a NAK cannot be refused */

@@ -19,8 +19,6 @@
 #include <kernel/ipc.h>
 #include <kernel/mach_node_link.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire form is used in place");
-
 struct node;
 
 enum kmsg_disposal {
@@ -46,13 +44,14 @@ struct kmsg {
     uint16_t held;             /* fetches by a link that are not completed */
     uint8_t outcome;           /* enum message_outcome, of a deferred message */
     uint8_t disposal;          /* enum kmsg_disposal */
-    _Alignas(8) struct mnl_msg header;
+    _Alignas(8) struct wire_mnl_header header;
     struct wire_mach_header mach;
     uint8_t body[];
 };
 
+_Static_assert(sizeof(struct wire_mnl_header) == sizeof(struct mnl_msg), "one header, two types");
 _Static_assert(offsetof(struct kmsg, mach) ==
-                   offsetof(struct kmsg, header) + sizeof(struct mnl_msg),
+                   offsetof(struct kmsg, header) + sizeof(struct wire_mnl_header),
                "wire form is contiguous");
 _Static_assert(offsetof(struct kmsg, body) ==
                    offsetof(struct kmsg, mach) + sizeof(struct wire_mach_header),
@@ -77,9 +76,15 @@ static inline struct kmsg *kmsg_of_flow(struct list *link)
     return LIST_CONTAINER(link, struct kmsg, flow);
 }
 
-static inline struct kmsg *kmsg_of_header(struct mnl_msg *header)
+/* A link knows a message by its header. */
+static inline struct kmsg *kmsg_of_msg(mnl_msg_t msg)
 {
-    return LIST_CONTAINER(header, struct kmsg, header);
+    return LIST_CONTAINER(msg, struct kmsg, header);
+}
+
+static inline mnl_msg_t msg_of_kmsg(struct kmsg *kmsg)
+{
+    return (mnl_msg_t)(void *)&kmsg->header;
 }
 
 /* A message with room for `payload_bytes` behind its mnl header, which is zeroed but for the size.

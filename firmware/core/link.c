@@ -57,12 +57,13 @@ uint16_t link_own_flags(const struct link *link)
 
 bool link_negotiated_crc(const struct link *link)
 {
-    return ((link_own_flags(link) | link->peer_record.flags) & TRAIN_FLAG_PAYLOAD_CRC) != 0;
+    return ((link_own_flags(link) | le16_load(link->peer_record.flags)) & TRAIN_FLAG_PAYLOAD_CRC) !=
+           0;
 }
 
 bool link_negotiated_replay(const struct link *link)
 {
-    return (link_own_flags(link) & link->peer_record.flags & TRAIN_FLAG_REPLAY) != 0;
+    return (link_own_flags(link) & le16_load(link->peer_record.flags) & TRAIN_FLAG_REPLAY) != 0;
 }
 
 /* --- State ------------------------------------------------------------------------------------ */
@@ -73,17 +74,17 @@ void link_refresh_constants(struct link *link)
     struct frame_header *tx = &link->tx_constant;
     struct frame_header *rx = &link->rx_constant;
 
-    tx->magic = FRAME_MAGIC;
+    tx->magic = le16_of(FRAME_MAGIC);
     tx->version = FRAME_VERSION;
-    tx->src_node = (uint16_t)configuration->node_id;
-    tx->dst_node = (uint16_t)configuration->peer_id;
-    tx->src_incarnation = configuration->incarnation;
-    tx->dst_incarnation = link->peer_incarnation;
-    tx->src_epoch = link->tx_epoch;
-    tx->dst_epoch = link->rx_up ? link->peer_epoch : 0;
+    tx->src_node = le16_of((uint16_t)configuration->node_id);
+    tx->dst_node = le16_of((uint16_t)configuration->peer_id);
+    tx->src_incarnation = le64_of(configuration->incarnation);
+    tx->dst_incarnation = le64_of(link->peer_incarnation);
+    tx->src_epoch = le32_of(link->tx_epoch);
+    tx->dst_epoch = le32_of(link->rx_up ? link->peer_epoch : 0);
     link->tx_constant_crc = frame_constant_crc(tx);
 
-    rx->magic = FRAME_MAGIC;
+    rx->magic = le16_of(FRAME_MAGIC);
     rx->version = FRAME_VERSION;
     rx->src_node = tx->dst_node;
     rx->dst_node = tx->src_node;

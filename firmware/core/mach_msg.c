@@ -35,7 +35,7 @@ static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
 static bool is_too_large(const struct port *port, const struct kmsg *kmsg)
 {
     return port->kind == PORT_PROXY && !port->dead &&
-           kmsg->mach.size > port->node->message_max - sizeof(struct mnl_msg);
+           le32_load(kmsg->mach.size) > port->node->message_max - sizeof(struct mnl_msg);
 }
 
 /* The reply right as the wire form and the receiver see it. A dead reply port is none. */
@@ -43,14 +43,14 @@ static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_dispos
 {
     if (local == NULL || local->dead) {
         kmsg->local = NULL;
-        kmsg->mach.bits = MACH_BITS(PORT_SEND, PORT_NONE);
+        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
         return;
     }
     port_reference(local);
     kmsg->local = local;
     if (disposition != PORT_SEND_ONCE)
         disposition = PORT_SEND;
-    kmsg->mach.bits = MACH_BITS(PORT_SEND, disposition);
+    kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, disposition));
 }
 
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,

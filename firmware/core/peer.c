@@ -111,8 +111,8 @@ int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnatio
         return LINK_ADMIT_ACCEPT;
     }
     if (peer->incarnation == incarnation) {
-        return record->message_max < peer->message_max ? LINK_REFUSAL_PARAMETERS
-                                                       : LINK_ADMIT_ACCEPT;
+        return le32_load(record->message_max) < peer->message_max ? LINK_REFUSAL_PARAMETERS
+                                                                  : LINK_ADMIT_ACCEPT;
     }
     verdict = settle_claim(peer, link, incarnation);
     if (verdict == LINK_ADMIT_ACCEPT && incarnation < peer->incarnation) {
@@ -131,9 +131,10 @@ static uint32_t message_limit(const struct peer *peer, uint64_t incarnation)
     for (uint32_t i = 0; i < peer->link_count; i++) {
         const struct link *link = &peer->links[i]->link;
 
-        if (link->peer_incarnation == incarnation && link->peer_record.message_max != 0 &&
-            link->peer_record.message_max < limit) {
-            limit = link->peer_record.message_max;
+        if (link->peer_incarnation == incarnation &&
+            le32_load(link->peer_record.message_max) != 0 &&
+            le32_load(link->peer_record.message_max) < limit) {
+            limit = le32_load(link->peer_record.message_max);
         }
     }
     return limit;
@@ -149,8 +150,8 @@ static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
     }
     node->datamodel = record->data_model;
     node->byteorder = record->byte_order;
-    node->proto_vers_min = record->version_min;
-    node->proto_vers_max = record->version_max;
+    node->proto_vers_min = le32_load(record->version_min);
+    node->proto_vers_max = le32_load(record->version_max);
     if (mnl_set_incarnation(node, incarnation, 0) != KERN_SUCCESS ||
         mnl_set_message_max(node, message_limit(peer, incarnation), 0) != KERN_SUCCESS ||
         mnl_register(node, 0) != KERN_SUCCESS) {
@@ -285,7 +286,7 @@ void peer_pump(struct peer *peer)
         if (message == MNL_MSG_NULL) {
             return;
         }
-        total_bytes = (uint32_t)sizeof(*message) + message->size;
+        total_bytes = (uint32_t)sizeof(*message) + mnl_msg_payload_bytes(message);
         status = link_send(&link->link, message, total_bytes, budget_bytes,
                            link_manager_now_ns(peer->manager));
         /* A link that is ready takes what the peer receives, and the node layer sends no more. */

@@ -52,7 +52,7 @@ static void fill_with_junk(struct sim_frame *frame)
     if ((value >> 32 & 1u) != 0) {
         struct frame_header *header = (struct frame_header *)(void *)frame->bytes;
 
-        header->magic = FRAME_MAGIC;
+        header->magic = le16_of(FRAME_MAGIC);
         header->version = FRAME_VERSION;
     }
 }

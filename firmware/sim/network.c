@@ -186,16 +186,16 @@ static void say(uint32_t link, uint32_t to, uint32_t direction, const struct sim
 {
     struct sim_cable *cable = &sim_cables[link];
     struct sim_direction *queue = &cable->directions[1 - to];
-    struct cable_record_frame record = {.direction = direction,
-                                        .carrier = state->carrier,
-                                        .generation = state->generation,
-                                        .flags = cable->taps != 0 ? 1u : 0u};
-    struct frame_header header = {.magic = FRAME_MAGIC,
+    struct cable_record_frame record = {.direction = le32_of(direction),
+                                        .carrier = le32_of(state->carrier),
+                                        .generation = le32_of(state->generation),
+                                        .flags = le32_of(cable->taps != 0 ? 1u : 0u)};
+    struct frame_header header = {.magic = le16_of(FRAME_MAGIC),
                                   .version = FRAME_VERSION,
-                                  .src_node = FRAME_CABLE_NODE,
+                                  .src_node = le16_of(FRAME_CABLE_NODE),
                                   .type = FRAME_CABLE,
-                                  .length = sizeof(record),
-                                  .payload_crc = crc32c(0, &record, sizeof(record))};
+                                  .length = le32_of(sizeof(record)),
+                                  .payload_crc = le32_of(crc32c(0, &record, sizeof(record)))};
     uint16_t frame = frame_take();
 
     if (frame == FRAME_NONE || !cable->ends[to].is_started) {
@@ -204,7 +204,7 @@ static void say(uint32_t link, uint32_t to, uint32_t direction, const struct sim
         }
         return;
     }
-    header.header_crc = frame_header_crc(&header, frame_constant_crc(&header));
+    header.header_crc = le32_of(frame_header_crc(&header, frame_constant_crc(&header)));
     memcpy(frames[frame].bytes, &header, sizeof(header));
     memcpy(frames[frame].bytes + sizeof(header), &record, sizeof(record));
     frames[frame].length = sizeof(header) + sizeof(record);
@@ -407,7 +407,8 @@ static int send(struct phy *phy, const void *header, const void *payload, size_t
         return ERROR_FULL;
     }
     frame_count++;
-    trace_hash((uint64_t)((const struct frame_header *)header)->header_crc << 8 | phy->link);
+    trace_hash((uint64_t)le32_load(((const struct frame_header *)header)->header_crc) << 8 |
+               phy->link);
     if (direction->carrier) {
         damage_send(phy->link, phy->end, header, payload, payload_bytes, fiber_now_ns());
         network_schedule_wake(phy->link, 1 - phy->end);

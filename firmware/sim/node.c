@@ -131,12 +131,13 @@ static void agent_main(void *argument)
     for (;;) {
         while (node->notices_done < node->notice_count) {
             const struct sim_life *life = &sim_lives[node->notices[node->notices_done++]];
-            struct node_death_body body = {.node_id = sim_nodes[life->node].id,
-                                           .cause = NODE_DEATH_HOST,
-                                           .incarnation = life->incarnation};
+            struct node_death_body body = {.node_id = le32_of(sim_nodes[life->node].id),
+                                           .cause = le32_of(NODE_DEATH_HOST),
+                                           .incarnation = le64_of(life->incarnation)};
 
-            if (body.node_id == 0) {
-                (void)node_declare_dead(&node->host, 0, body.incarnation, NODE_DEATH_DRIVER);
+            if (le32_load(body.node_id) == 0) {
+                (void)node_declare_dead(&node->host, 0, le64_load(body.incarnation),
+                                        NODE_DEATH_DRIVER);
             } else {
                 node_death_received(&node->host, &body);
             }

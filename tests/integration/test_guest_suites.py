@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from emulator.model import Arch
+
 FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 # The suites bound each of their own cases; these are for a machine that does much else.
 BUILD_WITHIN_S = 120
@@ -42,13 +44,14 @@ def run_suite(image: str, script: str, arches: list[str]) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "aarch64", "riscv64"])
-def test_machine_layer(arch: str) -> None:
-    ended = run_suite("selftest", "run.py", [arch])
+@pytest.mark.parametrize("arch", list(Arch), ids=lambda arch: arch.value)
+def test_machine_layer(arch: Arch) -> None:
+    ended = run_suite("selftest", "run.py", [arch.value])
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.splitlines()[-1] == "all passed"
 
 
-def test_phy_drivers() -> None:
-    ended = run_suite("phystest", "phys/run.py", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("pair", [["x86_64", "aarch64"], ["aarch64_be", "riscv32"]], ids="-".join)
+def test_phy_drivers(pair: list[str]) -> None:
+    ended = run_suite("phystest", "phys/run.py", pair)
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -18,10 +18,11 @@ from emulator.doctor import Check, Finding, examine
 def test_machine_that_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
-    for arch in ("x86_64", "aarch64", "riscv64"):
+    for arch in ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32"):
         assert checks[f"boot {arch}"]["finding"] == "good"
         assert checks[f"boot {arch}"]["said"].startswith("ready after ")
-        assert "QEMU emulator version" in checks[f"qemu-system-{arch}"]["said"]
+    for cpu in ("x86_64", "aarch64", "riscv64", "riscv32"):
+        assert "QEMU emulator version" in checks[f"qemu-system-{cpu}"]["said"]
     assert checks["accelerator"]["said"].startswith("TCG")
     assert not any(check["remedy"] for check in checks.values() if check["finding"] == "good")
 

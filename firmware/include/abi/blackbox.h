@@ -12,6 +12,7 @@
 #ifndef ABI_BLACKBOX_H
 #define ABI_BLACKBOX_H
 
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define BLACKBOX_MAGIC 0x31584f42424c4e4dull /* "MNLBBOX1" */
@@ -31,18 +32,18 @@ enum blackbox_state {
 };
 
 struct blackbox_header {
-    uint64_t magic;
-    uint32_t version;
-    uint32_t state; /* enum blackbox_state */
-    uint32_t node_id;
-    uint32_t reserved0;
-    uint64_t incarnation;
-    uint64_t event_head; /* events ever written; the newest has sequence event_head - 1 */
-    uint64_t now_ns;     /* node clock when the box was last touched */
-    uint64_t heap_used_bytes;
-    uint64_t heap_peak_bytes;
-    uint64_t heap_size_bytes;
-    uint64_t reserved1[55];
+    le64 magic;
+    le32 version;
+    le32 state; /* enum blackbox_state */
+    le32 node_id;
+    le32 reserved0;
+    le64 incarnation;
+    le64 event_head; /* events ever written; the newest has sequence event_head - 1 */
+    le64 now_ns;     /* node clock when the box was last touched */
+    le64 heap_used_bytes;
+    le64 heap_peak_bytes;
+    le64 heap_size_bytes;
+    le64 reserved1[55];
     char panic[BLACKBOX_PANIC_MAXIMUM]; /* NUL-terminated */
     uint8_t reserved2[4096 - 512 - BLACKBOX_PANIC_MAXIMUM];
 };
@@ -87,14 +88,14 @@ enum blackbox_event_kind {
 };
 
 struct blackbox_event {
-    uint64_t sequence; /* index of this event since boot; written last (release) */
-    uint64_t time_ns;
-    uint16_t kind;
-    uint16_t link;
-    uint32_t peer;
-    uint64_t arg0;
-    uint64_t arg1;
-    uint64_t arg2;
+    le64 sequence; /* index of this event since boot; written last (release) */
+    le64 time_ns;
+    le16 kind;
+    le16 link;
+    le32 peer;
+    le64 arg0;
+    le64 arg1;
+    le64 arg2;
 };
 
 enum blackbox_ledger_role {
@@ -106,24 +107,24 @@ enum blackbox_ledger_role {
 /* The account of one traffic stream at one of its ends. At a source: sent = acked + failed +
  * unknown + in flight. */
 struct blackbox_ledger {
-    uint32_t version; /* odd while being written */
-    uint32_t role;    /* enum blackbox_ledger_role */
-    uint64_t stream_id;
-    uint32_t peer;       /* the other end's node id */
-    uint32_t size_bytes; /* body size */
-    uint64_t peer_incarnation;
-    uint64_t next_sequence; /* source: next to send; sink: next expected */
-    uint64_t running_hash;  /* over the messages 0 .. next_sequence-1 */
-    uint64_t sent;
-    uint64_t acked;
-    uint64_t failed;  /* refused: the sender knows that they were not delivered */
-    uint64_t unknown; /* peer died before the ack: delivered or not, nobody can say */
-    uint64_t received;
-    uint64_t duplicates;
-    uint64_t gaps;    /* messages skipped */
-    uint64_t corrupt; /* contents that nobody sent */
-    uint64_t closed;  /* 1: the stream ended; the account is final */
-    uint64_t reserved;
+    le32 version; /* odd while being written */
+    le32 role;    /* enum blackbox_ledger_role */
+    le64 stream_id;
+    le32 peer;       /* the other end's node id */
+    le32 size_bytes; /* body size */
+    le64 peer_incarnation;
+    le64 next_sequence; /* source: next to send; sink: next expected */
+    le64 running_hash;  /* over the messages 0 .. next_sequence-1 */
+    le64 sent;
+    le64 acked;
+    le64 failed;  /* refused: the sender knows that they were not delivered */
+    le64 unknown; /* peer died before the ack: delivered or not, nobody can say */
+    le64 received;
+    le64 duplicates;
+    le64 gaps;    /* messages skipped */
+    le64 corrupt; /* contents that nobody sent */
+    le64 closed;  /* 1: the stream ended; the account is final */
+    le64 reserved;
 };
 
 _Static_assert(sizeof(struct blackbox_header) == 4096, "header is one page");

@@ -6,6 +6,7 @@
 #ifndef ABI_FLIPC_H
 #define ABI_FLIPC_H
 
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define MNL_SUB_NODE 1u
@@ -35,35 +36,48 @@ enum flipc_nak_reason {
 #define FLIPC_WINDOW_MAXIMUM 256u
 #define FLIPC_CONTROL_RESERVE 16u /* control messages may run this far beyond the credit */
 
+/* The header of a message between nodes: struct mnl_msg of kernel/mach_node_link.h, word by word.
+ */
+struct wire_mnl_header {
+    uint8_t sub; /* MNL_SUB_* */
+    uint8_t cmd;
+    uint8_t qos;
+    uint8_t flags;
+    le32 node_id;
+    le64 object;
+    le32 options;
+    le32 size;
+};
+
 struct flipc_ack_body {
-    uint32_t next_expected;
-    uint32_t credit;
-    uint32_t count;
-    uint32_t reserved;
-    uint32_t unsettled[]; /* count entries, ascending */
+    le32 next_expected;
+    le32 credit;
+    le32 count;
+    le32 reserved;
+    le32 unsettled[]; /* count entries, ascending */
 };
 
 struct flipc_nak_body {
-    uint32_t sequence;
-    uint32_t reason; /* enum flipc_nak_reason */
-    int32_t resend_to;
-    uint32_t reserved;
+    le32 sequence;
+    le32 reason; /* enum flipc_nak_reason */
+    le32 resend_to;
+    le32 reserved;
 };
 
 struct node_death_body {
-    uint32_t node_id;
-    uint32_t cause; /* enum node_death_cause */
-    uint64_t incarnation;
+    le32 node_id;
+    le32 cause; /* enum node_death_cause */
+    le64 incarnation;
 };
 
 /* The wire form of a Mach message header: LP64 layout with 64-bit names. */
 struct wire_mach_header {
-    uint32_t bits;
-    uint32_t size;
-    uint64_t remote;
-    uint64_t local;
-    uint32_t voucher;
-    int32_t id;
+    le32 bits;
+    le32 size;
+    le64 remote;
+    le64 local;
+    le32 voucher;
+    le32 id;
 };
 
 #define NAME_NULL 0ull
@@ -80,6 +94,7 @@ struct wire_mach_header {
 #define NAME_TAG_OF_INCARNATION(incarnation)                                                       \
     ((uint16_t)(1u + (((uint64_t)(incarnation) >> 32) * 256u + (uint32_t)(incarnation)) % 65535u))
 
+_Static_assert(sizeof(struct wire_mnl_header) == 24, "mnl header");
 _Static_assert(sizeof(struct flipc_ack_body) == 16, "ack body");
 _Static_assert(sizeof(struct flipc_nak_body) == 16, "nak body");
 _Static_assert(sizeof(struct node_death_body) == 16, "death body");

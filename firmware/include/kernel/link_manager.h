@@ -13,8 +13,8 @@
 #define KERNEL_LINK_MANAGER_H
 
 #include <abi/frame.h>
-#include <abi/services.h>
 #include <kernel/error.h>
+#include <kernel/statistics.h>
 #include <stdbool.h>
 #include <stdint.h>
 

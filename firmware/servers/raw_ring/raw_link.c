@@ -26,7 +26,7 @@ static void open_views(struct raw_link *link)
     cable_view_open(&link->rx_view, link->device.region, end, &end->rx, PIECE_BYTES);
 }
 
-int raw_link_open(struct raw_link *link, unsigned slot, uint64_t incarnation, uint64_t *buffer)
+int raw_link_open(struct raw_link *link, unsigned slot, uint64_t incarnation, le64 *buffer)
 {
     int error;
 
@@ -168,7 +168,7 @@ static inline int put(struct raw_link *link, const struct raw_run *run, uint64_t
 {
     int error = 0;
 
-    link->buffer[0] = number;
+    link->buffer[0] = le64_of(number);
     for (uint32_t at = 0; at < run->size_bytes && error == 0; at += PIECE_BYTES)
         error = put_piece(link, run, at);
     return error;
@@ -180,7 +180,7 @@ static inline int get(struct raw_link *link, const struct raw_run *run, uint64_t
 
     for (uint32_t at = 0; at < run->size_bytes && error == 0; at += PIECE_BYTES)
         error = get_piece(link, run, at);
-    if (error == 0 && link->buffer[0] != number)
+    if (error == 0 && le64_load(link->buffer[0]) != number)
         error = ERROR_GARBAGE;
     return error;
 }

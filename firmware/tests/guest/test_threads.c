@@ -137,7 +137,7 @@ static void workers_start(struct worker *workers, struct thread **threads, unsig
 }
 
 /* Waiters wake in the order they came; a broadcast wakes the rest; a deadline takes its waiter out
- * of the middle. */
+ * of the middle, and is far enough away for all to wait by then. */
 static void condition_case(struct selftest *test)
 {
     struct trace trace = {.length = 0};

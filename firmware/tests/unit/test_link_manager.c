@@ -6,6 +6,7 @@
 #define _GNU_SOURCE /* nanosleep() */
 #include "hosts.h"
 #include "link_network.h"
+#include "native.h"
 #include "unit.h"
 #include <kernel/frame.h>
 #include <kernel/link.h>
@@ -400,19 +401,19 @@ static size_t make_garbage(uint8_t *bytes, size_t room, unsigned number)
     if (number % 3 == 0)
         return length;
     memcpy(&header, bytes, sizeof(header));
-    header.magic = FRAME_MAGIC;
+    STORE(header.magic, FRAME_MAGIC);
     header.version = FRAME_VERSION;
-    header.src_node = 2;
-    header.dst_node = 1;
-    header.src_incarnation = LIFE(1);
-    header.dst_incarnation = LIFE(1);
-    header.src_epoch = (uint32_t)rand() % 4;
-    header.dst_epoch = (uint32_t)rand() % 4;
+    STORE(header.src_node, 2);
+    STORE(header.dst_node, 1);
+    STORE(header.src_incarnation, LIFE(1));
+    STORE(header.dst_incarnation, LIFE(1));
+    STORE(header.src_epoch, (uint32_t)rand() % 4);
+    STORE(header.dst_epoch, (uint32_t)rand() % 4);
     header.type = (uint8_t)(1 + rand() % 7);
-    header.seq = (uint32_t)rand() % 64;
-    header.length = (uint32_t)(length - FRAME_HEADER_SIZE);
-    header.payload_crc = crc32c(0, bytes + FRAME_HEADER_SIZE, header.length);
-    header.header_crc = frame_header_crc(&header, frame_constant_crc(&header));
+    STORE(header.seq, (uint32_t)rand() % 64);
+    STORE(header.length, (uint32_t)(length - FRAME_HEADER_SIZE));
+    STORE(header.payload_crc, crc32c(0, bytes + FRAME_HEADER_SIZE, NATIVE(header.length)));
+    STORE(header.header_crc, frame_header_crc(&header, frame_constant_crc(&header)));
     memcpy(bytes, &header, sizeof(header));
     return length;
 }
@@ -462,19 +463,19 @@ static void inject_stranger(struct memory_cable *cable, int to, uint32_t seq)
 {
     uint8_t bytes[FRAME_HEADER_SIZE + sizeof(struct train_record)] = {0};
     struct frame_header header = {
-        .magic = FRAME_MAGIC,
+        .magic = le16_of(FRAME_MAGIC),
         .version = FRAME_VERSION,
         .type = FRAME_TRAIN,
-        .src_node = 9,
-        .dst_node = 1,
-        .src_incarnation = LIFE(1),
-        .src_epoch = 1,
-        .seq = seq,
-        .length = sizeof(struct train_record),
+        .src_node = le16_of(9),
+        .dst_node = le16_of(1),
+        .src_incarnation = le64_of(LIFE(1)),
+        .src_epoch = le32_of(1),
+        .seq = le32_of(seq),
+        .length = le32_of(sizeof(struct train_record)),
     };
 
-    header.payload_crc = crc32c(0, bytes + FRAME_HEADER_SIZE, header.length);
-    header.header_crc = frame_header_crc(&header, frame_constant_crc(&header));
+    STORE(header.payload_crc, crc32c(0, bytes + FRAME_HEADER_SIZE, NATIVE(header.length)));
+    STORE(header.header_crc, frame_header_crc(&header, frame_constant_crc(&header)));
     memcpy(bytes, &header, sizeof(header));
     memory_cable_inject(cable, to, bytes, sizeof(bytes));
 }

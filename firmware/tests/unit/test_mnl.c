@@ -76,6 +76,25 @@ static void register_checks_the_info_and_leaves_the_node_as_it_was(void)
     test_host_destroy(host);
 }
 
+/* One wire form: what a peer is like is kept for the receiver of its bodies, and refuses nobody. */
+static void peers_of_every_byte_order_and_data_model_register(void)
+{
+    static const uint8_t orders[] = {MNL_BYTEORDER_LITTLE, MNL_BYTEORDER_BIG};
+    static const uint8_t models[] = {MNL_DATAMODEL_ILP32, MNL_DATAMODEL_LP64};
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct mach_host *host = test_host_create(1, 1);
+        mnl_node_info_t node = new_node(2);
+
+        node->byteorder = orders[i / 2];
+        node->datamodel = models[i % 2];
+        EXPECT_EQUAL(mnl_register(node, 0), KERN_SUCCESS);
+        EXPECT(node->byteorder == orders[i / 2] && node->datamodel == models[i % 2]);
+        mnl_node_release(node, 0);
+        test_host_destroy(host);
+    }
+}
+
 static void a_second_life_waits_for_the_end_of_the_first(void)
 {
     struct mach_host *host = test_host_create(1, 1);
@@ -239,6 +258,8 @@ static const struct unit_test mnl_tests[] = {
     {"only ids of other nodes are instantiated", only_ids_of_other_nodes_are_instantiated},
     {"register checks the info and leaves the node as it was",
      register_checks_the_info_and_leaves_the_node_as_it_was},
+    {"peers of every byte order and data model register",
+     peers_of_every_byte_order_and_data_model_register},
     {"a second life waits for the end of the first", a_second_life_waits_for_the_end_of_the_first},
     {"a stale incarnation is refused", a_stale_incarnation_is_refused},
     {"a message limit is given before registration", a_message_limit_is_given_before_registration},

@@ -16,6 +16,8 @@ FIRMWARE = (
     "x86_64/kernel.elf",
     "aarch64/kernel.elf",
     "riscv64/kernel.elf",
+    "aarch64_be/kernel.elf",
+    "riscv32/kernel.elf",
     "host/libmnlab_core.so",
     "host/libmnlab_sim.so",
 )

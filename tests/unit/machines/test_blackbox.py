@@ -145,6 +145,17 @@ def test_absurd_head_is_bounded_work(ram: memoryview, writer: BoxWriter) -> None
     assert lost >= (1 << 64) - 1 - EVENT_COUNT
 
 
+def test_head_of_which_half_has_changed_is_read_again(ram: memoryview, writer: BoxWriter) -> None:
+    box = BlackBox(ram, boot_count=1)
+    for number in range(3):
+        writer.event(BoxEventKind.BOOT, number)
+    head = BLACKBOX_OFFSET + 32
+    ram[head + 4 : head + 8] = b"\1\0\0\0"
+    assert box.take_events() == ([], 0)
+    ram[head + 4 : head + 8] = bytes(4)
+    assert [event.args[0] for event in box.take_events()[0]] == [0, 1, 2]
+
+
 def test_ledger_of_literal_bytes(ram: memoryview, writer: BoxWriter) -> None:
     words = (100, 0xFFFF_FFFF_FFFF_FFFF, 100, 90, 1, 2, 0, 0, 0, 0, 0, 0)
     record = struct.pack("<IIQIIQ12Q", 2, 1, 7, 2, 64, LIFE, *words)

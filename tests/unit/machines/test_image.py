@@ -26,9 +26,19 @@ def test_image_for_another_architecture(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_image(path, X86_64)
     assert caught.value.message == (
-        f"{path}: image for another architecture: EM_AARCH64, but x86_64 needs EM_X86_64"
+        f"{path}: image for another architecture: EM_AARCH64 64-bit little-endian, but x86_64 "
+        "needs EM_X86_64 64-bit little-endian"
     )
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arch", "wanted"), [(Arch.AARCH64_BE, Arch.AARCH64), (Arch.RISCV32, Arch.RISCV64)]
+)
+def test_image_of_the_other_byte_order_or_width(tmp_path: Path, arch: Arch, wanted: Arch) -> None:
+    path = write_fake_image(tmp_path / "kernel.elf", arch)
+    with pytest.raises(UsageError, match="image for another architecture"):
+        check_image(path, MACHINES[wanted])
 
 
 def test_no_elf(tmp_path: Path) -> None:

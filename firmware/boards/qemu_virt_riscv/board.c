@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * QEMU's virt machine for riscv64 with the advanced interrupt architecture (`-M
+ * QEMU's virt machine for RISC-V, 64 or 32 bits wide, with the advanced interrupt architecture (`-M
  * virt,aia=aplic-imsic -bios none`). Addresses: QEMU hw/riscv/virt.c, virt_memmap. Power-off and
  * reset are writes to the SiFive test finisher.
  */
@@ -55,7 +55,7 @@ static void reset(void)
 }
 
 const struct board board = {
-    .name = "qemu_virt_riscv64",
+    .name = "qemu_virt_riscv",
     .ram_base = 0x80000000,
     .devices =
         {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Inline parts of the riscv64 port: see kernel/arch.h and arch/port.h for what they mean.
+ * Inline parts of the RISC-V port: see kernel/arch.h and arch/port.h for what they mean.
  */
 #ifndef ARCH_CPU_INLINE_H
 #define ARCH_CPU_INLINE_H
@@ -43,10 +43,21 @@ static inline void arch_wait_for_interrupt(void)
 
 static inline uint64_t arch_counter_read(void)
 {
+#if __riscv_xlen == 64
     uint64_t value;
 
     __asm__ volatile("rdtime %0" : "=r"(value));
     return value;
+#else
+    uint32_t upper, lower, upper_before;
+
+    do {
+        __asm__ volatile("rdtimeh %0" : "=r"(upper_before));
+        __asm__ volatile("rdtime %0" : "=r"(lower));
+        __asm__ volatile("rdtimeh %0" : "=r"(upper));
+    } while (upper != upper_before);
+    return (uint64_t)upper << 32 | lower;
+#endif
 }
 
 static inline void arch_frame_step(uintptr_t frame, uintptr_t *caller, uintptr_t *return_address)
