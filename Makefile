@@ -7,15 +7,16 @@ VENV     ?= .venv
 PYTHON   ?= python3
 SCENARIO ?= scenarios/crash_restart
 CYCLES   ?= 100
+SEEDS    ?= 50000
 
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.mnlab-ready
-PACKAGES := emulator tests scenarios setup.py
+PACKAGES := mnlab.py emulator tests scenarios setup.py
 TIDY_FLAGS := -std=c11 -I. -Iinclude -Iarch/host/include
 C_FILES   = $(shell git ls-files --cached --others --exclude-standard 'firmware/*.[ch]')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check python-check c-check tidy host-test pytest firmware bench soak fmt setup clean
+.PHONY: help run test check python-check c-check tidy host-test sim-test pytest firmware bench soak fmt setup clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -23,13 +24,13 @@ help: ## show this
 run: setup firmware ## the crash-and-restart scenario on three architectures, live, ending in a verdict
 	@$(BIN)/mnlab run $(SCENARIO)
 
-test: setup check host-test pytest ## every check and every test
+test: setup check host-test sim-test pytest ## every check and every test
 
 check: python-check c-check tidy ## linters, types, formatting: Python and C
 
-firmware: ## the images for x86_64, aarch64 and riscv64, and the core as a library of this machine
+firmware: ## the images for every architecture, the core as a library of this machine, the simulator
 	@tools/setup.sh packages
-	@$(MAKE) --no-print-directory -C firmware all host
+	@$(MAKE) --no-print-directory -C firmware all host sim
 
 bench: setup firmware ## figures beside the bare limits
 	@$(BIN)/mnlab bench
@@ -73,6 +74,9 @@ host-test: setup
 	@$(MAKE) --no-print-directory -C firmware host-test
 	@$(MAKE) --no-print-directory -C firmware host-test-asan
 	@$(MAKE) --no-print-directory -C firmware host-test-tsan
+
+sim-test: setup firmware
+	@$(BIN)/mnlab sim --seeds $(SEEDS)
 
 pytest: setup firmware
 	@$(BIN)/pytest

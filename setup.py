@@ -23,7 +23,10 @@ FILES = {  # what is installed below emulator/_images/, and the target that buil
     "x86_64/kernel.elf": "all",
     "aarch64/kernel.elf": "all",
     "riscv64/kernel.elf": "all",
+    "aarch64_be/kernel.elf": "all",
+    "riscv32/kernel.elf": "all",
     "host/libmnlab_core.so": "host",
+    "host/libmnlab_sim.so": "sim",
 }
 
 

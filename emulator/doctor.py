@@ -71,7 +71,8 @@ async def examine() -> tuple[Check, ...]:
     for program, package in _BUILD_TOOLS.items():
         checks.append(await _program(program, package, Finding.WANTED))
     for machine in MACHINES.values():
-        checks += await _machine(machine)
+        said = {check.name for check in checks}  # two machines may share a program
+        checks += [check for check in await _machine(machine) if check.name not in said]
     checks.append(_accelerator())
     return tuple(checks)
 

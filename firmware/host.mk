@@ -7,7 +7,7 @@
 #   make host-fuzz       every target of tests/fuzz for FUZZ_SECONDS on its corpus (clang only)
 #   make host-bench      messages a second through two hosts in one thread, without a link
 #
-# Included by Makefile; also works alone: make -f host.mk host. A file in tests/unit/ is part of the tests; a file in core/,
+# Included by Makefile, which defines compile(). A file in tests/unit/ is part of the tests; a file in core/,
 # phys/ or servers/ is part of the library unless it is the guest's own.
 
 HOST_CC ?= clang
@@ -40,22 +40,22 @@ HOST_FLAGS_tsan := -fsanitize=thread
 host: $(HOST_BUILD)/libmnlab_core.so
 
 $(HOST_BUILD)/libmnlab_core.so: $(HOST_SOURCES:%=$(HOST_BUILD)/plain/%.o)
-	$(HOST_CC) -shared $(HOST_LDFLAGS) $^ -o $@
+	@echo 'LINK $@'
+	@$(HOST_CC) -shared $(HOST_LDFLAGS) $^ -o $@.$$$$ && mv -f $@.$$$$ $@
 
 # host_rules(variant): objects and the test program of one sanitizer setting.
 define host_rules
 $(HOST_BUILD)/$(1)/%.c.o: %.c host.mk
-	@mkdir -p $$(@D)
 	@echo 'CC   $(1) $$<'
-	@$(HOST_CC) $(HOST_CFLAGS) $(HOST_FLAGS_$(1)) -MMD -MP -c $$< -o $$@
+	@$$(call compile,$(HOST_CC) $(HOST_CFLAGS) $(HOST_FLAGS_$(1)))
 
 $(HOST_BUILD)/$(1)/unit: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_TEST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
 	@echo 'LINK $$@'
-	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
 
 $(HOST_BUILD)/$(1)/bench: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_BENCH_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
 	@echo 'LINK $$@'
-	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
 
 -include $(patsubst %,$(HOST_BUILD)/$(1)/%.d,$(HOST_SOURCES) $(HOST_TEST_SOURCES) $(HOST_BENCH_SOURCES))
 endef

@@ -20,6 +20,7 @@ command:clang-tidy             clang-tidy
 command:qemu-system-x86_64     qemu-system-x86
 command:qemu-system-aarch64    qemu-system-arm
 command:qemu-system-riscv64    qemu-system-misc
+command:qemu-system-riscv32    qemu-system-misc
 command:setpriv                util-linux
 command:git                    git
 file:/usr/include/stdlib.h     libc6-dev

@@ -26,7 +26,7 @@ from emulator.runtime.node import Node
 SERVER = "raw_ring"
 PINGPONG = 2300  # docs/spec/flipc.md, section 4
 STREAM = 2301
-RAW_WITHIN_S = 10.0
+RAW_WITHIN_S = 60.0
 START_WITHIN_S = 10.0
 
 _REQUEST = struct.Struct("<IIIIQQ")

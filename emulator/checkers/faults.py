@@ -25,6 +25,7 @@ from emulator.events.types import (
     NodeResumed,
     PingAnswered,
 )
+from emulator.model import exit_text
 
 _Effect = Callable[[FaultReceipt, Event], bool]
 
@@ -67,7 +68,7 @@ def _unasked(history: History) -> Finding | None:
             case NodeExited() if (
                 not event.requested and (event.node, event.incarnation) not in asked
             ):
-                return failed(f"{event.node} ended with status {event.status}, unasked", event)
+                return failed(f"{event.node} {exit_text(event.status)}, unasked", event)
             case NodePanicked() if (event.node, event.incarnation) not in asked:
                 return failed(f"{event.node} panicked: {event.text}", event)
             case NodeReset() if (event.node, event.incarnation) not in asked:

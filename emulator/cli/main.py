@@ -8,16 +8,18 @@ raises; 3 the host could not do it; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from emulator.cli import bench, console, doctor, run
+from emulator.cli import bench, console, doctor, run, sim
 from emulator.cli.output import show_error
 from emulator.errors import MnlabError
 
 EXIT_INTERRUPTED = 130
-_VERBS = (run, console, bench, doctor)
+_VERBS = (run, console, sim, bench, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,9 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.verb(arguments))
+        with _ended_in_order():
+            arguments = _parser().parse_args(argv)
+            return int(arguments.verb(arguments))
     except MnlabError as error:
         show_error(error)
         return error.exit_code
@@ -41,6 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away: nobody is left to tell
         return 0
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Take a termination, or a terminal that goes away, for Ctrl-C: everything is taken down."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is signal.SIG_DFL:  # not for nohup
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -95,12 +95,14 @@ def _run_one(scenario: Scenario, options: RunOptions, console: Console | None) -
 def _show_result(console: Console, result: RunResult) -> None:
     console.print()
     if result.verdicts:
-        console.print(verdict_lines(result.verdicts), soft_wrap=True)
+        console.print(verdict_lines(result.verdicts), soft_wrap=not console.is_terminal)
     said = f"  {result.scenario.name}, seed {result.seed}, {result.elapsed_s:.1f} s"
     if result.error is None:
         said += f": {result.summary}"
     style = "bold green" if result.passed else "bold red"
-    console.print(Text.assemble((_outcome(result).upper(), style), said), soft_wrap=True)
+    console.print(
+        Text.assemble((_outcome(result).upper(), style), said), soft_wrap=not console.is_terminal
+    )
     if result.passed:
         return
     for broken in result.broken[:1]:  # the others mostly follow from it; all are in the table

@@ -288,7 +288,7 @@ class _Reader:
                 what = "a link to the host"
                 self._problems.add(line, what, "two nodes; every node has a link to the host")
             else:
-                self._problems.unknown(line, "node", end, names)
+                self._problems.unknown(line, "node", end, list(dict.fromkeys(names)))
         if unknown:
             return None
         first, second = ends

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from cffi import FFI
 
 from emulator.core.declarations import DECLARATIONS
+from emulator.machines.built import built_candidates
 
 if TYPE_CHECKING:
     from emulator.core.functions import CoreFunctions
@@ -22,7 +23,6 @@ __all__ = ["ffi", "lib", "library_path"]
 
 LIBRARY_NAME: Final = "libmnlab_core.so"
 LIBRARY_VARIABLE: Final = "MNLAB_CORE_LIBRARY"  # path of the library, instead of a search
-_PACKAGE: Final = Path(__file__).resolve().parent.parent
 
 
 def library_path() -> Path:
@@ -34,9 +34,7 @@ def library_path() -> Path:
     named = os.environ.get(LIBRARY_VARIABLE)
     if named is not None:
         return Path(named)
-    built = _PACKAGE.parent / "firmware" / "build" / "host" / LIBRARY_NAME
-    installed = _PACKAGE / "_images" / "host" / LIBRARY_NAME
-    for candidate in (built, installed):
+    for candidate in built_candidates("host", LIBRARY_NAME):
         if candidate.is_file():
             return candidate
     raise ImportError(f"{LIBRARY_NAME} is not built; run: make -C firmware host")

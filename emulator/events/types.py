@@ -102,6 +102,13 @@ class ClusterReady(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Event):
+    """What a scenario says of its run."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterStopping(Event):
     """The run is over for the nodes: from now on they are ended, and nobody is told of it."""
 
@@ -160,6 +167,19 @@ class NodePanicked(Event):
     node: str
     incarnation: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PanicExplained(Event):
+    """Where a kernel panicked, innermost call first: address, function, file and line.
+
+    Written when the machines are off: reading an image's line tables takes a second, and nothing
+    may wait for it.
+    """
+
+    node: str
+    incarnation: int
+    backtrace: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,13 @@ a guest: every number is checked against its range before it is used.
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from emulator.protocol.services import Ledger, LedgerRole
 
 BLACKBOX_OFFSET: Final = 0x810000
 BLACKBOX_BYTES: Final = 0x40000
@@ -28,10 +31,12 @@ PANIC_MAXIMUM: Final = 1024
 LEDGER_TRIES: Final = 64
 NO_LINK: Final = 0xFFFF
 
+# A 32-bit CPU writes the head in two halves: with only the upper one changed it is 2^32 too high.
+_HALF_CHANGED: Final = range(1 << 31, 1 << 33)
+
 _HEADER = struct.Struct("<8sIIIIQQQQQQ")
 _EVENT = struct.Struct("<QQHHIQQQ")
 _SEQUENCE = struct.Struct("<Q")
-_LEDGER = struct.Struct("<IIQIIQQQQQQQQQQQQQ")
 _VERSION = struct.Struct("<I")
 
 
@@ -91,37 +96,28 @@ class BoxEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxLedger:
-    """The account of one traffic stream at one of its ends; `role` 1 is its source, 2 its sink."""
+class BoxLedger(Ledger):
+    """A ledger as it lies in a black box; torn: its writer stopped in the middle of a change."""
 
-    role: int
-    stream_id: int
-    peer: int
-    size_bytes: int
-    peer_incarnation: int
-    next_sequence: int
-    running_hash: int
-    sent: int
-    acked: int
-    failed: int
-    unknown: int
-    received: int
-    duplicates: int
-    gaps: int
-    corrupt: int
-    closed: bool
     torn: bool
 
 
+def blackbox_offset(boot_count: int) -> int:
+    """Where the black box of a boot lies in RAM; boots take turns between two places."""
+    return BLACKBOX_OFFSET + (0 if boot_count & 1 else BLACKBOX_BYTES)
+
+
 class BlackBox:
-    """Reader of one black box.
+    """Reader of the black box of one boot.
 
     Args:
-        ram: the node's whole RAM; the reader keeps slices of it until `release`.
+        ram: the node's whole RAM; the reader keeps a slice of it until `release`.
+        boot_count: of the life whose box it is.
     """
 
-    def __init__(self, ram: memoryview) -> None:
-        self._box = ram[BLACKBOX_OFFSET : BLACKBOX_OFFSET + BLACKBOX_BYTES]
+    def __init__(self, ram: memoryview, *, boot_count: int) -> None:
+        offset = blackbox_offset(boot_count)
+        self._box = ram[offset : offset + BLACKBOX_BYTES]
         self._cursor = 0
         self._incarnation = 0
 
@@ -166,6 +162,8 @@ class BlackBox:
         events: list[BoxEvent] = []
         lost = 0
         head = header.event_head
+        if head - self._cursor in _HALF_CHANGED:
+            return [], 0
         if head - self._cursor > EVENT_COUNT:
             lost = head - EVENT_COUNT - self._cursor
             self._cursor = head - EVENT_COUNT
@@ -186,7 +184,7 @@ class BlackBox:
         One that stays half written, because its writer is stopped or dead, is given as it lies
         there and marked torn.
         """
-        offsets = range(LEDGERS_OFFSET, LEDGERS_OFFSET + LEDGER_COUNT * _LEDGER.size, _LEDGER.size)
+        offsets = range(LEDGERS_OFFSET, LEDGERS_OFFSET + LEDGER_COUNT * Ledger.SIZE, Ledger.SIZE)
         found = (self._ledger(offset) for offset in offsets)
         return [ledger for ledger in found if ledger is not None]
 
@@ -210,30 +208,12 @@ class BlackBox:
         torn = True
         for _ in range(LEDGER_TRIES):
             before = _VERSION.unpack_from(self._box, offset)[0]
-            record = _LEDGER.unpack(self._box[offset : offset + _LEDGER.size])
+            record = bytes(self._box[offset : offset + Ledger.SIZE])
             after = _VERSION.unpack_from(self._box, offset)[0]
             if before == after and not before & 1:
                 torn = False
                 break
-        role = record[1]
-        if role not in (1, 2):
+        ledger = Ledger.parse(record)
+        if ledger.role not in (LedgerRole.SOURCE, LedgerRole.SINK):
             return None
-        return BoxLedger(
-            role=role,
-            stream_id=record[2],
-            peer=record[3],
-            size_bytes=record[4],
-            peer_incarnation=record[5],
-            next_sequence=record[6],
-            running_hash=record[7],
-            sent=record[8],
-            acked=record[9],
-            failed=record[10],
-            unknown=record[11],
-            received=record[12],
-            duplicates=record[13],
-            gaps=record[14],
-            corrupt=record[15],
-            closed=bool(record[16]),
-            torn=torn,
-        )
+        return BoxLedger(**dataclasses.asdict(ledger), torn=torn)

@@ -9,19 +9,15 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from emulator.errors import HostError, UsageError
-from emulator.machines.machine import Machine
+from emulator.machines.built import built_candidates
+from emulator.machines.machine import ElfKind, Machine
 
-_PACKAGE = Path(__file__).resolve().parent.parent
 IMAGE_NAME = "kernel.elf"
 
 
 def image_candidates(machine: Machine) -> tuple[Path, ...]:
-    """Where an image may be: this checkout's build first, then the installed package's data."""
-    arch = machine.arch.value
-    return (
-        _PACKAGE.parent / "firmware" / "build" / arch / IMAGE_NAME,
-        _PACKAGE / "_images" / arch / IMAGE_NAME,
-    )
+    """Where an image may be, the likeliest first."""
+    return built_candidates(machine.arch.value, IMAGE_NAME)
 
 
 def find_image(machine: Machine) -> Path:
@@ -52,7 +48,12 @@ def check_image(path: Path, machine: Machine) -> None:
     """
     try:
         with path.open("rb") as file:
-            found = ELFFile(file)["e_machine"]
+            elf = ELFFile(file)
+            found = ElfKind(
+                machine=str(elf["e_machine"]),
+                bits=elf.elfclass,
+                big_endian=not elf.little_endian,
+            )
     except ELFError as error:
         raise UsageError(
             f"{path}: not an ELF image ({error})", hint="build the firmware again: make firmware"
@@ -61,9 +62,9 @@ def check_image(path: Path, machine: Machine) -> None:
         raise HostError(
             f"{path}: cannot be read: {error.strerror}", hint="check the file's permissions"
         ) from error
-    if found != machine.elf_machine:
+    if found != machine.elf:
         raise UsageError(
             f"{path}: image for another architecture: {found}, but {machine.arch.value} needs "
-            f"{machine.elf_machine}",
+            f"{machine.elf}",
             hint="put the right image there: make firmware",
         )

@@ -14,7 +14,7 @@ from typing import Final
 from emulator.errors import HostError
 from emulator.machines.blackbox import BlackBox
 from emulator.machines.boot_page import BOOT_PAGE_OFFSET, read_incarnation
-from emulator.model import Incarnation
+from emulator.model import Incarnation, boot_count_of
 
 
 class Ram:
@@ -48,18 +48,23 @@ class Ram:
             ) from error
         self._view = memoryview(self._map)
         self._view[BOOT_PAGE_OFFSET : BOOT_PAGE_OFFSET + len(boot_page)] = boot_page
-        self.blackbox: Final = BlackBox(self._view)
+        self._boxes = [BlackBox(self._view, boot_count=count) for count in range(2)]
 
     @property
     def incarnation(self) -> Incarnation:
         """The life the machine is in by its boot count; 0 before the firmware's first step."""
         return read_incarnation(self._view, self.launch)
 
+    def blackbox(self, life: Incarnation) -> BlackBox:
+        """The black box of a life; the place is taken by the second life after it."""
+        return self._boxes[boot_count_of(life) % 2]
+
     def close(self) -> None:
         """Give the memory back. The machine that maps it, if any, keeps its own hold."""
         if self.descriptor < 0:
             return
-        self.blackbox.release()
+        for box in self._boxes:
+            box.release()
         self._view.release()
         self._map.close()
         os.close(self.descriptor)

@@ -11,7 +11,15 @@ from emulator.model.ids import (
     incarnation_text,
     launch_of,
 )
-from emulator.model.states import DeathCause, DirectionState, Drop, LinkReason, NodeState, Refusal
+from emulator.model.states import (
+    DeathCause,
+    DirectionState,
+    Drop,
+    LinkReason,
+    NodeState,
+    Refusal,
+    exit_text,
+)
 from emulator.model.topology import (
     LINKS_PER_NODE_MAX,
     MEMORY_BYTES_DEFAULT,
@@ -49,6 +57,7 @@ __all__ = [
     "Topology",
     "Trace",
     "boot_count_of",
+    "exit_text",
     "incarnation_of",
     "incarnation_text",
     "launch_of",

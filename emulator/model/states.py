@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from enum import Enum
 
 from emulator.protocol.constants import LinkDrop as Drop
@@ -29,4 +30,27 @@ class DirectionState(Enum):
     UP = "up"  # trained at both ends
 
 
-__all__ = ["DeathCause", "DirectionState", "Drop", "LinkReason", "NodeState", "Refusal"]
+def exit_text(status: int) -> str:
+    """How a process ended, in words.
+
+    Args:
+        status: its exit status, negative for a signal.
+
+    Returns:
+        `ended with status 7`, `was killed by signal 11 (SIGSEGV)`.
+    """
+    if status >= 0:
+        return f"ended with status {status}"
+    names = {number.value: f" ({number.name})" for number in signal.Signals}
+    return f"was killed by signal {-status}{names.get(-status, '')}"
+
+
+__all__ = [
+    "DeathCause",
+    "DirectionState",
+    "Drop",
+    "LinkReason",
+    "NodeState",
+    "Refusal",
+    "exit_text",
+]

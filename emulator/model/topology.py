@@ -25,6 +25,8 @@ class Arch(Enum):
     X86_64 = "x86_64"
     AARCH64 = "aarch64"
     RISCV64 = "riscv64"
+    AARCH64_BE = "aarch64_be"
+    RISCV32 = "riscv32"
 
 
 class LinkKind(Enum):

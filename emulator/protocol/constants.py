@@ -19,6 +19,7 @@ MTU_MINIMUM: Final = 256
 MTU_MAXIMUM: Final = 65536
 MESSAGE_MAX_MINIMUM: Final = 256
 MESSAGE_MAX_MAXIMUM: Final = 1 << 24
+MESSAGE_MAX_DEFAULT: Final = (1 << 20) + 64  # a body of 1 MiB with its headers, as the guests take
 
 FLAG_FIRST: Final = 1
 FLAG_LAST: Final = 2
@@ -116,6 +117,7 @@ class NodeDeathCause(IntEnum):
     HOST = 1
     INCARNATION = 2
     SILENCE = 3
+    DRIVER = 4
 
 
 class Direction(IntEnum):

@@ -46,7 +46,8 @@ __all__ = [
 ]
 
 CONTROL_RESERVE: Final = 16  # control messages may run this far beyond the credit
-CREDIT_AHEAD_MAX: Final = 64  # a peer's credit counts at most this far above our own window
+OUTSTANDING_SLACK: Final = 64  # so many unsettled beyond our own window, whatever a peer allows
+SEQUENCE_SPAN: Final = 1 << 30  # from the lowest unsettled number: serial arithmetic ends at 2^31
 _MASK: Final = 0xFFFFFFFF
 
 
@@ -240,11 +241,11 @@ class Pair:
             if entry is not None and not send(entry.message):
                 return
             self._resend.popleft()
-        while self._control and self._used() < self._allowed() + CONTROL_RESERVE:
+        while self._control and self._credit_left() > -CONTROL_RESERVE:
             if not self._transmit(self._control[0], send):
                 return
             self._control.popleft()
-        while self._queues and self._used() < self._allowed():
+        while self._queues and self._may_send():
             name, queue = next(iter(self._queues.items()))
             if not self._transmit(queue[0], send):
                 return
@@ -383,14 +384,17 @@ class Pair:
     def _base(self) -> int:
         return next(iter(self._outstanding), self._next_seq)
 
-    def _used(self) -> int:
-        return _distance(self._next_seq, self._base())
+    def _credit_left(self) -> int:
+        return _distance(self._peer_credit, self._next_seq)
 
-    def _allowed(self) -> int:
-        """Return how many numbers from the lowest unsettled one on the peer lets us use; hostile
-        credit is clamped."""
-        ahead_max = CREDIT_AHEAD_MAX + self._constants.window
-        return min(_distance(self._peer_credit, self._base()), ahead_max)
+    def _may_send(self) -> bool:
+        """Return whether the next IPC message may go out; what is outstanding is bounded by count,
+        so that one stuck message does not hold up the others."""
+        return (
+            self._credit_left() > 0
+            and len(self._outstanding) < self._constants.window + OUTSTANDING_SLACK
+            and _distance(self._next_seq, self._base()) < SEQUENCE_SPAN
+        )
 
     def _enqueue_control(self, sub: Sub, cmd: int, payload: bytes, refuses: int | None) -> None:
         self._control.append(_Queued(sub, cmd, 0, payload, refuses=refuses))

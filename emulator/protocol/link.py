@@ -164,6 +164,7 @@ class LinkEnd:
         state = self._carriers[direction]
         if (state.up, state.generation, state.checked) == (up, generation, checked):
             return
+        flags_before = self._own_flags()
         state.up = up
         state.generation = generation
         state.checked = checked
@@ -171,9 +172,21 @@ class LinkEnd:
             self._close_rx(LinkReason.CARRIER, now_ns)
         else:
             self._leave_tx(LinkReason.CARRIER)
+        if self._own_flags() != flags_before:
+            self._renegotiate(now_ns)
         self._parked = False
         if self._carriers[Direction.TX].up and self._tx is _TxState.DOWN:
             self._enter_training(LinkReason.CARRIER, now_ns)
+
+    def _renegotiate(self, now_ns: int) -> None:
+        """Our flags are others than this epoch's TRAINs told, or than the peer's epoch was opened
+        with.
+
+        A direction of ours that is up keeps what it has; the peer's next TRAIN compares.
+        """
+        self._close_rx(LinkReason.CARRIER, now_ns)
+        if self._tx is _TxState.TRAINING:
+            self._start_epoch(now_ns)
 
     def receive(self, frame: bytes, now_ns: int) -> None:
         """Take a frame from the PHY; any bytes are allowed."""
@@ -225,6 +238,11 @@ class LinkEnd:
         self._window.queue(message, min(self._config.mtu, self._peer.record.mtu))
         self._pump(now_ns)
         return True
+
+    def acknowledge(self, now_ns: int) -> None:
+        """Send an ACK now, if the transmit direction is up: whoever watches sees that we live."""
+        if self._tx is _TxState.UP:
+            self._send(FrameType.ACK, now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Do everything whose deadline has come."""

@@ -74,6 +74,12 @@ class LinkPeer:
             return LinkRefusal.INCARNATION
         if header.src_incarnation < self.newest or header.src_incarnation <= self.dead:
             return LinkRefusal.STALE
+        if (
+            header.src_incarnation == self.incarnation
+            and self.record is not None
+            and record.message_max < self.record.message_max
+        ):
+            return LinkRefusal.PARAMETERS  # longer messages may be under way
         return None
 
     def advance(self, header: FrameHeader) -> bool:

@@ -14,6 +14,7 @@ from typing import Protocol, Self
 
 from emulator.protocol.constants import (
     LINK_DROP_COUNT,
+    MESSAGE_MAX_DEFAULT,
     Admission,
     ByteOrder,
     ClusterConstants,
@@ -65,7 +66,7 @@ class LinkConfig:
     peer_id: int
     constants: ClusterConstants
     mtu: int = 16384
-    message_max: int = 1 << 20
+    message_max: int = MESSAGE_MAX_DEFAULT
     wants_crc: bool = False
     offers_replay: bool = False
     cable_frames: bool = False

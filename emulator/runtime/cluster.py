@@ -24,10 +24,14 @@ from emulator.events.types import (
     HostPresumedDeath,
     HostRefusal,
     LinkEndChanged,
+    NodePanicked,
+    Note,
+    PanicExplained,
     RunStarted,
 )
 from emulator.machines.image import check_image, find_image
 from emulator.machines.machine import MACHINES, Machine
+from emulator.machines.symbols import explain_panic
 from emulator.model import HOST_NAME, Arch, DeathCause, NodeId, Topology, incarnation_of
 from emulator.protocol.link_types import Refused
 from emulator.protocol.node import NodeDeath
@@ -262,6 +266,10 @@ class Cluster:
         for node in self._node_runtimes.values():
             node.look()
 
+    def note(self, text: str) -> None:
+        """Write a line of the scenario's own into the event stream, for whoever reads the run."""
+        self.stream.emit(Note(text=text))
+
     def events(self, node: Node | None = None) -> Subscription:
         """Events from now on, to be read with `async for`; ends when the cluster does.
 
@@ -427,6 +435,18 @@ class Cluster:
             node.kill()
         for node in self._node_runtimes.values():
             await node.end()
+        await self._explain_panics(world)
+
+    async def _explain_panics(self, world: World) -> None:
+        """Say where kernels panicked; the machines are off, so there is time."""
+        panics = [event for event in world.stream.history if isinstance(event, NodePanicked)]
+        for panic in panics:
+            machine = self._options.machines[world.topology.node(panic.node).arch]
+            image = self._image(machine)
+            backtrace = await asyncio.to_thread(explain_panic, image, panic.text)
+            world.stream.emit(
+                PanicExplained(node=panic.node, incarnation=panic.incarnation, backtrace=backtrace)
+            )
 
     # --- reasons ---
 

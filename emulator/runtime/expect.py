@@ -17,11 +17,12 @@ from emulator.errors import ExpectationFailed, UsageError
 from emulator.events.stream import EventStream
 from emulator.events.types import ClusterReady, Event, FaultReceipt
 from emulator.runtime.deadline import Deadline
+from emulator.runtime.sampler import LOOK_PERIOD_S
 from emulator.runtime.watch import Watch
 
 EventT = TypeVar("EventT", bound=Event)
 LATEST_SHOWN: Final = 8
-LOOK_LAG_S: Final = 0.06  # an event is seen at the latest so long after it happened, see `sampler`
+LOOK_LAG_S: Final = LOOK_PERIOD_S + 0.05  # an event is seen at the latest so long after it happened
 DISORDER_NS: Final = 1_000_000_000  # events lie in the stream at most so far from the order of time
 
 

@@ -44,7 +44,6 @@ from emulator.protocol.mnl import MACH_HEADER_SIZE, MNL_HEADER_SIZE, Death, Mach
 __all__ = ["LinkOwner", "ManagementLink"]
 
 _MTU: Final = 16384
-_MESSAGE_MAX: Final = 1 << 20
 _READ_BYTES: Final = 65536
 _BACKLOG_FULL_BYTES: Final = 256 * 1024  # no new messages beyond this
 _BACKLOG_MAX_BYTES: Final = 1024 * 1024  # beyond this even acks are dropped; replay recovers
@@ -146,7 +145,6 @@ class ManagementLink:
             peer_id=node_id,
             constants=constants,
             mtu=_MTU,
-            message_max=_MESSAGE_MAX,
         )
         self._link = LinkEnd(
             config, _Flow(self), lambda node, life: owner.admit(node, life, time.monotonic_ns())

@@ -181,6 +181,8 @@ class HostNode:
             self._links[node_id] = link
         self._attached[node_id] = _Attached()
         link.attach(sock)
+        for listener in self._link_listeners:
+            listener(node_id)
 
     def detach(self, node_id: int) -> None:
         """Let go of a guest's stream and close it. Its incarnation is not dead by that."""

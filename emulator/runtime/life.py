@@ -34,7 +34,8 @@ class LifeReader:
         self._context: Final = context
         self._stream: Final = stream
         self._looked_ns = time.monotonic_ns()
-        self._life = 0
+        self._life = Incarnation(0)
+        self._box = ram.blackbox(self._life)
         self._life_not_before_ns = self._looked_ns
         self._clock = ClockMap(self._looked_ns)
 
@@ -43,11 +44,12 @@ class LifeReader:
         return self._ram.incarnation
 
     def follow(self, life: Incarnation) -> None:
-        """From now on, read this life."""
+        """From now on, read this life; what the one before wrote is not seen any more."""
         if self._life:  # its clock started after the last look at the one before
             self._life_not_before_ns = self._looked_ns
             self._clock = ClockMap(self._looked_ns)
         self._life = life
+        self._box = self._ram.blackbox(life)
 
     def state(self) -> BoxState:
         """What the life says of itself."""
@@ -56,7 +58,7 @@ class LifeReader:
 
     def panic_text(self) -> str:
         """What the kernel said when it panicked."""
-        return self._ram.blackbox.panic_text()
+        return self._box.panic_text()
 
     def measured(self, sample: ClockSample | None) -> None:
         """An exchange with the node bounded its clock's offset."""
@@ -76,7 +78,7 @@ class LifeReader:
         looked_before_ns, self._looked_ns = self._looked_ns, time.monotonic_ns()
         if self._header() is None:
             return []
-        raw, lost = self._ram.blackbox.take_events()
+        raw, lost = self._box.take_events()
         now_ns = time.monotonic_ns()
         if lost:
             self._stream.emit(
@@ -110,9 +112,9 @@ class LifeReader:
             return []
         return [
             stream_account(ledger, self._context, incarnation=self._life, final=final)
-            for ledger in self._ram.blackbox.ledgers()
+            for ledger in self._box.ledgers()
         ]
 
     def _header(self) -> BoxHeader | None:
-        header = self._ram.blackbox.header()
+        header = self._box.header()
         return header if header is not None and header.incarnation == self._life else None

@@ -18,7 +18,7 @@ from emulator.errors import (
     UsageError,
 )
 from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
-from emulator.model import Arch, Incarnation, NodeId, NodeState, incarnation_text
+from emulator.model import Arch, Incarnation, NodeId, NodeState, exit_text, incarnation_text
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import (
     NodeStatistics,
@@ -181,12 +181,9 @@ class Node:
         launch = self._running("reset")
         requested_ns, life = time.monotonic_ns(), self.incarnation
         monitor = await launch.monitor()
-        await monitor.stop()  # so that the last words of this life can be read before the next
-        self._runtime.look()
         resets = launch.resets
         await monitor.system_reset()
         await self._settle(lambda: launch.resets > resets, "was not reset", within_s)
-        await monitor.cont()
         self._receipt(FaultKind.RESET, requested_ns, life)
         await self._wait_ready(within_s, newer_than=life)
 
@@ -437,7 +434,7 @@ class Node:
         if ended is not None:
             return ended
         return NodeDied(
-            f"node {self.name}: its machine ended with status {self._runtime.exit_status}",
+            f"node {self.name}: its machine {exit_text(self._runtime.exit_status or 0)}",
             hint=f"see its console: {self.console_path}",
             details=self.explain(),
         )

@@ -24,7 +24,6 @@ from emulator.events.types import (
     NodeReset,
     NodeStarted,
     StreamAccount,
-    ToldStale,
 )
 from emulator.machines.blackbox import BoxState
 from emulator.machines.boot_page import BootArguments, BootLink
@@ -35,6 +34,7 @@ from emulator.model import (
     NodeSpec,
     NodeState,
     boot_count_of,
+    exit_text,
     launch_of,
 )
 from emulator.protocol.constants import Direction
@@ -70,7 +70,6 @@ class NodeRuntime:
         self._state_before_hang = NodeState.BOOTING
         self._links = links
         self._world = world
-        self._last_accounts: list[StreamAccount] = []  # of a life that is about to reset itself
         self._over = Incarnation(0)  # the newest life that has ended
         self._life: LifeReader | None = None
         self._post_mortem: Launch | None = None
@@ -179,12 +178,8 @@ class NodeRuntime:
             return
         self._follow_life()
         life.measured(self._world.host.clock(self.spec.id))
-        events = life.emit_new()
-        if events:
+        if life.emit_new():
             self._world.watch.changed()
-        if any(isinstance(event, ToldStale) for event in events):
-            # It resets itself in a moment, and its next life erases the black box.
-            self._last_accounts = life.accounts(final=True)
         state = life.state()
         if state is BoxState.READY and self.state is NodeState.BOOTING and self._is_alive:
             self.state = NodeState.READY
@@ -241,8 +236,8 @@ class NodeRuntime:
         if self.launch is not None or launch is None or self._has_begun(launch):
             return None
         return launch.process.launch_error(
-            f"node {self.spec.name}: {launch.process.program} ended with status "
-            f"{launch.process.status} before its kernel started",
+            f"node {self.spec.name}: {launch.process.program} "
+            f"{exit_text(launch.process.status or 0)} before its kernel started",
             hint=f"see {launch.process.error_log}",
         )
 
@@ -277,9 +272,8 @@ class NodeRuntime:
         if self._life is not None:
             self._life.emit_new()
             self._follow_panic(self._life.state())
-            for account in self._life.accounts(final=True) or self._last_accounts:
+            for account in self._life.accounts(final=True):
                 self.accounts_of_the_dead.append(self._world.stream.emit(account))
-            self._last_accounts = []
         if self.launch is not None:
             self.state = NodeState.BOOTING
             self._world.stream.emit(NodeReset(node=self.spec.name, incarnation=over))

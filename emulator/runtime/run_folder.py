@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import json
 import os
 import platform
@@ -45,9 +46,15 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise HostError(
-            f"{path}: cannot be written: {error.strerror}",
-            hint="free space there, or choose another place with --runs",
+            f"{path}: cannot be written: {error.strerror}", hint=place_hint(error)
         ) from error
+
+
+def place_hint(error: OSError) -> str:
+    """What to do when a file of a run folder cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free space there, or choose another place with --runs"
+    return "choose another place with --runs"
 
 
 def process_stamp(pid: int) -> str:
@@ -84,8 +91,9 @@ class RunFolder:
         moment = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         base = f"{moment}-{name}-{os.getpid()}"
         path = runs_path.absolute() / base
-        with writing(path):
+        with writing(runs_path.absolute()):
             runs_path.mkdir(parents=True, exist_ok=True)
+        with writing(path):
             count = 1
             while True:
                 try:

@@ -23,14 +23,15 @@ def sweep(runs_path: Path) -> list[int]:
         The process ids that were killed.
     """
     killed: list[int] = []
-    for owner in sorted(runs_path.glob(f"*/{OWNER}")):
-        if _is_alive(_read(owner)):
-            continue
-        for record in owner.parent.glob(f"nodes/*/launch-*/{PROCESS}"):
-            killed += _kill(_read(record))
-        for pty in owner.parent.glob(f"nodes/*/{PTY}"):
-            pty.unlink(missing_ok=True)
-        owner.unlink(missing_ok=True)
+    with contextlib.suppress(PermissionError):  # it is somebody else's to clean up
+        for owner in sorted(runs_path.glob(f"*/{OWNER}")):
+            if _is_alive(_read(owner)):
+                continue
+            for record in owner.parent.glob(f"nodes/*/launch-*/{PROCESS}"):
+                killed += _kill(_read(record))
+            for pty in owner.parent.glob(f"nodes/*/{PTY}"):
+                pty.unlink(missing_ok=True)
+            owner.unlink(missing_ok=True)
     return killed
 
 

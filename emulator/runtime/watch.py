@@ -12,7 +12,7 @@ from emulator.runtime.deadline import Deadline
 class Watch:
     """Wakes whoever waits for something that may have changed.
 
-    `busy` is set while anybody waits; the black boxes are then looked at more often.
+    `busy` is set while anybody waits; the black boxes are then looked at now and then.
     """
 
     def __init__(self) -> None:

@@ -23,6 +23,7 @@ from emulator.runtime.cluster import Cluster
 SCENARIO_FILE = "scenario.py"
 TOPOLOGY_FILE = "topology.toml"
 SCENARIOS_FOLDER = Path("scenarios")
+_FOLDER_HINT = f"a scenario is a folder with README.md, {TOPOLOGY_FILE} and {SCENARIO_FILE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +59,26 @@ def find_scenario(argument: str) -> Path:
     Raises:
         UsageError: there is no such scenario; names the nearest.
     """
+    try:
+        return _find(argument)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename}: cannot be read: {error.strerror}",
+            hint="make the scenario's folder and files readable",
+        ) from error
+
+
+def _find(argument: str) -> Path:
     path = Path(argument)
     if path.name == SCENARIO_FILE:
         path = path.parent
     for folder in (path, SCENARIOS_FOLDER / argument):
         if (folder / SCENARIO_FILE).is_file():
             if not (folder / TOPOLOGY_FILE).is_file():
-                raise UsageError(
-                    f"{folder} has no {TOPOLOGY_FILE}",
-                    hint="a scenario is a folder with README.md, topology.toml and scenario.py",
-                )
+                raise UsageError(f"{folder} has no {TOPOLOGY_FILE}", hint=_FOLDER_HINT)
             return folder
+    if path.is_dir():
+        raise UsageError(f"{path} has no {SCENARIO_FILE}", hint=_FOLDER_HINT)
     known = sorted(file.parent.name for file in SCENARIOS_FOLDER.glob(f"*/{SCENARIO_FILE}"))
     nearest = difflib.get_close_matches(path.name, known, n=1)
     raise UsageError(
@@ -112,6 +122,10 @@ def _module(file: Path) -> ModuleType:
     except SyntaxError as error:
         raise ScenarioError(
             f"{file}:{error.lineno}: {error.msg}", hint="correct the scenario and run again"
+        ) from error
+    except PermissionError as error:
+        raise ScenarioError(
+            f"{file}: cannot be read: {error.strerror}", hint="make it readable"
         ) from error
     except Exception as error:
         raise ScenarioError(

@@ -144,7 +144,7 @@ async def run_scenario(
 async def _body(scenario: Scenario, cluster: Cluster) -> MnlabError | None:
     try:
         await scenario.body(cluster)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a scenario does not decide how the tool ends
         return blame(error, scenario.folder)
     return None
 

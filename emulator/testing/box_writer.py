@@ -14,7 +14,6 @@ import crc32c
 from emulator.machines.blackbox import (
     BLACKBOX_BYTES,
     BLACKBOX_MAGIC,
-    BLACKBOX_OFFSET,
     BLACKBOX_VERSION,
     EVENT_COUNT,
     EVENTS_OFFSET,
@@ -24,8 +23,10 @@ from emulator.machines.blackbox import (
     BoxEventKind,
     BoxLedger,
     BoxState,
+    blackbox_offset,
 )
 from emulator.machines.boot_page import BOOT_COUNT_OFFSET, COUNT_MAGIC, read_boot_count
+from emulator.model import Incarnation, boot_count_of
 
 _BEING_WRITTEN: Final = 0xFFFFFFFFFFFFFFFF
 _STATE_OFFSET: Final = 12
@@ -56,7 +57,8 @@ class BoxWriter:
     """
 
     def __init__(self, ram: memoryview, *, node_id: int, incarnation: int) -> None:
-        self._box = ram[BLACKBOX_OFFSET : BLACKBOX_OFFSET + BLACKBOX_BYTES]
+        offset = blackbox_offset(boot_count_of(Incarnation(incarnation)))
+        self._box = ram[offset : offset + BLACKBOX_BYTES]
         self._box[:] = bytes(BLACKBOX_BYTES)
         self._words = self._box.cast("Q")
         self._head = 0

@@ -97,6 +97,7 @@ class FakeGuest:
         self.link = LinkEnd(config, _Flow(self.pair), lambda _node, _life: Verdict.ACCEPT)
         self._timer: asyncio.TimerHandle | None = None
         self._tx_up = False
+        self._runs = True
         sock.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._on_readable)
@@ -109,6 +110,7 @@ class FakeGuest:
 
     def hang(self) -> None:
         """Stop reading and writing; the stream stays open."""
+        self._runs = False
         self._loop.remove_reader(self._sock.fileno())
         if self._timer is not None:
             self._timer.cancel()
@@ -116,6 +118,7 @@ class FakeGuest:
 
     def resume(self) -> None:
         """Go on after `hang()`."""
+        self._runs = True
         self._loop.add_reader(self._sock.fileno(), self._on_readable)
         self._service()
 
@@ -124,9 +127,18 @@ class FakeGuest:
         self.pair.enqueue(message, token)
         self._service()
 
+    def nudge(self) -> None:
+        """Send a frame soon, so that node 0 looks at what the guest recorded."""
+        self._loop.call_soon(self._acknowledge)
+
     def speak(self, data: bytes) -> None:
         """Write any bytes into the stream."""
         self._sock.send(data)
+
+    def _acknowledge(self) -> None:
+        if self._runs:
+            self.link.acknowledge(time.monotonic_ns())
+            self._service()
 
     def _on_readable(self) -> None:
         try:

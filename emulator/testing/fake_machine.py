@@ -218,8 +218,9 @@ class _Life:
             int(dict(item.split(":") for item in line.split())["peer"]) for line in lines["link"]
         ]
         self.box = BoxWriter(machine.ram, node_id=self.node_id, incarnation=self.incarnation)
+        self._guest: _MachineGuest | None = None
         self.event(BoxEventKind.BOOT, count)
-        self.guest = _MachineGuest(self, management, _constants(lines), self._answer)
+        self._guest = self.guest = _MachineGuest(self, management, _constants(lines), self._answer)
         if behaviour is Behaviour.PANICS_AT_BOOT:
             self.panic("told to")
         if behaviour is Behaviour.NEVER_READY:
@@ -234,6 +235,8 @@ class _Life:
         """Append an event to the black box, with the clock that the protocol stack uses, too."""
         time_ns = time.monotonic_ns()
         self.box.event(kind, *args, time_ns=time_ns, link=link, peer=peer)
+        if self._guest is not None:
+            self._guest.nudge()
 
     def trained(self) -> None:
         """The management link is up."""

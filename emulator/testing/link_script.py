@@ -17,6 +17,7 @@ from typing import Any, Final
 from crc32c import crc32c
 
 from emulator.protocol.constants import (
+    MESSAGE_MAX_DEFAULT,
     Admission,
     ClusterConstants,
     Direction,
@@ -307,7 +308,7 @@ class Player:
         if "train" in step:
             fields = dict(step["train"])
             constants = ClusterConstants(**fields.pop("constants", {}))
-            record = TrainRecord(mtu=256, message_max=1 << 20, constants=constants)
+            record = TrainRecord(mtu=256, message_max=MESSAGE_MAX_DEFAULT, constants=constants)
             return replace(record, **fields).serialize()
         if "refuse" in step:
             refuse = step["refuse"]

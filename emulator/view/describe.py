@@ -23,7 +23,9 @@ from emulator.events.types import (
     NodeReset,
     NodeResumed,
     NodeStarted,
+    Note,
     Outcome,
+    PanicExplained,
     PingAnswered,
     RunStarted,
     RunVerdict,
@@ -73,6 +75,8 @@ def _of_run(event: Event) -> tuple[str, str] | None:
             return "run", f"{event.name}, seed {event.seed}, folder {event.folder}"
         case ClusterReady():
             return "cluster", f"every node ready, every link up after {event.after_s:.3f} s"
+        case Note():
+            return "note", event.text
         case RunVerdict():
             said = f": {event.detail}" if event.detail else ""
             return "run", ("pass" if event.outcome is Outcome.PASS else "fail") + said
@@ -94,6 +98,8 @@ def _of_node(event: Event) -> tuple[str, str] | None:
             return event.node, f"{incarnation_text(event.incarnation)} ended, {how}{asked}"
         case NodePanicked():
             return event.node, f"panicked: {event.text}"
+        case PanicExplained():
+            return event.node, "panicked in " + " <- ".join(event.backtrace)
         case NodeHung():
             return event.node, "hangs"
         case NodeResumed():

@@ -107,5 +107,12 @@ class LiveView:
 
     def _draw(self) -> None:
         elapsed_s = time.monotonic() - self._began_s
-        picture = render(self._state, title=self._title, elapsed_s=elapsed_s)
+        size = self._live.console.size
+        picture = render(
+            self._state,
+            title=self._title,
+            elapsed_s=elapsed_s,
+            width=size.width,
+            height=size.height,
+        )
         self._live.update(picture, refresh=True)

@@ -18,6 +18,8 @@ from emulator.view.state import DirectionView, Line, StreamView, ViewState
 
 LINES_SHOWN = 12
 STREAMS_SHOWN = 6
+LINES_LEAST = 4  # of events, however small the terminal
+WIDE = 80  # columns from which on a link's kind and epochs are shown
 _NODE_STYLES = {
     NodeState.OFF: "red",
     NodeState.BOOTING: "yellow",
@@ -37,24 +39,36 @@ _OUTCOME_STYLES = {
 }
 
 
-def render(state: ViewState, *, title: str, elapsed_s: float) -> RenderableType:
+def render(
+    state: ViewState, *, title: str, elapsed_s: float, width: int = 120, height: int = 40
+) -> RenderableType:
     """The whole live view.
+
+    The latest events are what a small terminal shows last: they get what room is left, at least
+    `LINES_LEAST`; traffic goes first, then blank lines.
 
     Args:
         state: what to show.
         title: the scenario and how far the run is.
         elapsed_s: seconds since the run started.
+        width: columns of the terminal.
+        height: rows of the terminal.
     """
+    tables: list[RenderableType] = [_nodes(state), _links(state, wide=width >= WIDE)]
+    room = height - 2 - 1 - len(state.nodes) - 1 - len(state.links)  # borders, headings
+    streams = list(state.streams.values())[-STREAMS_SHOWN:]
+    streams = streams[-max(0, room - LINES_LEAST - 1) :] if room > LINES_LEAST + 1 else []
+    if streams:
+        tables.append(_streams(streams))
+        room -= 1 + len(streams)
+    spaced = room - len(tables) >= LINES_LEAST
+    room -= len(tables) if spaced else 0
+    shown = list(state.lines)[-min(LINES_SHOWN, room) :] if room > 0 else []
+    parts: list[RenderableType] = []
+    for table in tables:
+        parts += [table, Text()] if spaced else [table]
     return Panel(
-        Group(
-            _nodes(state),
-            Text(),
-            _links(state),
-            Text(),
-            _streams(state),
-            Text(),
-            _lines(list(state.lines)[-LINES_SHOWN:]),
-        ),
+        Group(*parts, _lines(shown)),
         title=f"[bold]{escape(title)}[/]",
         title_align="left",
         subtitle=f"{elapsed_s:.1f} s, {state.faults} faults and restarts",
@@ -100,26 +114,32 @@ def _nodes(state: ViewState) -> RenderableType:
     return table
 
 
-def _links(state: ViewState) -> RenderableType:
-    table = _table("link", "kind", "direction", "", "direction", "")
+def _links(state: ViewState, *, wide: bool) -> RenderableType:
+    table = _table("link", *(["kind"] if wide else []), "direction", "", "direction", "")
     for link in state.links.values():
         there, back = link.directions
+        kind = [link.kind] if wide else []
         table.add_row(
-            link.name, link.kind, there.name, _direction(there), back.name, _direction(back)
+            link.name,
+            *kind,
+            there.name,
+            _direction(there, wide=wide),
+            back.name,
+            _direction(back, wide=wide),
         )
     return table
 
 
-def _direction(direction: DirectionView) -> Text:
-    epoch = f" epoch {direction.epoch}" if direction.epoch else ""
+def _direction(direction: DirectionView, *, wide: bool) -> Text:
+    epoch = f" epoch {direction.epoch}" if direction.epoch and wide else ""
     return Text.assemble(
         (direction.state.value, _DIRECTION_STYLES[direction.state]), (epoch, "dim")
     )
 
 
-def _streams(state: ViewState) -> RenderableType:
+def _streams(streams: Sequence[StreamView]) -> RenderableType:
     table = _table("traffic", "size", "received", "rate")
-    for stream in list(state.streams.values())[-STREAMS_SHOWN:]:
+    for stream in streams:
         table.add_row(
             f"{stream.source} -> {stream.sink}",
             f"{stream.size_bytes} B",

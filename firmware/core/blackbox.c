@@ -39,10 +39,10 @@ _Static_assert(BLACKBOX_LEDGERS_OFFSET + BLACKBOX_LEDGER_COUNT * sizeof(struct b
 /* Caller holds the lock, and read the heap's figures before it took it. */
 static void figures_write(struct blackbox *box, const struct heap_statistics *heap, uint64_t now_ns)
 {
-    box->header->heap_used_bytes = heap->used_bytes;
-    box->header->heap_peak_bytes = heap->peak_bytes;
-    box->header->heap_size_bytes = heap->size_bytes;
-    box->header->now_ns = now_ns;
+    box->header->heap_used_bytes = le64_of(heap->used_bytes);
+    box->header->heap_peak_bytes = le64_of(heap->peak_bytes);
+    box->header->heap_size_bytes = le64_of(heap->size_bytes);
+    box->header->now_ns = le64_of(now_ns);
 }
 
 static void header_write(struct mach_host *host, struct blackbox *box)
@@ -51,13 +51,13 @@ static void header_write(struct mach_host *host, struct blackbox *box)
     struct blackbox_header *header = box->header;
 
     memset(header, 0, sizeof(*header));
-    header->version = BLACKBOX_VERSION;
-    header->state = BLACKBOX_STATE_BOOTING;
-    header->node_id = host->node_id;
-    header->incarnation = host->incarnation;
+    header->version = le32_of(BLACKBOX_VERSION);
+    header->state = le32_of(BLACKBOX_STATE_BOOTING);
+    header->node_id = le32_of(host->node_id);
+    header->incarnation = le64_of(host->incarnation);
     figures_write(box, &heap, clock_now_ns());
     /* Last: a reader who finds the magic finds everything. */
-    __atomic_store_n(&header->magic, BLACKBOX_MAGIC, __ATOMIC_RELEASE);
+    shared_store64_release(&header->magic, BLACKBOX_MAGIC);
 }
 
 int blackbox_open(struct mach_host *host, const struct blackbox_configuration *configuration)
@@ -78,10 +78,10 @@ int blackbox_open(struct mach_host *host, const struct blackbox_configuration *c
     };
     lock_init(&box->lock);
     /* RAM survives a reset, so the box may hold a former life: invalid first, then empty. */
-    __atomic_store_n(&box->header->magic, 0, __ATOMIC_RELEASE);
+    shared_store64_release(&box->header->magic, 0);
     memset(box->ledgers, 0, BLACKBOX_LEDGER_COUNT * sizeof(*box->ledgers));
     for (uint32_t i = 0; i < BLACKBOX_EVENT_COUNT; i++) {
-        box->events[i].sequence = SEQUENCE_NONE;
+        box->events[i].sequence = le64_of(SEQUENCE_NONE);
     }
     header_write(host, box);
     host->blackbox = box;
@@ -99,7 +99,7 @@ void blackbox_close(struct mach_host *host)
 void blackbox_set_state(struct mach_host *host, enum blackbox_state state)
 {
     if (host->blackbox != NULL) {
-        __atomic_store_n(&host->blackbox->header->state, (uint32_t)state, __ATOMIC_RELEASE);
+        shared_store32_release(&host->blackbox->header->state, (uint32_t)state);
     }
 }
 
@@ -108,10 +108,6 @@ bool blackbox_traces_messages(const struct mach_host *host)
     return host->blackbox != NULL && host->blackbox->trace_messages;
 }
 
-/* A field that a reader may look at meanwhile: an ordinary store, which the compiler neither splits
- * nor merges. */
-#define store_relaxed(field, value) __atomic_store_n(field, value, __ATOMIC_RELAXED)
-
 /* Caller: the lock held, or the machine stopped. */
 static void event_append(struct blackbox *box, const struct blackbox_record *record,
                          uint64_t now_ns)
@@ -119,18 +115,18 @@ static void event_append(struct blackbox *box, const struct blackbox_record *rec
     uint64_t sequence = box->next_sequence++;
     struct blackbox_event *event = &box->events[sequence & (BLACKBOX_EVENT_COUNT - 1)];
 
-    __atomic_store_n(&event->sequence, SEQUENCE_NONE, __ATOMIC_RELAXED);
+    shared_store64(&event->sequence, SEQUENCE_NONE);
     /* A reader who sees one new field must see that the old event is gone. */
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    store_relaxed(&event->time_ns, now_ns);
-    store_relaxed(&event->kind, (uint16_t)record->kind);
-    store_relaxed(&event->link, (uint16_t)record->link);
-    store_relaxed(&event->peer, record->peer);
-    store_relaxed(&event->arg0, record->arg0);
-    store_relaxed(&event->arg1, record->arg1);
-    store_relaxed(&event->arg2, record->arg2);
-    __atomic_store_n(&event->sequence, sequence, __ATOMIC_RELEASE);
-    __atomic_store_n(&box->header->event_head, sequence + 1, __ATOMIC_RELEASE);
+    shared_store64(&event->time_ns, now_ns);
+    shared_store16(&event->kind, (uint16_t)record->kind);
+    shared_store16(&event->link, (uint16_t)record->link);
+    shared_store32(&event->peer, record->peer);
+    shared_store64(&event->arg0, record->arg0);
+    shared_store64(&event->arg1, record->arg1);
+    shared_store64(&event->arg2, record->arg2);
+    shared_store64_release(&event->sequence, sequence);
+    shared_store64_release(&box->header->event_head, sequence + 1);
 }
 
 void blackbox_event(struct mach_host *host, const struct blackbox_record *record)
@@ -219,5 +215,5 @@ void blackbox_panic(void *context, const char *text, size_t len_bytes, uint64_t 
     struct blackbox_record record = {
         .kind = BLACKBOX_EVENT_PANIC, .link = BLACKBOX_NO_LINK, .arg0 = program_counter};
     event_append(box, &record, clock_now_ns());
-    __atomic_store_n(&box->header->state, BLACKBOX_STATE_PANICKED, __ATOMIC_RELEASE);
+    shared_store32_release(&box->header->state, BLACKBOX_STATE_PANICKED);
 }

@@ -14,11 +14,11 @@ uint32_t boot_count_raise(struct boot_count *record)
     struct boot_count next = *record;
     uint32_t check = crc32c(0, &next, offsetof(struct boot_count, check));
 
-    if (next.magic != BOOT_COUNT_MAGIC || next.check != check)
-        next.count = 0;
-    next.magic = BOOT_COUNT_MAGIC;
-    next.count++;
-    next.check = crc32c(0, &next, offsetof(struct boot_count, check));
+    if (le64_load(next.magic) != BOOT_COUNT_MAGIC || le32_load(next.check) != check)
+        next.count = le32_of(0);
+    next.magic = le64_of(BOOT_COUNT_MAGIC);
+    le32_add(&next.count, 1);
+    next.check = le32_of(crc32c(0, &next, offsetof(struct boot_count, check)));
     *(volatile struct boot_count *)record = next;
-    return next.count;
+    return le32_load(next.count);
 }

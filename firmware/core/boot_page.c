@@ -366,15 +366,17 @@ static const char *check_rules(const struct parser *parser)
 
 static const char *check_header(const struct boot_page *page)
 {
-    if (page->magic != BOOT_MAGIC)
+    uint32_t length = le32_load(page->length);
+
+    if (le64_load(page->magic) != BOOT_MAGIC)
         return "no boot page: wrong magic";
-    if (page->version != BOOT_VERSION)
+    if (le32_load(page->version) != BOOT_VERSION)
         return "boot page of another version";
-    if (page->length > BOOT_TEXT_MAXIMUM)
+    if (length > BOOT_TEXT_MAXIMUM)
         return "boot page longer than 4032 bytes";
-    if (crc32c(0, page->text, page->length) != page->text_crc)
+    if (crc32c(0, page->text, length) != le32_load(page->text_crc))
         return "boot page with a wrong checksum";
-    if (page->length > 0 && page->text[page->length - 1] != '\n')
+    if (length > 0 && page->text[length - 1] != '\n')
         return "boot page does not end in a newline";
     return NULL;
 }
@@ -382,7 +384,7 @@ static const char *check_header(const struct boot_page *page)
 static const char *parse_page(const struct boot_page *page, struct parser *parser)
 {
     const char *reason = check_header(page);
-    struct span rest = {page->text, page->length};
+    struct span rest = {page->text, le32_load(page->length)};
 
     while (reason == NULL && rest.length > 0)
         reason = parse_line(parser, span_cut(&rest, '\n'));

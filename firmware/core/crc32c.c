@@ -7,6 +7,7 @@
  * powers of x modulo the polynomial 0x1edc6f41 (reflected: 0x82f63b78).
  */
 #include <kernel/crc32c.h>
+#include <kernel/little_endian.h>
 
 #define BIT(index, bit, power) (((index) >> (bit)&1u) != 0 ? (power) : 0u)
 
@@ -59,13 +60,7 @@ static inline uint32_t add_word(uint32_t crc, uint64_t word)
 
 static inline uint64_t load_little_endian(const uint8_t *aligned)
 {
-    typedef uint64_t word __attribute__((may_alias));
-    uint64_t value = *(const word *)(const void *)aligned;
-
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    value = __builtin_bswap64(value);
-#endif
-    return value;
+    return le64_load(*(const le64 *)(const void *)aligned);
 }
 
 uint32_t crc32c(uint32_t state, const void *data, size_t len_bytes)

@@ -177,16 +177,16 @@ mnl_msg_t flipc_snapshot_take(struct node *node)
     uint32_t count = 0;
 
     for (struct list *link = flow->unsettled.next; link != &flow->unsettled; link = link->next)
-        body->unsettled[count++] = kmsg_of_flow(link)->sequence_in;
-    body->next_expected = flow->next_expected;
-    body->credit = flow->credit;
-    body->count = count;
-    body->reserved = 0;
-    snapshot->header = (struct mnl_msg){
+        body->unsettled[count++] = le32_of(kmsg_of_flow(link)->sequence_in);
+    body->next_expected = le32_of(flow->next_expected);
+    body->credit = le32_of(flow->credit);
+    body->count = le32_of(count);
+    body->reserved = le32_of(0);
+    snapshot->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_ACK,
-        .node_id = node->host->node_id,
-        .size = (uint32_t)(sizeof(*body) + count * sizeof(body->unsettled[0])),
+        .node_id = le32_of(node->host->node_id),
+        .size = le32_of((uint32_t)(sizeof(*body) + count * sizeof(body->unsettled[0]))),
     };
     flow->snapshot_due = false;
     flow->snapshot_held = true;
@@ -196,5 +196,5 @@ mnl_msg_t flipc_snapshot_take(struct node *node)
         word_store(&flow->owed, 0);
         flow->owed_since_ns = 0;
     }
-    return &snapshot->header;
+    return (mnl_msg_t)(void *)&snapshot->header;
 }

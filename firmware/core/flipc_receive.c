@@ -29,9 +29,9 @@ static enum arrival classify(const struct node *node, const struct kmsg *kmsg, s
 
     if (length_bytes < sizeof(kmsg->header) ||
         length_bytes - sizeof(kmsg->header) > kmsg->payload_capacity ||
-        kmsg->header.size != length_bytes - sizeof(kmsg->header))
+        le32_load(kmsg->header.size) != length_bytes - sizeof(kmsg->header))
         return ARRIVAL_MALFORMED;
-    if (kmsg->header.node_id != node->id || kmsg->header.sub == 0 ||
+    if (le32_load(kmsg->header.node_id) != node->id || kmsg->header.sub == 0 ||
         (!sequenced && kmsg->header.flags != 0))
         return ARRIVAL_MALFORMED;
     if (kmsg->header.sub == MNL_SUB_FLIPC && kmsg->header.cmd == FLIPC_IPC && sequenced)
@@ -49,14 +49,17 @@ static bool disposition_is_right(uint32_t disposition)
 static bool mach_header_is_sound(const struct kmsg *kmsg)
 {
     const struct wire_mach_header *mach = &kmsg->mach;
-    uint32_t local = MACH_BITS_LOCAL(mach->bits);
+    uint32_t size = le32_load(kmsg->header.size);
+    uint32_t bits = le32_load(mach->bits);
+    uint64_t local_name = le64_load(mach->local);
+    uint32_t local = MACH_BITS_LOCAL(bits);
 
-    if (kmsg->header.size < sizeof(*mach) || mach->size != kmsg->header.size ||
-        mach->remote != kmsg->header.object || (mach->bits & ~MACH_BITS_USED) != 0 ||
-        !disposition_is_right(MACH_BITS_REMOTE(mach->bits)))
+    if (size < sizeof(*mach) || le32_load(mach->size) != size ||
+        le64_load(mach->remote) != le64_load(kmsg->header.object) ||
+        (bits & ~MACH_BITS_USED) != 0 || !disposition_is_right(MACH_BITS_REMOTE(bits)))
         return false;
-    return local == PORT_NONE ? mach->local == NAME_NULL && mach->local_home == 0
-                              : mach->local != NAME_NULL && disposition_is_right(local);
+    return local == PORT_NONE ? local_name == NAME_NULL && le16_load(mach->local_home) == 0
+                              : local_name != NAME_NULL && disposition_is_right(local);
 }
 
 /* --- Delivery --------------------------------------------------------------------------------- */
@@ -76,8 +79,8 @@ static int find_destination(struct mach_host *host, uint64_t name, struct port *
 
 static bool has_rights(const struct kmsg *kmsg)
 {
-    return kmsg->mach.local != NAME_NULL || kmsg_is_complex(kmsg) ||
-           MACH_BITS_REMOTE(kmsg->mach.bits) == PORT_SEND_ONCE;
+    return le64_load(kmsg->mach.local) != NAME_NULL || kmsg_is_complex(kmsg) ||
+           kmsg_was_sent_once(kmsg);
 }
 
 static void accept_message(struct node *node, struct kmsg *kmsg)
@@ -101,10 +104,9 @@ static void refuse_once(const struct kmsg *kmsg, enum flipc_nak_reason reason,
 {
     struct port *port;
 
-    if (MACH_BITS_REMOTE(kmsg->mach.bits) != PORT_SEND_ONCE || reason == FLIPC_NAK_MOVED ||
-        reason == FLIPC_NAK_NO_RIGHT)
+    if (!kmsg_was_sent_once(kmsg) || reason == FLIPC_NAK_MOVED || reason == FLIPC_NAK_NO_RIGHT)
         return;
-    port = name_lookup(kmsg->host, kmsg->header.object);
+    port = name_lookup(kmsg->host, le64_load(kmsg->header.object));
     if (port != NULL && port_is_here(port) && rights_use_once(port, kmsg->source, deferred))
         port_once_died(port, 1, deferred);
 }
@@ -119,15 +121,19 @@ void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resen
         refuse_once(kmsg, reason, deferred);
         rights_die(kmsg, deferred);
     }
-    kmsg->header = (struct mnl_msg){
+    kmsg->destination = NULL;
+    kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_NAK,
         .flags = MNL_FLAG_SEQUENCED,
-        .node_id = node->host->node_id,
-        .size = sizeof(*body),
+        .node_id = le32_of(node->host->node_id),
+        .size = le32_of(sizeof(*body)),
     };
     *body = (struct flipc_nak_body){
-        .sequence = kmsg->sequence_in, .reason = (uint32_t)reason, .resend_to = resend_to};
+        .sequence = le32_of(kmsg->sequence_in),
+        .reason = le32_of((uint32_t)reason),
+        .resend_to = le32_of((uint32_t)resend_to),
+    };
     list_append(&node->flow.control, &kmsg->queue);
     node->host->nodes->counters.refused++;
     node_kick(node);
@@ -180,8 +186,8 @@ static int check_message(const struct receiving *receiving, struct port **port)
     int reason = receiving->early_reason;
 
     if (reason == 0)
-        reason = find_destination(receiving->node->host, kmsg->header.object, port);
-    if (reason == 0 && (kmsg->mach.local != NAME_NULL || kmsg->rights != NULL))
+        reason = find_destination(receiving->node->host, le64_load(kmsg->header.object), port);
+    if (reason == 0 && (le64_load(kmsg->mach.local) != NAME_NULL || kmsg->rights != NULL))
         reason = rights_check_names(receiving->node, kmsg);
     return reason;
 }
@@ -197,6 +203,7 @@ static void receive_message(struct receiving *receiving)
     kmsg->rights_state = KMSG_RIGHTS_OURS;
     if (receiving->early_reason != FLIPC_NAK_BAD_MESSAGE && has_rights(kmsg))
         kmsg->rights_state = KMSG_RIGHTS_WIRE;
+    kmsg->destination = port;
     if (reason == 0)
         port_enqueue(port, kmsg);
     else
@@ -209,19 +216,20 @@ static void receive_message(struct receiving *receiving)
 static void receive_control(struct receiving *receiving)
 {
     struct node *node = receiving->node;
-    const struct mnl_msg *header = &receiving->kmsg->header;
+    const struct wire_mnl_header *header = &receiving->kmsg->header;
     const void *payload = &receiving->kmsg->mach;
+    uint32_t size_bytes = le32_load(header->size);
     bool understood = false;
 
     flipc_settle_control(node);
     if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_NAK)
-        understood = flipc_nak_received(node, payload, header->size, &receiving->deferred);
+        understood = flipc_nak_received(node, payload, size_bytes, &receiving->deferred);
     else if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_RIGHTS &&
-             flipc_rights_check(payload, header->size) >= 0) {
+             flipc_rights_check(payload, size_bytes) >= 0) {
         understood = true;
         flipc_rights_received(node, payload, &receiving->spares, &receiving->deferred);
     } else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0)
-        understood = receiving->death = header->size == sizeof(struct node_death_body);
+        understood = receiving->death = size_bytes == sizeof(struct node_death_body);
     if (!understood)
         node->host->nodes->counters.dropped++;
 }
@@ -229,7 +237,7 @@ static void receive_control(struct receiving *receiving)
 static kern_return_t receive_locked(struct receiving *receiving, enum arrival arrival)
 {
     struct node *node = receiving->node;
-    const struct mnl_msg *header = &receiving->kmsg->header;
+    const struct wire_mnl_header *header = &receiving->kmsg->header;
     kern_return_t result = check_node(node);
 
     if (result != KERN_SUCCESS)
@@ -237,11 +245,11 @@ static kern_return_t receive_locked(struct receiving *receiving, enum arrival ar
     if (arrival == ARRIVAL_SNAPSHOT) {
         const void *payload = &receiving->kmsg->mach;
 
-        return flipc_snapshot_received(node, payload, header->size, &receiving->deferred)
+        return flipc_snapshot_received(node, payload, le32_load(header->size), &receiving->deferred)
                    ? KERN_SUCCESS
                    : KERN_INVALID_ARGUMENT;
     }
-    switch (check_order(&node->flow, header->options, arrival)) {
+    switch (check_order(&node->flow, le32_load(header->options), arrival)) {
     case ORDER_BROKEN:
         return KERN_INVALID_ARGUMENT;
     case ORDER_REPEATED:
@@ -269,7 +277,7 @@ static bool prepare(struct receiving *receiving, enum arrival arrival)
     if (arrival == ARRIVAL_CONTROL && kmsg->header.sub == MNL_SUB_FLIPC &&
         kmsg->header.cmd == FLIPC_RIGHTS) {
         share_spares_init(&receiving->spares);
-        count = flipc_rights_check((const void *)&kmsg->mach, kmsg->header.size);
+        count = flipc_rights_check((const void *)&kmsg->mach, le32_load(kmsg->header.size));
         return count <= 0 || share_spares_fill(host, &receiving->spares, (uint32_t)count);
     }
     if (arrival != ARRIVAL_MESSAGE)
@@ -280,7 +288,7 @@ static bool prepare(struct receiving *receiving, enum arrival arrival)
     }
     if (!kmsg_is_complex(kmsg))
         return true;
-    count = rights_check_form(kmsg, kmsg->header.size - (uint32_t)sizeof(kmsg->mach));
+    count = rights_check_form(kmsg, le32_load(kmsg->header.size) - (uint32_t)sizeof(kmsg->mach));
     if (count < 0) {
         receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
         return true;

@@ -22,27 +22,33 @@ struct kmsg *flow_rights_allocate(struct mach_host *host)
 
 /* --- Tell ------------------------------------------------------------------------------------- */
 
-static void put(struct flipc_rights_body *body, const struct share *share, uint32_t operation,
+/* The entries of a message that is being written. */
+struct telling {
+    struct flipc_rights_entry *entries;
+    uint32_t count;
+};
+
+static void put(struct telling *telling, const struct share *share, uint32_t operation,
                 uint32_t value)
 {
     if (value != 0)
-        body->entries[body->count++] = (struct flipc_rights_entry){
-            .name = share->name, .operation = operation, .value = value};
+        telling->entries[telling->count++] = (struct flipc_rights_entry){
+            .name = le64_of(share->name), .operation = le32_of(operation), .value = le32_of(value)};
 }
 
 /* The order matters: what is added is there before it is dropped. */
-static void put_share(struct flipc_rights_body *body, struct share *share)
+static void put_share(struct telling *telling, struct share *share)
 {
     const struct port *port = share->port;
 
-    put(body, share, RIGHTS_ADD_SEND, share->add.send);
-    put(body, share, RIGHTS_ADD_ONCE, share->add.once);
-    put(body, share, RIGHTS_DROP_SEND, share->drop.send);
-    put(body, share, RIGHTS_DROP_ONCE, share->drop.once);
-    put(body, share, RIGHTS_DEAD_ONCE, share->dead_once);
-    put(body, share, RIGHTS_PORT_DEAD, share->tell_dead ? 1 : 0);
+    put(telling, share, RIGHTS_ADD_SEND, share->add.send);
+    put(telling, share, RIGHTS_ADD_ONCE, share->add.once);
+    put(telling, share, RIGHTS_DROP_SEND, share->drop.send);
+    put(telling, share, RIGHTS_DROP_ONCE, share->drop.once);
+    put(telling, share, RIGHTS_DEAD_ONCE, share->dead_once);
+    put(telling, share, RIGHTS_PORT_DEAD, share->tell_dead ? 1 : 0);
     if (share->tell_moved && port != NULL && port->kind == PORT_PROXY && !port->dead)
-        put(body, share, RIGHTS_PORT_MOVED, WIRE_HOME(port->node->id));
+        put(telling, share, RIGHTS_PORT_MOVED, WIRE_HOME(port->node->id));
     share->adding = share->add.send != 0 || share->add.once != 0;
     share->add = share->drop = (struct right_counts){0};
     share->dead_once = 0;
@@ -54,28 +60,29 @@ struct kmsg *flipc_rights_take(struct node *node)
     struct flow *flow = &node->flow;
     struct kmsg *kmsg = flow->rights;
     struct flipc_rights_body *body = (struct flipc_rights_body *)(void *)&kmsg->mach;
+    struct telling telling = {.entries = body->entries};
 
     if (flow->rights_busy || kmsg->held != 0)
         return NULL;
-    body->count = 0;
-    body->reserved = 0;
     while (!list_is_empty(&flow->notices) &&
-           body->count + ENTRIES_PER_SHARE <= FLIPC_RIGHTS_MAXIMUM) {
+           telling.count + ENTRIES_PER_SHARE <= FLIPC_RIGHTS_MAXIMUM) {
         struct share *share = LIST_CONTAINER(flow->notices.next, struct share, notice);
 
         list_remove(&share->notice);
         list_append(&flow->batch, &share->notice);
         share->batched = true;
-        put_share(body, share);
+        put_share(&telling, share);
         if (share->adding && share->port != NULL)
             flipc_make_ready(share->port);
     }
-    kmsg->header = (struct mnl_msg){
+    body->count = le32_of(telling.count);
+    body->reserved = le32_of(0);
+    kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_RIGHTS,
         .flags = MNL_FLAG_SEQUENCED,
-        .node_id = node->host->node_id,
-        .size = (uint32_t)(sizeof(*body) + body->count * sizeof(body->entries[0])),
+        .node_id = le32_of(node->host->node_id),
+        .size = le32_of((uint32_t)(sizeof(*body) + telling.count * sizeof(body->entries[0]))),
     };
     flow->rights_busy = true;
     return kmsg;
@@ -123,22 +130,34 @@ void flipc_rights_settled(struct node *node, struct deferred *deferred)
 
 int flipc_rights_check(const struct flipc_rights_body *body, uint32_t size_bytes)
 {
+    uint32_t count;
     int spares = 0;
 
-    if (size_bytes < sizeof(*body) || body->count == 0 || body->count > FLIPC_RIGHTS_MAXIMUM ||
-        size_bytes != sizeof(*body) + body->count * sizeof(body->entries[0]))
+    if (size_bytes < sizeof(*body))
         return -1;
-    for (uint32_t i = 0; i < body->count; i++) {
-        if (body->entries[i].operation == RIGHTS_ADD_SEND ||
-            body->entries[i].operation == RIGHTS_ADD_ONCE)
+    count = le32_load(body->count);
+    if (count == 0 || count > FLIPC_RIGHTS_MAXIMUM ||
+        size_bytes != sizeof(*body) + count * sizeof(body->entries[0]))
+        return -1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t operation = le32_load(body->entries[i].operation);
+
+        if (operation == RIGHTS_ADD_SEND || operation == RIGHTS_ADD_ONCE)
             spares++;
     }
     return spares;
 }
 
+/* One entry, in native words. */
+struct entry {
+    uint64_t name;
+    uint32_t operation;
+    uint32_t value;
+};
+
 /* A holder that we did not know of. If the port went on, it has to know where to; if it went to the
  * holder itself, the holder will drop what it adds here. */
-static bool add(struct node *node, struct port *port, const struct flipc_rights_entry *entry,
+static bool add(struct node *node, struct port *port, const struct entry *entry,
                 struct share_spares *spares)
 {
     struct share *share;
@@ -164,7 +183,7 @@ static bool add(struct node *node, struct port *port, const struct flipc_rights_
     return true;
 }
 
-static bool drop(struct port *port, struct share *share, const struct flipc_rights_entry *entry,
+static bool drop(struct port *port, struct share *share, const struct entry *entry,
                  struct deferred *deferred)
 {
     uint32_t count;
@@ -186,8 +205,8 @@ static bool drop(struct port *port, struct share *share, const struct flipc_righ
     return count == entry->value;
 }
 
-static bool drop_if_given(struct node *node, struct port *port,
-                          const struct flipc_rights_entry *entry, struct deferred *deferred)
+static bool drop_if_given(struct node *node, struct port *port, const struct entry *entry,
+                          struct deferred *deferred)
 {
     struct share *share = port == NULL ? NULL : share_find(port, node);
     bool all;
@@ -220,8 +239,8 @@ static bool told_moved(struct port *port, const struct node *node, uint32_t home
 }
 
 /* False: it says what cannot be. */
-static bool take_entry(struct node *node, const struct flipc_rights_entry *entry,
-                       struct share_spares *spares, struct deferred *deferred)
+static bool take_entry(struct node *node, const struct entry *entry, struct share_spares *spares,
+                       struct deferred *deferred)
 {
     struct port *port = name_lookup(node->host, entry->name);
 
@@ -245,8 +264,15 @@ static bool take_entry(struct node *node, const struct flipc_rights_entry *entry
 void flipc_rights_received(struct node *node, const struct flipc_rights_body *body,
                            struct share_spares *spares, struct deferred *deferred)
 {
-    for (uint32_t i = 0; i < body->count; i++) {
-        if (!take_entry(node, &body->entries[i], spares, deferred))
+    uint32_t count = le32_load(body->count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct flipc_rights_entry *told = &body->entries[i];
+        struct entry entry = {.name = le64_load(told->name),
+                              .operation = le32_load(told->operation),
+                              .value = le32_load(told->value)};
+
+        if (!take_entry(node, &entry, spares, deferred))
             node->host->nodes->counters.dropped++;
     }
 }

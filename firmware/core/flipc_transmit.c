@@ -31,21 +31,21 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spar
 {
     struct node *node = proxy->node;
 
-    kmsg->header = (struct mnl_msg){
+    kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_IPC,
         .flags = MNL_FLAG_SEQUENCED,
-        .node_id = node->host->node_id,
-        .object = proxy->name,
+        .node_id = le32_of(node->host->node_id),
+        .object = le64_of(proxy->name),
         .size = kmsg->mach.size,
     };
-    kmsg->mach.remote = proxy->name;
-    kmsg->mach.local = NAME_NULL;
-    kmsg->mach.local_home = 0;
+    kmsg->mach.remote = kmsg->header.object;
+    kmsg->mach.local = le64_of(NAME_NULL);
+    kmsg->mach.local_home = le16_of(0);
     if (kmsg->local != NULL || kmsg->rights != NULL)
         rights_give(kmsg, node, spares);
-    if (kmsg->mach.local == NAME_NULL)
-        kmsg->mach.bits &= ~MACH_BITS(0, 0x1fu);
+    if (le64_load(kmsg->mach.local) == NAME_NULL)
+        kmsg_set_local_right(kmsg, PORT_NONE);
     kmsg->remote = proxy;
     port_reference(proxy);
     proxy->holds++;
@@ -55,6 +55,12 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spar
 }
 
 /* --- Out -------------------------------------------------------------------------------------- */
+
+/* The number under which an outstanding message was transmitted. */
+static uint32_t sequence_of(struct list *queue)
+{
+    return le32_load(kmsg_of_queue(queue)->header.options);
+}
 
 static bool may_send_control(const struct flow *flow)
 {
@@ -68,8 +74,7 @@ static bool may_send_message(const struct flow *flow)
     if (list_is_empty(&flow->outstanding))
         return true;
     return flow->outstanding_count < flow->window + FLOW_OUTSTANDING_SLACK &&
-           flow->next_sequence - kmsg_of_queue(flow->outstanding.next)->header.options <
-               FLOW_SEQUENCE_SPAN;
+           flow->next_sequence - sequence_of(flow->outstanding.next) < FLOW_SEQUENCE_SPAN;
 }
 
 static struct kmsg *take_untransmitted(struct node *node)
@@ -106,7 +111,7 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = take_untransmitted(node);
     }
-    kmsg->header.options = flow->next_sequence++;
+    kmsg->header.options = le32_of(flow->next_sequence++);
     list_append(&flow->outstanding, &kmsg->queue);
     flow->outstanding_count++;
     return kmsg;
@@ -135,7 +140,7 @@ mnl_msg_t flipc_fetch(struct node *node)
     }
     kmsg->held++;
     panic_unless(kmsg->held != 0);
-    return &kmsg->header;
+    return msg_of_kmsg(kmsg);
 }
 
 /* One that was transmitted is so no longer. */
@@ -158,9 +163,9 @@ static void message_returned(struct kmsg *kmsg, struct deferred *deferred)
 /* The memory of an orphan is freed by way of `deferred`; there is nobody left to tell. */
 void flipc_complete(struct node *node, mnl_msg_t msg, struct deferred *deferred)
 {
-    struct kmsg *kmsg = kmsg_of_header(msg);
+    struct kmsg *kmsg = kmsg_of_msg(msg);
 
-    if (msg == &node->flow.snapshot.header) {
+    if ((void *)msg == &node->flow.snapshot.header) {
         panic_unless(node->flow.snapshot_held);
         node->flow.snapshot_held = false;
         return;
@@ -187,8 +192,7 @@ void flipc_resume(struct node *node, uint32_t next_expected)
     /* A peer that expects what we have not sent yet has lost its mind; what it has settled is told
      * by its acks. */
     if (!sequence_before(flow->next_sequence, next_expected)) {
-        while (link != &flow->outstanding &&
-               sequence_before(kmsg_of_queue(link)->header.options, next_expected))
+        while (link != &flow->outstanding && sequence_before(sequence_of(link), next_expected))
             link = link->next;
     }
     flow->resend = link;
@@ -286,7 +290,7 @@ static uint32_t lowest_outstanding(const struct flow *flow)
 {
     if (list_is_empty(&flow->outstanding))
         return flow->next_sequence;
-    return kmsg_of_queue(flow->outstanding.next)->header.options;
+    return sequence_of(flow->outstanding.next);
 }
 
 static void credit_told(struct flow *flow, uint32_t credit)
@@ -308,7 +312,7 @@ bool flipc_peer_told(struct node *node, uint32_t ack, uint32_t credit, struct de
         while (!list_is_empty(&flow->outstanding)) {
             struct kmsg *kmsg = kmsg_of_queue(flow->outstanding.next);
 
-            if (!sequence_before(kmsg->header.options, ack))
+            if (!sequence_before(le32_load(kmsg->header.options), ack))
                 break;
             outstanding_settled(node, kmsg, deferred);
         }
@@ -320,14 +324,20 @@ bool flipc_peer_told(struct node *node, uint32_t ack, uint32_t credit, struct de
 static bool snapshot_is_sound(const struct flow *flow, const struct flipc_ack_body *body,
                               uint32_t size_bytes)
 {
-    if (size_bytes < sizeof(*body) || body->count > FLIPC_WINDOW_MAXIMUM ||
-        size_bytes != sizeof(*body) + body->count * sizeof(body->unsettled[0]) ||
-        sequence_before(flow->next_sequence, body->next_expected))
-        return false;
-    for (uint32_t i = 0; i < body->count; i++) {
-        uint32_t above = i + 1u < body->count ? body->unsettled[i + 1u] : body->next_expected;
+    uint32_t count, next_expected;
 
-        if (!sequence_before(body->unsettled[i], above))
+    if (size_bytes < sizeof(*body))
+        return false;
+    count = le32_load(body->count);
+    next_expected = le32_load(body->next_expected);
+    if (count > FLIPC_WINDOW_MAXIMUM ||
+        size_bytes != sizeof(*body) + count * sizeof(body->unsettled[0]) ||
+        sequence_before(flow->next_sequence, next_expected))
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t above = i + 1u < count ? le32_load(body->unsettled[i + 1u]) : next_expected;
+
+        if (!sequence_before(le32_load(body->unsettled[i]), above))
             return false;
     }
     return true;
@@ -338,21 +348,24 @@ bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *bod
 {
     struct flow *flow = &node->flow;
     struct list *link, *next;
+    uint32_t count, next_expected;
     uint32_t i = 0;
 
     if (!snapshot_is_sound(flow, body, size_bytes))
         return false;
-    credit_told(flow, body->credit);
+    count = le32_load(body->count);
+    next_expected = le32_load(body->next_expected);
+    credit_told(flow, le32_load(body->credit));
     for (link = flow->outstanding.next; link != &flow->outstanding; link = next) {
         struct kmsg *kmsg = kmsg_of_queue(link);
-        uint32_t sequence = kmsg->header.options;
+        uint32_t sequence = le32_load(kmsg->header.options);
 
         next = link->next;
-        if (!sequence_before(sequence, body->next_expected))
+        if (!sequence_before(sequence, next_expected))
             break;
-        while (i < body->count && sequence_before(body->unsettled[i], sequence))
+        while (i < count && sequence_before(le32_load(body->unsettled[i]), sequence))
             i++;
-        if (i == body->count || body->unsettled[i] != sequence)
+        if (i == count || le32_load(body->unsettled[i]) != sequence)
             outstanding_settled(node, kmsg, deferred);
     }
     kick_if_sendable(node);
@@ -363,9 +376,10 @@ bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *bod
 static void refused(struct node *node, struct kmsg *kmsg, const struct flipc_nak_body *body,
                     struct deferred *deferred)
 {
+    int32_t resend_to = (int32_t)le32_load(body->resend_to);
     struct port *port = kmsg->remote;
 
-    if (body->reason != FLIPC_NAK_MOVED || body->resend_to < 0 || port->dead ||
+    if (le32_load(body->reason) != FLIPC_NAK_MOVED || resend_to < 0 || port->dead ||
         (port->kind == PORT_PROXY && port->node != node)) {
         message_back(port, deferred);
         message_done(kmsg, node, MESSAGE_FAILED, deferred);
@@ -374,7 +388,7 @@ static void refused(struct node *node, struct kmsg *kmsg, const struct flipc_nak
     node->host->nodes->counters.moved++;
     rights_return(kmsg, node, deferred);
     port_reference(port);
-    migrate_returned(port, kmsg, node, (uint32_t)body->resend_to, deferred);
+    migrate_returned(port, kmsg, node, (uint32_t)resend_to, deferred);
     if (!port->dead)
         message_returned(kmsg, deferred);
     port_unreference(port, deferred);
@@ -393,7 +407,7 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
          link = link->next) {
         struct kmsg *kmsg = kmsg_of_queue(link);
 
-        if (kmsg->header.options != body->sequence)
+        if (le32_load(kmsg->header.options) != le32_load(body->sequence))
             continue;
         if (kmsg->remote == NULL)
             return false; /* a NAK cannot be refused */
@@ -406,17 +420,26 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
 
 /* --- Death ------------------------------------------------------------------------------------ */
 
+/* Nothing of a life is received after its death was told: what waits in a queue is removed. A
+ * receiver that is just taking it sees that it has no source any more; a refused message ends as the
+ * NAK that it is. */
+static void unsettled_drop(struct node *node, struct kmsg *kmsg, struct deferred *deferred)
+{
+    list_remove(&kmsg->flow);
+    rights_use_once_of(kmsg, node, deferred);
+    kmsg->source = NULL;
+    if (kmsg->destination == NULL || list_is_empty(&kmsg->queue))
+        return;
+    port_withdraw(kmsg->destination, kmsg);
+    kmsg_end(kmsg, (enum message_outcome)0, deferred);
+}
+
 void flipc_abandon(struct node *node, struct deferred *deferred)
 {
     struct flow *flow = &node->flow;
 
-    while (!list_is_empty(&flow->unsettled)) {
-        struct kmsg *kmsg = kmsg_of_flow(flow->unsettled.next);
-
-        list_remove(&kmsg->flow);
-        rights_use_once_of(kmsg, node, deferred);
-        kmsg->source = NULL;
-    }
+    while (!list_is_empty(&flow->unsettled))
+        unsettled_drop(node, kmsg_of_flow(flow->unsettled.next), deferred);
     flow->resend = &flow->outstanding;
     list_splice(&flow->outstanding, &flow->control);
     while (!list_is_empty(&flow->outstanding)) {

@@ -34,8 +34,8 @@ struct port;
 #define FLOW_SEQUENCE_SPAN (1u << 30)
 
 struct flow_snapshot {
-    _Alignas(8) struct mnl_msg header;
-    uint32_t body[sizeof(struct flipc_ack_body) / 4u + FLIPC_WINDOW_MAXIMUM];
+    _Alignas(8) struct wire_mnl_header header;
+    le32 body[sizeof(struct flipc_ack_body) / 4u + FLIPC_WINDOW_MAXIMUM];
 };
 
 struct flow {

@@ -83,6 +83,16 @@ static const char *parse_number(const char *format, unsigned *number)
     return format;
 }
 
+/* Bytes of a number after one more of the letters h, l and z, which stands at `letter`. */
+static unsigned length_after(unsigned length, const char *letter)
+{
+    if (*letter == 'h')
+        return length / 2;
+    if (*letter == 'z')
+        return sizeof(size_t);
+    return letter[-1] == 'l' ? sizeof(long long) : sizeof(long);
+}
+
 /* Flags, width, precision and length of a conversion; returns where its letter is. */
 static const char *parse(const char *format, struct specification *specification)
 {
@@ -101,7 +111,7 @@ static const char *parse(const char *format, struct specification *specification
         specification->precision = precision;
     }
     for (; *format == 'h' || *format == 'l' || *format == 'z'; format++)
-        specification->length = *format == 'h' ? specification->length / 2 : sizeof(uint64_t);
+        specification->length = length_after(specification->length, format);
     return format;
 }
 

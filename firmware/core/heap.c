@@ -28,7 +28,7 @@ int heap_open(struct mach_host *host, void *arena, size_t arena_bytes)
     arena_bytes &= ~(size_t)(ALIGNMENT - 1u);
     if (arena == NULL || ((uintptr_t)arena & (ALIGNMENT - 1u)) != 0 ||
         arena_bytes < head + 2u * BLOCK_HEADER + BLOCK_MINIMUM ||
-        arena_bytes >> (FIRST_SHIFT + FIRST_COUNT - 1u) != 0)
+        (uint64_t)arena_bytes >> (FIRST_SHIFT + FIRST_COUNT - 1u) != 0)
         return ERROR_INVALID;
     memory_unpoison(arena, arena_bytes);
     *heap = (struct heap){0};

@@ -121,8 +121,7 @@ void block_merge(struct heap *heap, struct block *block)
     block_insert(heap, block);
 }
 
-/* --- Self-check ----------------------------------------------------------------------------------
- */
+/* --- Self-check ------------------------------------------------------------------------------- */
 
 void blocks_check_lists(struct heap *heap)
 {

@@ -56,7 +56,7 @@ int mach_host_initialize(struct mach_host *host,
     host->node_id = configuration->node_id;
     host->incarnation = configuration->incarnation;
     host->constants = configuration->constants;
-    host->random_state = configuration->seed;
+    host->random_seed = configuration->seed;
     event_init(&host->link_event);
     error = open_parts(host, configuration);
     if (error != 0)
@@ -73,7 +73,8 @@ void mach_host_destroy(struct mach_host *host)
 
 uint64_t mach_host_random(struct mach_host *host)
 {
-    uint64_t value = __atomic_add_fetch(&host->random_state, SPLITMIX_STEP, __ATOMIC_RELAXED);
+    uint32_t drawn = __atomic_add_fetch(&host->random_drawn, 1, __ATOMIC_RELAXED);
+    uint64_t value = host->random_seed + drawn * SPLITMIX_STEP;
 
     value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9ull;
     value = (value ^ value >> 27) * 0x94d049bb133111ebull;

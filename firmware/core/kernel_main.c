@@ -22,9 +22,6 @@
 #include <kernel/panic.h>
 #include <kernel/string.h>
 
-/* How long the black box stays as it is before a reset of our own: docs/spec/blackbox.md,
- * section 1. */
-#define LAST_WORDS_NS 50000000ull
 #define SERVER_NAME_SIZE 32u
 /* Of an mnl message: header, Mach header and body. */
 #define MESSAGE_MAXIMUM (MESSAGE_BODY_MAXIMUM + 64u)
@@ -73,7 +70,7 @@ static void host_open(struct kernel *kernel)
 static void box_open(struct kernel *kernel)
 {
     struct blackbox_configuration configuration = {
-        .memory = arch_ram_base() + BOOT_BLACKBOX_OFFSET,
+        .memory = arch_ram_base() + BOOT_BLACKBOX_OF(kernel->boot->boot_count),
         .trace_messages = kernel->boot->trace == BOOT_TRACE_MESSAGES,
     };
     struct blackbox_record record = {
@@ -175,13 +172,9 @@ static void wait_for_end(struct kernel_events *events)
 /* Declared dead is final: only a new incarnation may speak again. */
 static _Noreturn void reset_machine(struct kernel *kernel)
 {
-    uint64_t deadline_ns = clock_now_ns() + LAST_WORDS_NS;
-
     console_printf("mnlab: node %s id %u incarnation %llx was declared dead, resetting\n",
                    kernel->boot->node_name, kernel->boot->node_id,
                    (unsigned long long)kernel->boot->incarnation);
-    while (event_wait(&kernel->events.wake, deadline_ns)) {
-    }
     arch_reset();
 }
 

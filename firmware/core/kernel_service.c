@@ -92,7 +92,7 @@ static void ping_start(struct kernel_service *service, struct kmsg *message)
     slot->request = request;
     error = thread_create(service->host, "ping", ping_main, slot, &slot->thread);
     if (error != ERROR_NONE) {
-        struct ping_reply reply = {.status.status = error};
+        struct ping_reply reply = {.status = service_status_of(error)};
         slot->thread = NULL;
         service_promise_keep(&slot->promise, &reply);
     }
@@ -101,13 +101,18 @@ static void ping_start(struct kernel_service *service, struct kmsg *message)
 static void lookup_answer(struct mach_host *host, struct kmsg *message)
 {
     struct lookup_request request;
-    struct lookup_reply reply = {.status.status = ERROR_INVALID};
+    uint64_t port_name = NAME_NULL;
+    int status = ERROR_INVALID;
 
     if (service_read(message, &request, sizeof(request)) &&
         request.name[sizeof(request.name) - 1] == '\0') {
-        reply.port_name = kern_server_service_name(host, request.name);
-        reply.status.status = reply.port_name == NAME_NULL ? ERROR_NOT_FOUND : ERROR_NONE;
+        port_name = kern_server_service_name(host, request.name);
+        status = port_name == NAME_NULL ? ERROR_NOT_FOUND : ERROR_NONE;
     }
+    struct lookup_reply reply = {
+        .status = service_status_of(status),
+        .port_name = le64_of(port_name),
+    };
     service_answer(host, message, &reply, sizeof(reply));
 }
 

@@ -35,7 +35,7 @@ static struct kmsg *allocate_kind(struct mach_host *host, size_t payload_bytes, 
     kmsg->outcome = 0;
     kmsg->disposal = KMSG_OWNED;
     kmsg->rights_state = KMSG_RIGHTS_OURS;
-    kmsg->header = (struct mnl_msg){.size = (uint32_t)payload_bytes};
+    kmsg->header = (struct wire_mnl_header){.size = le32_of((uint32_t)payload_bytes)};
     return kmsg;
 }
 
@@ -86,15 +86,15 @@ void kmsg_free(struct kmsg *kmsg)
 void *kmsg_body(struct kmsg *kmsg)
 {
     if (kmsg_is_complex(kmsg))
-        return &kmsg_descriptors(kmsg)[kmsg_complex(kmsg)->descriptor_count];
+        return &kmsg_descriptors(kmsg)[le32_load(kmsg_complex(kmsg)->descriptor_count)];
     return kmsg->body;
 }
 
 size_t kmsg_body_size(const struct kmsg *kmsg)
 {
     if (kmsg_is_complex(kmsg))
-        return ((const struct wire_complex *)(const void *)kmsg->body)->inline_bytes;
-    return kmsg->mach.size - sizeof(struct wire_mach_header);
+        return le32_load(((const struct wire_complex *)(const void *)kmsg->body)->inline_bytes);
+    return le32_load(kmsg->mach.size) - sizeof(struct wire_mach_header);
 }
 
 int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes)
@@ -102,18 +102,18 @@ int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes)
     if (kmsg_is_complex(kmsg) ||
         body_bytes > kmsg->payload_capacity - sizeof(struct wire_mach_header))
         return ERROR_INVALID;
-    kmsg->mach.size = (uint32_t)(sizeof(struct wire_mach_header) + body_bytes);
+    kmsg->mach.size = le32_of((uint32_t)(sizeof(struct wire_mach_header) + body_bytes));
     return 0;
 }
 
 int32_t kmsg_id(const struct kmsg *kmsg)
 {
-    return kmsg->mach.id;
+    return (int32_t)le32_load(kmsg->mach.id);
 }
 
 void kmsg_set_id(struct kmsg *kmsg, int32_t id)
 {
-    kmsg->mach.id = id;
+    kmsg->mach.id = le32_of((uint32_t)id);
 }
 
 void kmsg_set_completion(struct kmsg *kmsg, message_completion completion, void *context)
@@ -142,7 +142,7 @@ struct port *kmsg_take_reply_port(struct kmsg *kmsg)
 
 enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg)
 {
-    return (enum port_disposition)MACH_BITS_LOCAL(kmsg->mach.bits);
+    return (enum port_disposition)MACH_BITS_LOCAL(le32_load(kmsg->mach.bits));
 }
 
 _Static_assert(offsetof(struct kmsg, queue) == 0, "heap_free_list() frees messages by it");

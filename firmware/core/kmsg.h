@@ -19,8 +19,6 @@
 #include <kernel/ipc.h>
 #include <kernel/mach_node_link.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the wire form is used in place");
-
 struct deferred;
 struct node;
 
@@ -58,6 +56,7 @@ struct kmsg {
     struct mach_host *host;
     struct port *remote;        /* the proxy that it was sent to, with a reference; null once it is
                             settled, and on receipt */
+    struct port *destination;   /* of an unsettled message: the port in whose queue it is */
     struct port *local;         /* the reply right that it carries, or null */
     struct node *source;        /* the living node that waits for its settlement, or null */
     struct kmsg_rights *rights; /* of a complex message; null: plain */
@@ -71,13 +70,14 @@ struct kmsg {
     uint8_t outcome;           /* enum message_outcome, of a deferred message */
     uint8_t disposal;          /* enum kmsg_disposal */
     uint8_t rights_state;      /* enum kmsg_rights_state */
-    _Alignas(8) struct mnl_msg header;
+    _Alignas(8) struct wire_mnl_header header;
     struct wire_mach_header mach;
     uint8_t body[];
 };
 
+_Static_assert(sizeof(struct wire_mnl_header) == sizeof(struct mnl_msg), "one header, two types");
 _Static_assert(offsetof(struct kmsg, mach) ==
-                   offsetof(struct kmsg, header) + sizeof(struct mnl_msg),
+                   offsetof(struct kmsg, header) + sizeof(struct wire_mnl_header),
                "wire form is contiguous");
 _Static_assert(offsetof(struct kmsg, body) ==
                    offsetof(struct kmsg, mach) + sizeof(struct wire_mach_header),
@@ -102,9 +102,15 @@ static inline struct kmsg *kmsg_of_flow(struct list *link)
     return LIST_CONTAINER(link, struct kmsg, flow);
 }
 
-static inline struct kmsg *kmsg_of_header(struct mnl_msg *header)
+/* A link knows a message by its header. */
+static inline struct kmsg *kmsg_of_msg(mnl_msg_t msg)
 {
-    return LIST_CONTAINER(header, struct kmsg, header);
+    return LIST_CONTAINER(msg, struct kmsg, header);
+}
+
+static inline mnl_msg_t msg_of_kmsg(struct kmsg *kmsg)
+{
+    return (mnl_msg_t)(void *)&kmsg->header;
 }
 
 /* A message with room for `payload_bytes` behind its mnl header, which is zeroed but for the size.
@@ -117,9 +123,32 @@ struct kmsg *kmsg_allocate_standing(struct mach_host *host, size_t payload_bytes
 /* The message is at its end and its rights die with it: as kmsg_defer(). */
 void kmsg_end(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred);
 
+static inline uint32_t kmsg_bits(const struct kmsg *kmsg)
+{
+    return le32_load(kmsg->mach.bits);
+}
+
 static inline bool kmsg_is_complex(const struct kmsg *kmsg)
 {
-    return (kmsg->mach.bits & MACH_BITS_COMPLEX) != 0;
+    return (kmsg_bits(kmsg) & MACH_BITS_COMPLEX) != 0;
+}
+
+/* The right that it was sent with, and the right that it brings for an answer; the other bits
+ * stay. */
+static inline void kmsg_set_remote_right(struct kmsg *kmsg, enum port_disposition right)
+{
+    kmsg->mach.bits = le32_of((kmsg_bits(kmsg) & ~MACH_BITS(0x1fu, 0)) | MACH_BITS(right, 0));
+}
+
+static inline void kmsg_set_local_right(struct kmsg *kmsg, enum port_disposition right)
+{
+    kmsg->mach.bits = le32_of((kmsg_bits(kmsg) & ~MACH_BITS(0, 0x1fu)) | MACH_BITS(0, right));
+}
+
+/* Was it sent with a send-once right? */
+static inline bool kmsg_was_sent_once(const struct kmsg *kmsg)
+{
+    return MACH_BITS_REMOTE(kmsg_bits(kmsg)) == PORT_SEND_ONCE;
 }
 
 static inline struct wire_complex *kmsg_complex(struct kmsg *kmsg)

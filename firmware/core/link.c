@@ -57,12 +57,13 @@ uint16_t link_own_flags(const struct link *link)
 
 bool link_negotiated_crc(const struct link *link)
 {
-    return ((link_own_flags(link) | link->peer_record.flags) & TRAIN_FLAG_PAYLOAD_CRC) != 0;
+    return ((link_own_flags(link) | le16_load(link->peer_record.flags)) & TRAIN_FLAG_PAYLOAD_CRC) !=
+           0;
 }
 
 bool link_negotiated_replay(const struct link *link)
 {
-    return (link_own_flags(link) & link->peer_record.flags & TRAIN_FLAG_REPLAY) != 0;
+    return (link_own_flags(link) & le16_load(link->peer_record.flags) & TRAIN_FLAG_REPLAY) != 0;
 }
 
 /* --- State ------------------------------------------------------------------------------------ */
@@ -73,17 +74,17 @@ void link_refresh_constants(struct link *link)
     struct frame_header *tx = &link->tx_constant;
     struct frame_header *rx = &link->rx_constant;
 
-    tx->magic = FRAME_MAGIC;
+    tx->magic = le16_of(FRAME_MAGIC);
     tx->version = FRAME_VERSION;
-    tx->src_node = (uint16_t)configuration->node_id;
-    tx->dst_node = (uint16_t)configuration->peer_id;
-    tx->src_incarnation = configuration->incarnation;
-    tx->dst_incarnation = link->peer_incarnation;
-    tx->src_epoch = link->tx_epoch;
-    tx->dst_epoch = link->rx_up ? link->peer_epoch : 0;
+    tx->src_node = le16_of((uint16_t)configuration->node_id);
+    tx->dst_node = le16_of((uint16_t)configuration->peer_id);
+    tx->src_incarnation = le64_of(configuration->incarnation);
+    tx->dst_incarnation = le64_of(link->peer_incarnation);
+    tx->src_epoch = le32_of(link->tx_epoch);
+    tx->dst_epoch = le32_of(link->rx_up ? link->peer_epoch : 0);
     link->tx_constant_crc = frame_constant_crc(tx);
 
-    rx->magic = FRAME_MAGIC;
+    rx->magic = le16_of(FRAME_MAGIC);
     rx->version = FRAME_VERSION;
     rx->src_node = tx->dst_node;
     rx->dst_node = tx->src_node;
@@ -172,6 +173,17 @@ void link_forget_life(struct link *link)
     link->statistics.round_trip_ns = 0;
 }
 
+/* Our flags are others than those that this epoch's TRAINs told, or that the peer's epoch was opened
+ * with: both would be read differently at the two ends. A direction of ours that is up keeps what
+ * it has; the peer's next TRAIN compares. */
+static void renegotiate(struct link *link, uint64_t now_ns)
+{
+    link_close_receive(link, LINK_REASON_CARRIER, now_ns);
+    if (link->tx_state == LINK_DIRECTION_TRAINING) {
+        link_start_epoch(link, now_ns);
+    }
+}
+
 /* --- What the owner tells --------------------------------------------------------------------- */
 
 void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t generation, bool checked,
@@ -179,6 +191,7 @@ void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t gener
 {
     bool is_receive = direction == PHY_DIRECTION_RX;
     struct link_cable_state *cable = is_receive ? &link->rx_cable : &link->tx_cable;
+    uint16_t flags_before = link_own_flags(link);
 
     if (cable->known && cable->up == up && cable->generation == generation &&
         cable->checked == checked) {
@@ -193,6 +206,9 @@ void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t gener
         link_close_receive(link, LINK_REASON_CARRIER, now_ns);
     } else {
         link_change(link, LINK_REASON_CARRIER, link->rx_up, LINK_DIRECTION_DOWN);
+    }
+    if (link_own_flags(link) != flags_before) {
+        renegotiate(link, now_ns);
     }
     link->parked = false;
     if (link->tx_cable.up && link_is_down(link)) {

@@ -78,8 +78,8 @@ static int initialize_link(struct managed_link *link, const struct boot_link *bo
         .wants_payload_crc = boot->payload_crc || (phy != NULL && !phy->lossless),
         .offers_replay = boot->replay || (phy != NULL && !phy->lossless),
         .cable_frames = phy != NULL && !phy->lossless,
-        .byte_order = MNL_BYTEORDER_LITTLE,
-        .data_model = sizeof(void *) == 8 ? MNL_DATAMODEL_LP64 : MNL_DATAMODEL_ILP32,
+        .byte_order = MNL_BYTEORDER_LOCAL,
+        .data_model = MNL_DATAMODEL_LOCAL,
     };
 
     return link_initialize(&link->link, &configuration, &link_owner_operations, link);

@@ -216,6 +216,10 @@ struct idleness {
  * way to sleep. */
 static void idle(struct link_manager *manager, struct idleness *idleness)
 {
+    if (manager->configuration.poll_ns == 0 && !manager->configuration.poll_forever) {
+        sleep_until_needed(manager);
+        return;
+    }
     if (idleness->turns == 0) {
         idleness->since_ns = link_manager_now_ns(manager);
     }

@@ -22,7 +22,9 @@
  * of the first quarter while it still has something to send. */
 #define LINK_MANAGER_POLL_BYTES 3072u
 #define LINK_MANAGER_CLOCK_TURNS 16u /* idle turns between two looks at the clock */
-#define LINK_MANAGER_DROP_INTERVAL_NS 100000000ull
+/* Between two reports of one kind of drop or refusal of a link. */
+#define LINK_MANAGER_REPORT_INTERVAL_NS 100000000ull
+#define LINK_REFUSALS (LINK_REFUSAL_INCARNATION + 1)
 
 struct peer;
 
@@ -40,6 +42,7 @@ struct managed_link {
     uint64_t claim_incarnation; /* a life that was told to wait for an answer; 0: none */
     uint64_t claim_ns;
     uint64_t drop_reported_ns[LINK_DROP_COUNT];
+    uint64_t refusal_reported_ns[2][LINK_REFUSALS]; /* of us, by us */
     uint32_t state_bits; /* read by any thread: bit 0 rx up, bit 1 tx up */
 };
 
@@ -52,6 +55,7 @@ struct peer {
     struct managed_link **links; /* by preference */
     mnl_node_info_t node;        /* null: no incarnation is registered */
     uint64_t incarnation;
+    uint32_t message_max;        /* what that life receives, whichever link it comes by */
     int link_bits;               /* MNL_LINK_* as the node layer has them */
     struct managed_link *active; /* the link that DATA goes over; null: none is up */
     bool flow_known;
@@ -128,11 +132,12 @@ extern const struct link_operations link_owner_operations;
 void link_owner_client(struct managed_link *link, struct phy_client *client);
 
 /* peer.c */
-int peer_admit(struct peer *peer, struct managed_link *link,
-               uint64_t incarnation); /* LINK_ADMIT_* or a refusal */
-void peer_begin_life(struct peer *peer,
-                     const struct managed_link *link); /* the one that `link` hears */
-void peer_refresh(struct peer *peer);                  /* a direction of a link of it changed */
+/* LINK_ADMIT_* or a refusal */
+int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnation,
+               const struct train_record *record);
+/* the one that `link` hears */
+void peer_begin_life(struct peer *peer, const struct managed_link *link);
+void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
 void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except);
 void peer_bury(struct peer *peer); /* if somebody else declared it dead */
 void peer_pump(struct peer *peer); /* from the node layer to the active link */

@@ -145,12 +145,26 @@ static void owner_trained(void *context, uint64_t incarnation, const struct trai
     peer_begin_life(link->peer, link);
 }
 
+/* A peer decides how often this happens: the first of a kind is told at once, then a few a second.
+ */
+static bool is_report_due(struct managed_link *link, uint64_t *reported_ns)
+{
+    uint64_t now_ns = now_of(link);
+
+    if (*reported_ns != 0 && now_ns - *reported_ns < LINK_MANAGER_REPORT_INTERVAL_NS) {
+        return false;
+    }
+    *reported_ns = now_ns;
+    return true;
+}
+
 static void owner_refused(void *context, enum link_refusal reason, uint64_t incarnation, bool by_us)
 {
     struct managed_link *link = context;
     const struct link_observer *observer = &link->manager->observer;
 
-    if (observer->refused != NULL) {
+    if (observer->refused != NULL &&
+        is_report_due(link, &link->refusal_reported_ns[by_us ? 1 : 0][reason])) {
         observer->refused(observer->context, link->index, link->peer->node_id, reason, incarnation,
                           by_us);
     }
@@ -163,17 +177,12 @@ static void owner_dropped(void *context, enum link_drop reason, uint32_t count)
 {
     struct managed_link *link = context;
     const struct link_observer *observer = &link->manager->observer;
-    uint64_t *reported_ns = &link->drop_reported_ns[reason];
-    uint64_t now_ns = now_of(link);
 
     (void)count;
-    if (observer->drop == NULL ||
-        (*reported_ns != 0 && now_ns - *reported_ns < LINK_MANAGER_DROP_INTERVAL_NS)) {
-        return;
+    if (observer->drop != NULL && is_report_due(link, &link->drop_reported_ns[reason])) {
+        observer->drop(observer->context, link->index, link->peer->node_id, reason,
+                       link->link.statistics.drops[reason]);
     }
-    *reported_ns = now_ns;
-    observer->drop(observer->context, link->index, link->peer->node_id, reason,
-                   link->link.statistics.drops[reason]);
 }
 
 static void owner_carrier(void *context, uint32_t direction, bool up, uint32_t generation)
@@ -193,8 +202,7 @@ static int owner_admit(void *context, uint64_t incarnation, const struct train_r
 {
     struct managed_link *link = context;
 
-    (void)record;
-    return peer_admit(link->peer, link, incarnation);
+    return peer_admit(link->peer, link, incarnation, record);
 }
 
 /* FLIPC state; a link that hears another life than the registered one has none to tell. */

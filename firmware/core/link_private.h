@@ -7,6 +7,7 @@
 #ifndef CORE_LINK_PRIVATE_H
 #define CORE_LINK_PRIVATE_H
 
+#include <abi/flipc.h>
 #include <kernel/frame.h>
 #include <kernel/link.h>
 #include <kernel/mach_node_link.h>

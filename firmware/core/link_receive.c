@@ -23,21 +23,23 @@ void link_drop_assembly(struct link *link)
 /* FLIPC state is cumulative: what was told once need not be told again. */
 void link_take_flow(struct link *link, const struct frame_header *header)
 {
-    if (header->dst_incarnation != link->configuration.incarnation ||
-        (link->flow_heard && header->flipc_ack == link->flipc_ack_heard &&
-         header->flipc_credit == link->flipc_credit_heard)) {
+    uint32_t ack = le32_load(header->flipc_ack);
+    uint32_t credit = le32_load(header->flipc_credit);
+
+    if (le64_load(header->dst_incarnation) != link->configuration.incarnation ||
+        (link->flow_heard && ack == link->flipc_ack_heard && credit == link->flipc_credit_heard)) {
         return;
     }
     link->flow_heard = true;
-    link->flipc_ack_heard = header->flipc_ack;
-    link->flipc_credit_heard = header->flipc_credit;
-    link->operations->flow_peer(link->context, header->flipc_ack, header->flipc_credit);
+    link->flipc_ack_heard = ack;
+    link->flipc_credit_heard = credit;
+    link->operations->flow_peer(link->context, ack, credit);
 }
 
 void link_confirmed(struct link *link, uint32_t ack, uint64_t now_ns)
 {
     if (link->tx_state == LINK_DIRECTION_TRAINING) {
-        uint32_t peer_mtu = link->peer_record.mtu;
+        uint32_t peer_mtu = le32_load(link->peer_record.mtu);
 
         link->tx_checked = link_negotiated_crc(link);
         link->tx_replay = link_negotiated_replay(link);
@@ -76,23 +78,25 @@ static void bad_fragment(struct link *link, uint64_t now_ns)
 /* Size of the whole message that a first piece announces; 0: it cannot be. */
 static uint32_t announced_bytes(const struct link *link, const struct link_frame *frame)
 {
-    struct mnl_msg message;
+    struct wire_mnl_header message;
+    uint32_t size;
 
-    if (frame->header.length < sizeof(message)) {
+    if (le32_load(frame->header.length) < sizeof(message)) {
         return 0;
     }
     memcpy(&message, frame->payload, sizeof(message));
-    if (message.size > link->configuration.message_max - sizeof(message)) {
+    size = le32_load(message.size);
+    if (size > link->configuration.message_max - sizeof(message)) {
         return 0;
     }
-    return (uint32_t)sizeof(message) + message.size;
+    return (uint32_t)sizeof(message) + size;
 }
 
 /* Find the buffer that the piece belongs into. 0; ERROR_GARBAGE: it fits nothing; ERROR_NO_MEMORY.
  */
 static int place_piece(struct link *link, const struct link_frame *frame)
 {
-    uint32_t length = frame->header.length;
+    uint32_t length = le32_load(frame->header.length);
     bool is_first = (frame->header.flags & FRAME_FLAG_FIRST) != 0;
     bool is_last = (frame->header.flags & FRAME_FLAG_LAST) != 0;
     uint32_t total = link->assembly_total;
@@ -141,7 +145,7 @@ static void deliver(struct link *link, uint64_t now_ns)
 /* A piece that came in order and was copied, checked and confirmed. */
 static void commit_piece(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
-    link->assembly_bytes += header->length;
+    link->assembly_bytes += le32_load(header->length);
     link->rx_next++;
     link->rx_nak_sent = false;
     link->statistics.rx_data_frames++;
@@ -168,14 +172,16 @@ static bool copy_piece(struct link *link, const struct link_frame *frame, int pl
 {
     const struct frame_header *header = &frame->header;
     bool is_covered = frame_payload_is_covered(header, link->rx_checked);
+    uint32_t length = le32_load(header->length);
+    uint32_t payload_crc = le32_load(header->payload_crc);
     uint8_t *target;
 
     if (placed != ERROR_NONE) {
-        return !is_covered || crc32c(0, frame->payload, header->length) == header->payload_crc;
+        return !is_covered || crc32c(0, frame->payload, length) == payload_crc;
     }
     target = (uint8_t *)link->assembly + link->assembly_bytes;
-    memcpy(target, frame->payload, header->length);
-    return !is_covered || crc32c(0, target, header->length) == header->payload_crc;
+    memcpy(target, frame->payload, length);
+    return !is_covered || crc32c(0, target, length) == payload_crc;
 }
 
 static void unplace_piece(struct link *link)
@@ -187,7 +193,7 @@ static void unplace_piece(struct link *link)
 
 static void out_of_order(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
-    uint32_t distance = header->seq - link->rx_next;
+    uint32_t distance = le32_load(header->seq) - link->rx_next;
 
     if ((distance & 0x80000000u) != 0) {
         link_drop(link, LINK_DROP_DUPLICATE);
@@ -208,15 +214,15 @@ static void out_of_order(struct link *link, const struct frame_header *header, u
 
 static bool is_heard_source(const struct link *link, const struct frame_header *header)
 {
-    return header->src_incarnation == link->peer_incarnation &&
-           header->src_epoch == link->peer_epoch;
+    return le64_load(header->src_incarnation) == link->peer_incarnation &&
+           le32_load(header->src_epoch) == link->peer_epoch;
 }
 
 /* The peer says that it does not hear us. Heeded even while we do not hear the peer, or two deaf
  * ends would stay so. */
 static void heed_deafness(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
-    if (header->dst_epoch == 0 && link->tx_state == LINK_DIRECTION_UP &&
+    if (le32_load(header->dst_epoch) == 0 && link->tx_state == LINK_DIRECTION_UP &&
         is_heard_source(link, header)) {
         link_enter_training(link, LINK_REASON_PEER_LOST_US, now_ns);
     }
@@ -227,9 +233,9 @@ static void take_header(struct link *link, const struct frame_header *header, ui
 {
     link->rx_heard_ns = now_ns;
     link_take_flow(link, header);
-    if (header->dst_incarnation == link->configuration.incarnation &&
-        header->dst_epoch == link->tx_epoch) {
-        link_confirmed(link, header->ack, now_ns);
+    if (le64_load(header->dst_incarnation) == link->configuration.incarnation &&
+        le32_load(header->dst_epoch) == link->tx_epoch) {
+        link_confirmed(link, le32_load(header->ack), now_ns);
     } else {
         heed_deafness(link, header, now_ns);
     }
@@ -238,7 +244,7 @@ static void take_header(struct link *link, const struct frame_header *header, ui
 static void count_received(struct link *link, const struct frame_header *header)
 {
     link->statistics.rx_frames++;
-    link->statistics.rx_bytes += FRAME_HEADER_SIZE + header->length;
+    link->statistics.rx_bytes += FRAME_HEADER_SIZE + le32_load(header->length);
 }
 
 static bool is_confirmed(bool (*confirm)(struct phy *), struct phy *phy)
@@ -250,7 +256,7 @@ static void take_data(struct link *link, const struct link_frame *frame,
                       bool (*confirm)(struct phy *), struct phy *phy, uint64_t now_ns)
 {
     const struct frame_header *header = &frame->header;
-    bool is_next = header->seq == link->rx_next;
+    bool is_next = le32_load(header->seq) == link->rx_next;
     int placed = is_next ? place_piece(link, frame) : ERROR_FULL;
     bool is_intact = copy_piece(link, frame, placed);
 
@@ -278,7 +284,7 @@ static void take_data(struct link *link, const struct link_frame *frame,
 
 static void take_nak(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
-    if (header->dst_epoch == link->tx_epoch && link->tx_state == LINK_DIRECTION_UP &&
+    if (le32_load(header->dst_epoch) == link->tx_epoch && link->tx_state == LINK_DIRECTION_UP &&
         link->tx_replay) {
         link_replay(link, now_ns);
     }
@@ -300,17 +306,19 @@ static void take_plain(struct link *link, const struct frame_header *header, uin
 static void take_cable(struct link *link, const struct frame_header *header,
                        const struct cable_record_frame *record, uint64_t now_ns)
 {
-    if (!link->configuration.cable_frames || header->src_node != FRAME_CABLE_NODE) {
+    uint32_t direction = le32_load(record->direction);
+
+    if (!link->configuration.cable_frames || le16_load(header->src_node) != FRAME_CABLE_NODE) {
         link_drop(link, LINK_DROP_BAD_TYPE);
         return;
     }
-    if (header->length < sizeof(*record) ||
-        (record->direction != CABLE_DIRECTION_TX && record->direction != CABLE_DIRECTION_RX)) {
+    if (le32_load(header->length) < sizeof(*record) ||
+        (direction != CABLE_DIRECTION_TX && direction != CABLE_DIRECTION_RX)) {
         link_drop(link, LINK_DROP_BAD_RECORD);
         return;
     }
-    link_carrier(link, record->direction, record->carrier != 0, record->generation,
-                 (record->flags & 1u) != 0, now_ns);
+    link_carrier(link, direction, le32_load(record->carrier) != 0, le32_load(record->generation),
+                 (le32_load(record->flags) & 1u) != 0, now_ns);
 }
 
 /* Not the peer that the cable names: perhaps somebody with our own id. */
@@ -319,14 +327,17 @@ static void take_stranger(struct link *link, const struct frame_header *header)
     link_drop(link, LINK_DROP_WRONG_PEER);
     if (header->type == FRAME_TRAIN) {
         link_refuse(link, header,
-                    header->src_node == link->configuration.node_id ? LINK_REFUSAL_DUPLICATE_ID
-                                                                    : LINK_REFUSAL_WRONG_PEER);
+                    le16_load(header->src_node) == link->configuration.node_id
+                        ? LINK_REFUSAL_DUPLICATE_ID
+                        : LINK_REFUSAL_WRONG_PEER);
     }
 }
 
 /* Rules 2 to 5 of section 3.1: 0, or why the frame cannot be used. */
 static uint32_t check_identity(const struct link *link, const struct frame_header *header)
 {
+    uint64_t incarnation = le64_load(header->dst_incarnation);
+
     if (header->type < FRAME_TRAIN || header->type > FRAME_DOWN) {
         return LINK_DROP_BAD_TYPE;
     }
@@ -336,14 +347,14 @@ static uint32_t check_identity(const struct link *link, const struct frame_heade
     if (!link->rx_cable.up) {
         return LINK_DROP_NOT_TRAINED;
     }
-    if (header->dst_node != link->configuration.node_id) {
+    if (le16_load(header->dst_node) != link->configuration.node_id) {
         return LINK_DROP_WRONG_NODE;
     }
-    if (header->type == FRAME_REFUSE || header->src_node != link->configuration.peer_id) {
+    if (header->type == FRAME_REFUSE ||
+        le16_load(header->src_node) != link->configuration.peer_id) {
         return 0;
     }
-    if (header->dst_incarnation != 0 &&
-        header->dst_incarnation != link->configuration.incarnation) {
+    if (incarnation != 0 && incarnation != link->configuration.incarnation) {
         return LINK_DROP_STALE_DESTINATION;
     }
     return 0;
@@ -361,7 +372,7 @@ static uint32_t check_source(const struct link *link, const struct frame_header 
 static bool is_from_peer(const struct link *link, const struct frame_header *header)
 {
     return header->type == FRAME_CABLE || header->type == FRAME_REFUSE ||
-           header->src_node == link->configuration.peer_id;
+           le16_load(header->src_node) == link->configuration.peer_id;
 }
 
 /* ACK, NAK or DOWN on the slow path, or DATA that is not of the epoch heard. */
@@ -388,17 +399,19 @@ static void take_record(struct link *link, const struct link_frame *frame,
         struct cable_record_frame cable;
     } record;
     const struct frame_header *header = &frame->header;
-    size_t copied = header->length < sizeof(record) ? header->length : sizeof(record);
+    size_t length = le32_load(header->length);
+    size_t copied = length < sizeof(record) ? length : sizeof(record);
     uint32_t crc;
     uint32_t fault;
 
     memset(&record, 0, sizeof(record));
     memcpy(&record, frame->payload, copied);
-    crc = crc32c(crc32c(0, &record, copied), frame->payload + copied, header->length - copied);
+    crc = crc32c(crc32c(0, &record, copied), frame->payload + copied, length - copied);
     if (!is_confirmed(confirm, phy)) {
         return;
     }
-    if (crc != header->payload_crc && frame_payload_is_covered(header, link->rx_checked)) {
+    if (crc != le32_load(header->payload_crc) &&
+        frame_payload_is_covered(header, link->rx_checked)) {
         link_drop(link, LINK_DROP_BAD_PAYLOAD);
         return;
     }
@@ -435,12 +448,14 @@ static bool is_expected_constant(const struct link *link, const struct frame_hea
  */
 static bool is_ordinary(const struct link *link, const struct frame_header *header, size_t length)
 {
+    uint32_t payload_bytes = le32_load(header->length);
+
     return is_expected_constant(link, header) &&
-           (header->type == FRAME_DATA ||
-            (header->type == FRAME_ACK && header->length == 0 && header->payload_crc == 0)) &&
-           header->length == length - FRAME_HEADER_SIZE &&
-           header->length <= link->configuration.mtu &&
-           frame_header_crc(header, link->rx_constant_crc) == header->header_crc;
+           (header->type == FRAME_DATA || (header->type == FRAME_ACK && payload_bytes == 0 &&
+                                           le32_load(header->payload_crc) == 0)) &&
+           payload_bytes == length - FRAME_HEADER_SIZE &&
+           payload_bytes <= link->configuration.mtu &&
+           frame_header_crc(header, link->rx_constant_crc) == le32_load(header->header_crc);
 }
 
 /* The same for DATA, by all rules: a frame that does not start with the expected bytes but may be

@@ -16,24 +16,24 @@ void link_send_train(struct link *link, uint64_t now_ns)
     uint32_t flipc_next =
         link->peer_incarnation != 0 ? link->operations->flow_next(link->context) : 0;
     struct train_record record = {
-        .version_min = FRAME_VERSION,
-        .version_max = FRAME_VERSION,
+        .version_min = le32_of(FRAME_VERSION),
+        .version_max = le32_of(FRAME_VERSION),
         .byte_order = configuration->byte_order,
         .data_model = configuration->data_model,
-        .flags = link_own_flags(link),
-        .mtu = configuration->mtu,
-        .message_max = configuration->message_max,
-        .nodes_max = constants->nodes_max,
-        .window = constants->window,
-        .keepalive_ns = constants->keepalive_ns,
-        .link_down_after_ns = constants->link_down_after_ns,
-        .dead_after_ns = constants->dead_after_ns,
-        .ack_delay_ns = constants->ack_delay_ns,
-        .ack_count = constants->ack_count,
-        .flipc_next = flipc_next,
-        .clock_ns = now_ns,
-        .echo_clock_ns = link->echo_clock_ns,
-        .echo_received_ns = link->echo_received_ns,
+        .flags = le16_of(link_own_flags(link)),
+        .mtu = le32_of(configuration->mtu),
+        .message_max = le32_of(configuration->message_max),
+        .nodes_max = le32_of(constants->nodes_max),
+        .window = le32_of(constants->window),
+        .keepalive_ns = le64_of(constants->keepalive_ns),
+        .link_down_after_ns = le64_of(constants->link_down_after_ns),
+        .dead_after_ns = le64_of(constants->dead_after_ns),
+        .ack_delay_ns = le64_of(constants->ack_delay_ns),
+        .ack_count = le32_of(constants->ack_count),
+        .flipc_next = le32_of(flipc_next),
+        .clock_ns = le64_of(now_ns),
+        .echo_clock_ns = le64_of(link->echo_clock_ns),
+        .echo_received_ns = le64_of(link->echo_received_ns),
     };
     uint8_t flags = link->tx_state == LINK_DIRECTION_UP ? FRAME_FLAG_CONFIRMED : 0;
     int status;
@@ -52,21 +52,22 @@ void link_send_train(struct link *link, uint64_t now_ns)
  * direction. */
 void link_refuse(struct link *link, const struct frame_header *header, enum link_refusal reason)
 {
-    struct refuse_record record = {.reason = reason, .incarnation = header->src_incarnation};
+    struct refuse_record record = {.reason = le32_of((uint32_t)reason),
+                                   .incarnation = header->src_incarnation};
     struct frame_header answer = link->tx_constant;
 
-    link->operations->refused(link->context, reason, header->src_incarnation, true);
+    link->operations->refused(link->context, reason, le64_load(header->src_incarnation), true);
     if (!link->tx_cable.up) {
         return;
     }
     answer.dst_node = header->src_node;
     answer.dst_incarnation = header->src_incarnation;
-    answer.dst_epoch = 0;
+    answer.dst_epoch = le32_of(0);
     answer.type = FRAME_REFUSE;
-    answer.length = sizeof(record);
-    answer.seq = link->tx_seq;
-    answer.payload_crc = crc32c(0, &record, sizeof(record));
-    answer.header_crc = frame_header_crc(&answer, frame_constant_crc(&answer));
+    answer.length = le32_of(sizeof(record));
+    answer.seq = le32_of(link->tx_seq);
+    answer.payload_crc = le32_of(crc32c(0, &record, sizeof(record)));
+    answer.header_crc = le32_of(frame_header_crc(&answer, frame_constant_crc(&answer)));
     if (link->operations->transmit(link->context, &answer, &record, sizeof(record)) == ERROR_NONE) {
         link->statistics.tx_frames++;
         link->statistics.tx_bytes += FRAME_HEADER_SIZE + sizeof(record);
@@ -76,12 +77,16 @@ void link_refuse(struct link *link, const struct frame_header *header, enum link
 void link_take_refuse(struct link *link, const struct frame_header *header,
                       const struct refuse_record *record)
 {
-    if (header->length < sizeof(*record) || record->reason < LINK_REFUSAL_VERSION ||
-        record->reason > LINK_REFUSAL_INCARNATION) {
+    uint32_t reason = le32_load(record->reason);
+    uint64_t refused = le64_load(record->incarnation);
+    uint64_t incarnation = le64_load(header->src_incarnation);
+
+    if (le32_load(header->length) < sizeof(*record) || reason < LINK_REFUSAL_VERSION ||
+        reason > LINK_REFUSAL_INCARNATION) {
         link_drop(link, LINK_DROP_BAD_RECORD);
         return;
     }
-    if (record->incarnation != link->configuration.incarnation) {
+    if (refused != link->configuration.incarnation) {
         link_drop(link, LINK_DROP_STALE_DESTINATION);
         return;
     }
@@ -89,30 +94,34 @@ void link_take_refuse(struct link *link, const struct frame_header *header,
         return;
     }
     link->parked = true;
-    if (header->src_node == link->configuration.peer_id &&
-        header->src_incarnation > link->newest_incarnation) {
-        link->newest_incarnation = header->src_incarnation;
+    if (le16_load(header->src_node) == link->configuration.peer_id &&
+        incarnation > link->newest_incarnation) {
+        link->newest_incarnation = incarnation;
     }
     link_change(link, LINK_REASON_REFUSED, false, LINK_DIRECTION_DOWN);
-    link->operations->refused(link->context, record->reason, record->incarnation, false);
+    link->operations->refused(link->context, (enum link_refusal)reason, refused, false);
 }
 
 /* --- Judging a TRAIN -------------------------------------------------------------------------- */
 
 static bool constants_agree(const struct cluster_constants *ours, const struct train_record *record)
 {
-    return record->nodes_max == ours->nodes_max && record->window == ours->window &&
-           record->keepalive_ns == ours->keepalive_ns &&
-           record->link_down_after_ns == ours->link_down_after_ns &&
-           record->dead_after_ns == ours->dead_after_ns &&
-           record->ack_delay_ns == ours->ack_delay_ns && record->ack_count == ours->ack_count;
+    return le32_load(record->nodes_max) == ours->nodes_max &&
+           le32_load(record->window) == ours->window &&
+           le64_load(record->keepalive_ns) == ours->keepalive_ns &&
+           le64_load(record->link_down_after_ns) == ours->link_down_after_ns &&
+           le64_load(record->dead_after_ns) == ours->dead_after_ns &&
+           le64_load(record->ack_delay_ns) == ours->ack_delay_ns &&
+           le32_load(record->ack_count) == ours->ack_count;
 }
 
 static bool parameters_are_good(const struct train_record *record)
 {
-    return record->mtu >= FRAME_MTU_MINIMUM && record->mtu <= FRAME_MTU_MAXIMUM &&
-           record->message_max >= LINK_MESSAGE_MAX_MINIMUM &&
-           record->message_max <= LINK_MESSAGE_MAX_MAXIMUM &&
+    uint32_t mtu = le32_load(record->mtu);
+    uint32_t message_max = le32_load(record->message_max);
+
+    return mtu >= FRAME_MTU_MINIMUM && mtu <= FRAME_MTU_MAXIMUM &&
+           message_max >= LINK_MESSAGE_MAX_MINIMUM && message_max <= LINK_MESSAGE_MAX_MAXIMUM &&
            (record->byte_order == MNL_BYTEORDER_LITTLE ||
             record->byte_order == MNL_BYTEORDER_BIG) &&
            (record->data_model == MNL_DATAMODEL_ILP32 || record->data_model == MNL_DATAMODEL_LP64);
@@ -123,9 +132,10 @@ static bool parameters_are_good(const struct train_record *record)
 static int judge(struct link *link, const struct frame_header *header,
                  const struct train_record *record)
 {
-    uint64_t incarnation = header->src_incarnation;
+    uint64_t incarnation = le64_load(header->src_incarnation);
 
-    if (record->version_min > FRAME_VERSION || record->version_max < FRAME_VERSION) {
+    if (le32_load(record->version_min) > FRAME_VERSION ||
+        le32_load(record->version_max) < FRAME_VERSION) {
         return LINK_REFUSAL_VERSION;
     }
     if (!constants_agree(&link->configuration.constants, record)) {
@@ -139,6 +149,10 @@ static int judge(struct link *link, const struct frame_header *header,
     }
     if (incarnation < link->newest_incarnation || incarnation <= link->dead_incarnation) {
         return LINK_REFUSAL_STALE;
+    }
+    if (incarnation == link->peer_incarnation &&
+        le32_load(record->message_max) < le32_load(link->peer_record.message_max)) {
+        return LINK_REFUSAL_PARAMETERS; /* longer messages may be under way */
     }
     return link->operations->admit(link->context, incarnation, record);
 }
@@ -161,27 +175,29 @@ static void begin_life(struct link *link, uint64_t incarnation)
 /* Does the sender know this life of ours? */
 static bool is_for_us(const struct link *link, const struct frame_header *header)
 {
-    return header->dst_incarnation == link->configuration.incarnation;
+    return le64_load(header->dst_incarnation) == link->configuration.incarnation;
 }
 
 static void note_record(struct link *link, const struct frame_header *header,
                         const struct train_record *record, uint64_t now_ns)
 {
-    uint64_t held_ns = record->clock_ns - record->echo_received_ns;
-    uint64_t away_ns = now_ns - record->echo_clock_ns;
+    uint64_t clock_ns = le64_load(record->clock_ns);
+    uint64_t echo_clock_ns = le64_load(record->echo_clock_ns);
+    uint64_t echo_received_ns = le64_load(record->echo_received_ns);
+    uint64_t held_ns = clock_ns - echo_received_ns;
+    uint64_t away_ns = now_ns - echo_clock_ns;
 
     link->peer_record = *record;
-    link->echo_clock_ns = record->clock_ns;
+    link->echo_clock_ns = clock_ns;
     link->echo_received_ns = now_ns;
     if (!is_for_us(link, header)) {
         return;
     }
     link->peer_knows_us = true;
-    link->peer_flipc_next = record->flipc_next;
+    link->peer_flipc_next = le32_load(record->flipc_next);
     /* A sample from before a long silence says nothing about now. */
-    if (record->echo_clock_ns != 0 && record->echo_clock_ns < now_ns &&
-        record->echo_received_ns <= record->clock_ns && held_ns < away_ns &&
-        away_ns < link->configuration.constants.link_down_after_ns) {
+    if (echo_clock_ns != 0 && echo_clock_ns < now_ns && echo_received_ns <= clock_ns &&
+        held_ns < away_ns && away_ns < link->configuration.constants.link_down_after_ns) {
         link->statistics.round_trip_ns = away_ns - held_ns;
     }
 }
@@ -190,7 +206,8 @@ static void note_record(struct link *link, const struct frame_header *header,
 static void open_receive(struct link *link, const struct frame_header *header,
                          const struct train_record *record, bool new_life, uint64_t now_ns)
 {
-    bool is_new_epoch = new_life || header->src_epoch != link->peer_epoch;
+    uint32_t epoch = le32_load(header->src_epoch);
+    bool is_new_epoch = new_life || epoch != link->peer_epoch;
 
     link->rx_heard_ns = now_ns;
     if (!is_new_epoch && (link->rx_up || (header->flags & FRAME_FLAG_CONFIRMED) != 0)) {
@@ -199,13 +216,13 @@ static void open_receive(struct link *link, const struct frame_header *header,
     if (link->rx_up) {
         link_change(link, LINK_REASON_RETRAIN, false, link->tx_state);
     }
-    link->peer_epoch = header->src_epoch;
+    link->peer_epoch = epoch;
     link->rx_checked = link_negotiated_crc(link);
     link->rx_replay = link_negotiated_replay(link);
     link->rx_next = 0;
     link->rx_nak_sent = false;
     link->rx_owed = 0;
-    link->operations->trained(link->context, header->src_incarnation, record, new_life);
+    link->operations->trained(link->context, link->peer_incarnation, record, new_life);
     link_change(link, LINK_REASON_TRAINED, true, link->tx_state);
 }
 
@@ -224,8 +241,8 @@ static void answer(struct link *link, const struct frame_header *header, bool lo
     }
     if (lost_us) {
         link_start_epoch(link, now_ns);
-    } else if (is_for_us(link, header) && header->dst_epoch == link->tx_epoch) {
-        link_confirmed(link, header->ack, now_ns);
+    } else if (is_for_us(link, header) && le32_load(header->dst_epoch) == link->tx_epoch) {
+        link_confirmed(link, le32_load(header->ack), now_ns);
         if (link->tx_checked != link_negotiated_crc(link) ||
             link->tx_replay != link_negotiated_replay(link)) {
             link_enter_training(link, LINK_REASON_RETRAIN, now_ns);
@@ -242,19 +259,21 @@ static void answer(struct link *link, const struct frame_header *header, bool lo
 static void accept_train(struct link *link, const struct frame_header *header,
                          const struct train_record *record, uint64_t now_ns)
 {
-    bool new_life = header->src_incarnation != link->peer_incarnation;
+    uint64_t incarnation = le64_load(header->src_incarnation);
+    uint32_t epoch = le32_load(header->src_epoch);
+    uint32_t seq = le32_load(header->seq);
+    bool new_life = incarnation != link->peer_incarnation;
     bool lost_us = new_life && link->tx_state == LINK_DIRECTION_UP;
 
     if (new_life) {
-        begin_life(link, header->src_incarnation);
+        begin_life(link, incarnation);
     }
-    if (header->src_epoch < link->trained_epoch ||
-        (header->src_epoch == link->trained_epoch && header->seq <= link->trained_seq)) {
+    if (epoch < link->trained_epoch || (epoch == link->trained_epoch && seq <= link->trained_seq)) {
         link_drop(link, LINK_DROP_DUPLICATE);
         return;
     }
-    link->trained_epoch = header->src_epoch;
-    link->trained_seq = header->seq;
+    link->trained_epoch = epoch;
+    link->trained_seq = seq;
     note_record(link, header, record, now_ns);
     open_receive(link, header, record, new_life, now_ns);
     link_take_flow(link, header);
@@ -266,7 +285,7 @@ void link_take_train(struct link *link, const struct frame_header *header,
 {
     int verdict;
 
-    if (header->length < sizeof(*record) || header->src_epoch == 0) {
+    if (le32_load(header->length) < sizeof(*record) || le32_load(header->src_epoch) == 0) {
         link_drop(link, LINK_DROP_BAD_RECORD);
         return;
     }
@@ -275,7 +294,7 @@ void link_take_train(struct link *link, const struct frame_header *header,
         link_refuse(link, header, (enum link_refusal)verdict);
         return;
     }
-    if (link->parked && header->src_incarnation > link->newest_incarnation) {
+    if (link->parked && le64_load(header->src_incarnation) > link->newest_incarnation) {
         link->parked = false;
     }
     if (verdict == LINK_ADMIT_HOLD || link->parked) {

@@ -22,16 +22,19 @@ static int transmit(struct link *link, struct frame_header *header, const void *
                     uint64_t now_ns)
 {
     const struct link_operations *operations = link->operations;
+    uint32_t length = le32_load(header->length);
+    uint32_t flipc_ack = 0;
+    uint32_t flipc_credit = 0;
     int status;
 
-    header->ack = link->rx_up ? link->rx_next : 0;
-    header->flipc_ack = 0;
-    header->flipc_credit = 0;
+    header->ack = le32_of(link->rx_up ? link->rx_next : 0);
     if (link->peer_incarnation != 0) {
-        operations->flow_read(link->context, &header->flipc_ack, &header->flipc_credit);
+        operations->flow_read(link->context, &flipc_ack, &flipc_credit);
     }
-    header->header_crc = frame_header_crc(header, link->tx_constant_crc);
-    status = operations->transmit(link->context, header, payload, header->length);
+    header->flipc_ack = le32_of(flipc_ack);
+    header->flipc_credit = le32_of(flipc_credit);
+    header->header_crc = le32_of(frame_header_crc(header, link->tx_constant_crc));
+    status = operations->transmit(link->context, header, payload, length);
     if (status != ERROR_NONE) {
         return status;
     }
@@ -41,7 +44,7 @@ static int transmit(struct link *link, struct frame_header *header, const void *
     if (link->peer_incarnation != 0) {
         operations->flow_sent(link->context, now_ns);
     }
-    count_sent(link, header->length);
+    count_sent(link, length);
     return ERROR_NONE;
 }
 
@@ -55,9 +58,9 @@ int link_send_frame(struct link *link, enum frame_type type, uint8_t flags, uint
     }
     header.type = (uint8_t)type;
     header.flags = flags;
-    header.length = payload_bytes;
-    header.seq = seq;
-    header.payload_crc = payload_bytes != 0 ? crc32c(0, payload, payload_bytes) : 0;
+    header.length = le32_of(payload_bytes);
+    header.seq = le32_of(seq);
+    header.payload_crc = le32_of(payload_bytes != 0 ? crc32c(0, payload, payload_bytes) : 0);
     return transmit(link, &header, payload, now_ns);
 }
 
@@ -70,9 +73,9 @@ int link_send_data(struct link *link, const struct mnl_msg *message, const struc
 
     header.type = FRAME_DATA;
     header.flags = piece->flags;
-    header.length = piece->length;
-    header.seq = seq;
-    header.payload_crc = link->tx_checked ? crc32c(0, payload, piece->length) : 0;
+    header.length = le32_of(piece->length);
+    header.seq = le32_of(seq);
+    header.payload_crc = le32_of(link->tx_checked ? crc32c(0, payload, piece->length) : 0);
     status = transmit(link, &header, payload, now_ns);
     if (status == ERROR_NONE) {
         link->statistics.tx_data_frames++;
@@ -207,7 +210,8 @@ int link_send(struct link *link, struct mnl_msg *message, uint32_t total_bytes, 
     if (!link_is_ready(link)) {
         return ERROR_FULL;
     }
-    if (total_bytes < sizeof(struct mnl_msg) || total_bytes > link->peer_record.message_max) {
+    if (total_bytes < sizeof(struct mnl_msg) ||
+        total_bytes > le32_load(link->peer_record.message_max)) {
         return ERROR_INVALID;
     }
     if (send_whole(link, message, total_bytes, now_ns)) {

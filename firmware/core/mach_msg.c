@@ -37,6 +37,13 @@ static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
     }
 }
 
+/* No waiting helps: the limit of a life never changes. Larger messages are for the node layer to
+ * stop, since one that has a sequence number cannot be taken back. */
+static bool is_too_large(const struct port *port, const struct kmsg *kmsg)
+{
+    return port->kind == PORT_PROXY && !port->dead && !kmsg_fits(kmsg, port->node);
+}
+
 static bool has_once(const struct port *port)
 {
     return port_is_here(port) ? port->once != 0 : port->home->held.once != 0;
@@ -100,6 +107,8 @@ static mach_msg_return_t prepare_sending(struct sending *sending)
             result = wait_for_room(remote, sending->deadline_ns);
         else if (remote->dead)
             result = MACH_SEND_INVALID_DEST;
+        if (result == MACH_MSG_SUCCESS && is_too_large(remote, sending->kmsg))
+            result = MACH_SEND_TOO_LARGE;
         if (result == MACH_MSG_SUCCESS)
             result = check_sending(sending);
         if (result != MACH_MSG_SUCCESS || remote->kind != PORT_PROXY)
@@ -118,11 +127,11 @@ static mach_msg_return_t prepare_sending(struct sending *sending)
 /* The reply right as the wire form and the receiver see it. A dead reply port is none. */
 static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_disposition disposition)
 {
-    uint32_t complex = kmsg->mach.bits & MACH_BITS_COMPLEX;
+    uint32_t complex = kmsg_bits(kmsg) & MACH_BITS_COMPLEX;
 
     kmsg->local = NULL;
     if (local == NULL || local->dead) {
-        kmsg->mach.bits = complex | MACH_BITS(PORT_SEND, PORT_NONE);
+        kmsg->mach.bits = le32_of(complex | MACH_BITS(PORT_SEND, PORT_NONE));
         return;
     }
     if (disposition != PORT_SEND_ONCE)
@@ -132,7 +141,7 @@ static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_dispos
     else if (port_is_here(local))
         port_make_once(local);
     kmsg->local = local;
-    kmsg->mach.bits = complex | MACH_BITS(PORT_SEND, disposition);
+    kmsg->mach.bits = le32_of(complex | MACH_BITS(PORT_SEND, disposition));
 }
 
 static void stamp(struct kmsg *kmsg, const struct mach_host *host)
@@ -149,7 +158,7 @@ static void use_once(struct kmsg *kmsg, struct port *remote)
         return;
     }
     remote->home->held.once--;
-    kmsg->mach.bits = (kmsg->mach.bits & ~MACH_BITS(0x1fu, 0)) | MACH_BITS(PORT_SEND_ONCE, 0);
+    kmsg_set_remote_right(kmsg, PORT_SEND_ONCE);
 }
 
 static void deliver_here(struct port *remote, struct kmsg *kmsg)
@@ -204,7 +213,7 @@ static mach_msg_return_t send(struct sending *sending)
  * perhaps a reply right to a port of this node. */
 static bool is_simple(const struct kmsg *kmsg, const struct port *remote, const struct port *local)
 {
-    if (kmsg->rights != NULL || kmsg->local != NULL || remote->dead)
+    if (kmsg->rights != NULL || kmsg->local != NULL || remote->dead || is_too_large(remote, kmsg))
         return false;
     return local == NULL || (port_is_here(local) && !local->dead &&
                              (port_is_here(remote) || !share_needs_spare(local, remote->node)));

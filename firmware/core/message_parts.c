@@ -207,8 +207,8 @@ static void write_items(struct kmsg *kmsg, size_t body_bytes, const struct messa
     struct wire_descriptor *descriptors = kmsg_descriptors(kmsg);
     uint8_t *data = (uint8_t *)&descriptors[count];
 
-    *kmsg_complex(kmsg) = (struct wire_complex){.descriptor_count = (uint32_t)count,
-                                                .inline_bytes = (uint32_t)body_bytes};
+    *kmsg_complex(kmsg) = (struct wire_complex){.descriptor_count = le32_of((uint32_t)count),
+                                                .inline_bytes = le32_of((uint32_t)body_bytes)};
     memset(data, 0, round_up(body_bytes));
     data += round_up(body_bytes);
     for (size_t i = 0; i < count; i++) {
@@ -218,8 +218,8 @@ static void write_items(struct kmsg *kmsg, size_t body_bytes, const struct messa
             note_right(kmsg, &descriptors[i], disposition);
             continue;
         }
-        descriptors[i] =
-            (struct wire_descriptor){.type = (uint8_t)items[i].type, .count = items[i].count};
+        descriptors[i] = (struct wire_descriptor){.type = (uint8_t)items[i].type,
+                                                  .count = le32_of(items[i].count)};
         if (items[i].type == MESSAGE_BYTES) {
             data = put_bytes(data, items[i].bytes, items[i].count);
             continue;
@@ -266,7 +266,7 @@ int kmsg_create(struct mach_host *host, size_t body_bytes, const struct message_
         return ERROR_NO_MEMORY;
     }
     kmsg->rights->count = 0;
-    kmsg->mach.bits = MACH_BITS_COMPLEX;
+    kmsg->mach.bits = le32_of(MACH_BITS_COMPLEX);
     write_items(kmsg, body_bytes, items, count);
     error = put_rights_in(kmsg, items, count);
     if (error != 0) {
@@ -284,7 +284,7 @@ uint32_t kmsg_part_count(const struct kmsg *kmsg)
 {
     if (!kmsg_is_complex(kmsg))
         return 0;
-    return ((const struct wire_complex *)(const void *)kmsg->body)->descriptor_count;
+    return le32_load(((const struct wire_complex *)(const void *)kmsg->body)->descriptor_count);
 }
 
 struct message_part kmsg_part(struct kmsg *kmsg, uint32_t index)
@@ -292,12 +292,12 @@ struct message_part kmsg_part(struct kmsg *kmsg, uint32_t index)
     const struct wire_descriptor *descriptors = kmsg_descriptors(kmsg);
     const struct wire_complex *complex = kmsg_complex(kmsg);
     uint8_t *data = kmsg->body + sizeof(*complex) +
-                    complex->descriptor_count * sizeof(*descriptors) +
-                    round_up(complex->inline_bytes);
+                    le32_load(complex->descriptor_count) * sizeof(*descriptors) +
+                    round_up(le32_load(complex->inline_bytes));
     struct message_part part = {.type = (enum message_item_type)descriptors[index].type,
                                 .disposition =
                                     (enum port_disposition)descriptors[index].disposition,
-                                .count = descriptors[index].count};
+                                .count = le32_load(descriptors[index].count)};
 
     if (part.type == MESSAGE_PORT)
         part.count = 1;
@@ -305,9 +305,9 @@ struct message_part kmsg_part(struct kmsg *kmsg, uint32_t index)
         return part;
     for (uint32_t i = 0; i < index; i++) {
         if (descriptors[i].type == WIRE_BYTES)
-            data += round_up(descriptors[i].count);
+            data += round_up(le32_load(descriptors[i].count));
         else if (descriptors[i].type == WIRE_PORTS)
-            data += descriptors[i].count * sizeof(*descriptors);
+            data += le32_load(descriptors[i].count) * sizeof(*descriptors);
     }
     part.bytes = data;
     return part;
@@ -338,7 +338,7 @@ struct port *kmsg_take_port(struct kmsg *kmsg, uint32_t index, uint32_t position
         if (descriptors[i].type == WIRE_PORT)
             first++;
         else if (descriptors[i].type == WIRE_PORTS)
-            first += descriptors[i].count;
+            first += le32_load(descriptors[i].count);
     }
     slot = &kmsg->rights->right[first + position];
     port = slot->port;

@@ -17,11 +17,6 @@
 
 #define MOVES_MAXIMUM 16u
 
-static bool was_sent_once(const struct kmsg *kmsg)
-{
-    return MACH_BITS_REMOTE(kmsg->mach.bits) == PORT_SEND_ONCE;
-}
-
 static uint32_t less(uint32_t from, uint32_t what)
 {
     return from > what ? from - what : 0;
@@ -30,7 +25,7 @@ static uint32_t less(uint32_t from, uint32_t what)
 /* The account of the right that a message was sent with is closed: it is an ordinary message now. */
 static void forget_once(struct kmsg *kmsg)
 {
-    kmsg->mach.bits = (kmsg->mach.bits & ~MACH_BITS(0x1fu, 0)) | PORT_SEND;
+    kmsg_set_remote_right(kmsg, PORT_SEND);
 }
 
 /* --- Here ------------------------------------------------------------------------------------- */
@@ -106,14 +101,15 @@ static void forward_list(struct port *port, struct list *queue, struct share_spa
         struct kmsg *kmsg = kmsg_of_queue(messages.next);
 
         list_remove(&kmsg->queue);
-        if (kmsg->source != NULL)
+        if (kmsg->source != NULL) {
             flipc_refuse(kmsg, FLIPC_NAK_MOVED, (int32_t)port->node->id, deferred);
-        else if (kmsg->rights_state == KMSG_RIGHTS_WIRE || kmsg->source_node != port->host->node_id)
-            kmsg_end(kmsg, (enum message_outcome)0, deferred); /* its source is dead */
-        else {
-            message_is_home(port, kmsg, deferred);
-            flipc_send(port, kmsg, spares);
+            continue;
         }
+        message_is_home(port, kmsg, deferred);
+        if (kmsg_fits(kmsg, port->node))
+            flipc_send(port, kmsg, spares);
+        else
+            kmsg_end(kmsg, MESSAGE_FAILED, deferred);
     }
 }
 
@@ -166,7 +162,7 @@ static void recall_queue(struct port *port, struct node *former, struct share *h
 
         list_remove(&kmsg->queue);
         rights_return(kmsg, former, deferred);
-        if (was_sent_once(kmsg))
+        if (kmsg_was_sent_once(kmsg))
             home->drop.once++;
         message_is_home(port, kmsg, deferred);
         list_append(&port->held, &kmsg->queue);
@@ -228,8 +224,7 @@ void migrate_take(struct port *port, uint64_t name, uint32_t limit, struct node 
         proxy_take(port, deferred);
     }
     port->limit = limit;
-    if (giver != NULL)
-        share_give_send(share_open(port, giver, spares), 1);
+    share_give_send(share_open(port, giver, spares), 1);
     settle_kind(port, deferred);
     settle_accounts(port, deferred);
     condition_broadcast(&port->senders);
@@ -265,7 +260,7 @@ void migrate_returned(struct port *port, struct kmsg *kmsg, const struct node *f
         migrate_moved(port, node_id, deferred);
         return;
     }
-    former = was_sent_once(kmsg) ? share_find(port, from) : NULL;
+    former = kmsg_was_sent_once(kmsg) ? share_find(port, from) : NULL;
     if (former != NULL) {
         former->drop.once++;
         share_tell(former);
@@ -307,27 +302,45 @@ static void change_home(struct port *port, struct node *node, struct share_spare
         share_tell(home);
 }
 
+/* A queued message goes to the new home with its rights, unless that takes none so large. */
+static void send_after(struct port *port, struct kmsg *kmsg, struct share_spares *spares,
+                       struct deferred *deferred)
+{
+    if (kmsg_fits(kmsg, port->node)) {
+        rights_give(kmsg, port->node, spares);
+        return;
+    }
+    list_remove(&kmsg->queue);
+    if (kmsg_was_sent_once(kmsg)) {
+        port->home->dead_once++;
+        share_tell(port->home);
+    }
+    flipc_message_done(kmsg, MESSAGE_FAILED, deferred);
+}
+
 static void follow(struct port *port, struct node *node, struct share_spares *spares,
                    struct deferred *deferred)
 {
     struct node *former = port->node;
     struct share *former_home = port->home;
     uint32_t once = 0;
-    struct list *link;
+    struct list *link, *next;
 
     port->moving = false;
     for (link = port->queue.next; link != &port->queue; link = link->next) {
         rights_return(kmsg_of_queue(link), former, deferred);
-        once += was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
+        once += kmsg_was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
     }
     for (link = port->held.next; link != &port->held; link = link->next)
-        once += was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
+        once += kmsg_was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
     change_home(port, node, spares, once);
     list_splice(&port->held, &port->queue);
     list_splice(&port->queue, &port->held);
     port->held_mark = &port->held;
-    for (link = port->queue.next; link != &port->queue; link = link->next)
-        rights_give(kmsg_of_queue(link), node, spares);
+    for (link = port->queue.next; link != &port->queue; link = next) {
+        next = link->next;
+        send_after(port, kmsg_of_queue(link), spares, deferred);
+    }
     share_settle(former_home, deferred);
     flipc_make_ready(port);
 }

@@ -22,7 +22,7 @@ void migrate_stay(struct port *port, struct deferred *deferred);
 /* `node` has received it: this port becomes a proxy. */
 void migrate_arrived(struct port *port, const struct node *node, struct deferred *deferred);
 
-/* A receive right came from `giver` (null: dead since): `port`, a new one or the proxy of that name,
+/* A receive right came from `giver`: `port`, a new one or the proxy of that name,
  * becomes its principal. */
 void migrate_take(struct port *port, uint64_t name, uint32_t limit, struct node *giver,
                   struct share_spares *spares, struct deferred *deferred);

@@ -19,14 +19,14 @@ mnl_msg_t mnl_msg_alloc(int payload, uint32_t flags)
     if (host == NULL || payload < 0)
         return MNL_MSG_NULL;
     kmsg = kmsg_allocate_payload(host, (size_t)payload);
-    return kmsg == NULL ? MNL_MSG_NULL : &kmsg->header;
+    return kmsg == NULL ? MNL_MSG_NULL : msg_of_kmsg(kmsg);
 }
 
 void mnl_msg_free(mnl_msg_t msg, uint32_t flags)
 {
     (void)flags;
     if (msg != MNL_MSG_NULL)
-        kmsg_free(kmsg_of_header(msg));
+        kmsg_free(kmsg_of_msg(msg));
 }
 
 /* --- From the node ---------------------------------------------------------------------------- */
@@ -40,10 +40,10 @@ kern_return_t mnl_msg_take_from_node(mnl_node_info_t handle, mnl_msg_t msg, size
     if (msg == MNL_MSG_NULL)
         return KERN_INVALID_ARGUMENT;
     if (node == NULL) {
-        kmsg_free(kmsg_of_header(msg));
+        kmsg_free(kmsg_of_msg(msg));
         return KERN_INVALID_ARGUMENT;
     }
-    return flipc_receive(node, kmsg_of_header(msg), length);
+    return flipc_receive(node, kmsg_of_msg(msg), length);
 }
 
 kern_return_t mnl_msg_from_node_bounded(mnl_node_info_t handle, mnl_msg_t msg, size_t length,
@@ -66,7 +66,8 @@ kern_return_t mnl_msg_from_node_bounded(mnl_node_info_t handle, mnl_msg_t msg, s
 void mnl_msg_from_node(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
 {
     if (msg != MNL_MSG_NULL)
-        (void)mnl_msg_from_node_bounded(handle, msg, sizeof(*msg) + (size_t)msg->size, flags);
+        (void)mnl_msg_from_node_bounded(handle, msg,
+                                        sizeof(*msg) + (size_t)mnl_msg_payload_bytes(msg), flags);
 }
 
 /* --- To the node ------------------------------------------------------------------------------ */

@@ -25,7 +25,8 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
         heap_free(host, node);
         return MNL_NODE_NULL;
     }
-    *node = (struct node){.info = {.node_id = nid}, .host = host, .id = (uint32_t)nid};
+    *node = (struct node){
+        .info = {.node_id = nid}, .host = host, .id = (uint32_t)nid, .message_max = UINT32_MAX};
     list_init(&node->handle);
     list_init(&node->proxies);
     list_init(&node->shares);
@@ -58,6 +59,25 @@ kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, 
         node->incarnation = incarnation;
         node->flow_in_headers = true;
     }
+    ipc_unlock(node->host);
+    return result;
+}
+
+kern_return_t mnl_set_message_max(mnl_node_info_t handle, uint32_t bytes, uint32_t flags)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result = KERN_SUCCESS;
+
+    (void)flags;
+    if (node == NULL || bytes < sizeof(struct mnl_msg) + sizeof(struct wire_mach_header))
+        return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    if (node->state == NODE_DEAD)
+        result = KERN_NODE_DOWN;
+    else if (node->state == NODE_REGISTERED)
+        result = KERN_FAILURE;
+    else
+        node->message_max = bytes;
     ipc_unlock(node->host);
     return result;
 }

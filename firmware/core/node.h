@@ -31,8 +31,9 @@ struct node {
     struct list handle; /* in the table's list of all handles */
     uint64_t incarnation;
     uint32_t id;
-    uint8_t state; /* enum node_state */
-    uint8_t link;  /* MNL_LINK_* bits that are up */
+    uint32_t message_max; /* bytes of the largest mnl message that it receives, header included */
+    uint8_t state;        /* enum node_state */
+    uint8_t link;         /* MNL_LINK_* bits that are up */
     bool told_up;
     bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
                   */
@@ -87,6 +88,12 @@ struct node *node_live(struct mach_host *host, uint32_t node_id);
 
 /* The living node that a name of another node can belong to; null: none. */
 struct node *node_of_name(struct mach_host *host, uint64_t name);
+
+/* Does the node take messages of this size? */
+static inline bool kmsg_fits(const struct kmsg *kmsg, const struct node *node)
+{
+    return le32_load(kmsg->mach.size) <= node->message_max - sizeof(struct mnl_msg);
+}
 
 /* Tell the link that there is something to fetch. Cheap when it knows. */
 void node_kick(struct node *node);

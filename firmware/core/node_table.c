@@ -139,18 +139,20 @@ int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarna
 
 void node_death_received(struct mach_host *host, const struct node_death_body *death)
 {
-    enum node_death_cause cause = (enum node_death_cause)death->cause;
+    enum node_death_cause cause = (enum node_death_cause)le32_load(death->cause);
+    uint64_t incarnation = le64_load(death->incarnation);
+    uint32_t node_id = le32_load(death->node_id);
     int error = 0;
 
-    if (death->node_id == host->node_id) {
-        if (death->incarnation == host->incarnation)
+    if (node_id == host->node_id) {
+        if (incarnation == host->incarnation)
             tell_self_dead(host, cause);
         else
             error = ERROR_INVALID;
-    } else if (death->node_id == 0) {
+    } else if (node_id == 0) {
         error = ERROR_INVALID; /* it says so itself */
     } else {
-        error = node_declare_dead(host, death->node_id, death->incarnation, cause);
+        error = node_declare_dead(host, node_id, incarnation, cause);
     }
     if (error == ERROR_INVALID) {
         ipc_lock(host);

@@ -27,7 +27,7 @@ static void notification_send(struct port *to, struct kmsg *kmsg, struct deferre
     if (to->dead) {
         kmsg_end(kmsg, (enum message_outcome)0, deferred);
     } else {
-        kmsg->mach.bits = MACH_BITS(PORT_SEND, PORT_NONE);
+        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
         if (to->kind == PORT_PROXY)
             flipc_send(to, kmsg, NULL);
         else
@@ -45,12 +45,12 @@ static void notify_release(struct port *notify, struct deferred *deferred)
 static void request_answer(struct port *port, struct port_request *request,
                            struct deferred *deferred)
 {
-    struct notify_body body = {.name = port->name};
+    struct notify_body body = {.name = le64_of(port->name)};
     struct port *to = request->notify;
     struct kmsg *kmsg = request->kmsg;
 
-    kmsg->mach.id = (int32_t)request->id;
-    kmsg->mach.size = (uint32_t)(sizeof(kmsg->mach) + sizeof(body));
+    kmsg->mach.id = le32_of(request->id);
+    kmsg->mach.size = le32_of((uint32_t)(sizeof(kmsg->mach) + sizeof(body)));
     memcpy(kmsg->body, &body, sizeof(body));
     notification_send(to, kmsg, deferred);
     notify_release(to, deferred);
@@ -205,7 +205,7 @@ static void tell_once_died(struct port *port, struct deferred *deferred)
 
     if (kmsg == NULL)
         return;
-    kmsg->mach.id = NOTIFY_SEND_ONCE;
+    kmsg->mach.id = le32_of(NOTIFY_SEND_ONCE);
     ipc_lock(port->host);
     notification_send(port, kmsg, deferred);
     ipc_unlock(port->host);

@@ -10,6 +10,8 @@
  */
 #include "link_manager_private.h"
 
+#include <kernel/panic.h>
+
 /* --- Death ------------------------------------------------------------------------------------ */
 
 /* Forget the dead life: its links first, which give back what they hold, then the handle. */
@@ -97,15 +99,20 @@ static int settle_claim(struct peer *peer, struct managed_link *link, uint64_t i
     return LINK_REFUSAL_DUPLICATE_ID;
 }
 
-int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnation)
+int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnation,
+               const struct train_record *record)
 {
     int verdict;
 
     if (node_is_declared_dead(peer->manager->host, peer->node_id, incarnation)) {
         return LINK_REFUSAL_STALE;
     }
-    if (peer->node == MNL_NODE_NULL || peer->incarnation == incarnation) {
+    if (peer->node == MNL_NODE_NULL) {
         return LINK_ADMIT_ACCEPT;
+    }
+    if (peer->incarnation == incarnation) {
+        return le32_load(record->message_max) < peer->message_max ? LINK_REFUSAL_PARAMETERS
+                                                                  : LINK_ADMIT_ACCEPT;
     }
     verdict = settle_claim(peer, link, incarnation);
     if (verdict == LINK_ADMIT_ACCEPT && incarnation < peer->incarnation) {
@@ -115,6 +122,23 @@ int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnatio
 }
 
 /* --- Registration ----------------------------------------------------------------------------- */
+
+/* The smallest limit that this life gave on any link: a message may take each of them. */
+static uint32_t message_limit(const struct peer *peer, uint64_t incarnation)
+{
+    uint32_t limit = UINT32_MAX;
+
+    for (uint32_t i = 0; i < peer->link_count; i++) {
+        const struct link *link = &peer->links[i]->link;
+
+        if (link->peer_incarnation == incarnation &&
+            le32_load(link->peer_record.message_max) != 0 &&
+            le32_load(link->peer_record.message_max) < limit) {
+            limit = le32_load(link->peer_record.message_max);
+        }
+    }
+    return limit;
+}
 
 static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
                                      const struct train_record *record)
@@ -126,9 +150,10 @@ static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
     }
     node->datamodel = record->data_model;
     node->byteorder = record->byte_order;
-    node->proto_vers_min = record->version_min;
-    node->proto_vers_max = record->version_max;
+    node->proto_vers_min = le32_load(record->version_min);
+    node->proto_vers_max = le32_load(record->version_max);
     if (mnl_set_incarnation(node, incarnation, 0) != KERN_SUCCESS ||
+        mnl_set_message_max(node, message_limit(peer, incarnation), 0) != KERN_SUCCESS ||
         mnl_register(node, 0) != KERN_SUCCESS) {
         mnl_node_release(node, 0);
         return MNL_NODE_NULL;
@@ -149,6 +174,7 @@ void peer_begin_life(struct peer *peer, const struct managed_link *link)
     peer->node = register_life(peer, incarnation, &link->link.peer_record);
     if (peer->node != MNL_NODE_NULL) {
         peer->incarnation = incarnation;
+        peer->message_max = message_limit(peer, incarnation);
         peer->silent_since_ns = link_manager_now_ns(peer->manager);
     }
 }
@@ -255,16 +281,16 @@ void peer_pump(struct peer *peer)
     while (link != NULL && !is_waiting && budget_bytes != 0 && link_is_ready(&link->link)) {
         mnl_msg_t message = mnl_msg_try_to_node(peer->node, 0);
         uint32_t total_bytes;
+        int status;
 
         if (message == MNL_MSG_NULL) {
             return;
         }
-        total_bytes = (uint32_t)sizeof(*message) + message->size;
-        if (link_send(&link->link, message, total_bytes, budget_bytes,
-                      link_manager_now_ns(peer->manager)) != ERROR_NONE) {
-            mnl_msg_complete(peer->node, message, 0); /* larger than the peer receives */
-            continue;
-        }
+        total_bytes = (uint32_t)sizeof(*message) + mnl_msg_payload_bytes(message);
+        status = link_send(&link->link, message, total_bytes, budget_bytes,
+                           link_manager_now_ns(peer->manager));
+        /* A link that is ready takes what the peer receives, and the node layer sends no more. */
+        panic_unless(status == ERROR_NONE);
         budget_bytes -= total_bytes < budget_bytes ? total_bytes : budget_bytes;
     }
 }

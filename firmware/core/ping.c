@@ -11,6 +11,7 @@
 
 #include <abi/flipc.h>
 #include <kernel/host.h>
+#include <kernel/service.h>
 #include <kernel/string.h>
 
 /* How long a wait for an echo goes on without looking whether the peer died or the service stops.
@@ -73,6 +74,8 @@ static int send_error(mach_msg_return_t result)
         return ERROR_DOWN;
     case MACH_SEND_TIMED_OUT:
         return ERROR_TIMED_OUT;
+    case MACH_SEND_TOO_LARGE:
+        return ERROR_INVALID;
     default:
         return ERROR_NO_MEMORY;
     }
@@ -129,45 +132,55 @@ static int round_trip(struct ping *ping, uint64_t iteration, uint64_t now_ns)
     return error == ERROR_NONE ? answer_check(ping, iteration) : error;
 }
 
-static void ping_loop(struct ping *ping, uint32_t count, struct ping_reply *reply)
+/* What a ping found, in native words. */
+struct ping_result {
+    int status;
+    uint32_t answered;
+    uint64_t total_ns;
+    uint64_t min_ns;
+    uint64_t max_ns;
+};
+
+static void ping_loop(struct ping *ping, uint32_t count, struct ping_result *result)
 {
     uint64_t first_ns = clock_now_ns();
     uint64_t now_ns = first_ns;
 
-    reply->min_ns = UINT64_MAX;
-    while (reply->answered < count) {
-        reply->status.status = round_trip(ping, reply->answered, now_ns);
-        if (reply->status.status != ERROR_NONE) {
+    result->min_ns = UINT64_MAX;
+    while (result->answered < count) {
+        result->status = round_trip(ping, result->answered, now_ns);
+        if (result->status != ERROR_NONE) {
             break;
         }
         uint64_t end_ns = clock_now_ns();
         uint64_t took_ns = end_ns - now_ns;
         now_ns = end_ns;
-        reply->answered++;
-        reply->min_ns = took_ns < reply->min_ns ? took_ns : reply->min_ns;
-        reply->max_ns = took_ns > reply->max_ns ? took_ns : reply->max_ns;
+        result->answered++;
+        result->min_ns = took_ns < result->min_ns ? took_ns : result->min_ns;
+        result->max_ns = took_ns > result->max_ns ? took_ns : result->max_ns;
     }
-    reply->total_ns = now_ns - first_ns;
-    if (reply->answered == 0) {
-        reply->min_ns = 0;
+    result->total_ns = now_ns - first_ns;
+    if (result->answered == 0) {
+        result->min_ns = 0;
     }
 }
 
 static int ping_open(struct ping *ping, const struct ping_request *request)
 {
-    if (request->count == 0 || request->size_bytes > MESSAGE_BODY_MAXIMUM ||
-        request->node_id > UINT16_MAX) {
+    uint32_t node_id = le32_load(request->node_id);
+    uint64_t timeout_ns = le64_load(request->timeout_ns);
+
+    if (le32_load(request->count) == 0 || ping->size_bytes > MESSAGE_BODY_MAXIMUM ||
+        node_id > UINT16_MAX) {
         return ERROR_INVALID;
     }
     uint64_t now_ns = clock_now_ns();
-    ping->deadline_ns = request->timeout_ns < DEADLINE_NEVER - now_ns ? now_ns + request->timeout_ns
-                                                                      : DEADLINE_NEVER;
-    ping->remote =
-        port_from_name(ping->host, NAME_WELL_KNOWN(request->node_id, NAME_SERIAL_KERNEL));
+    ping->deadline_ns = timeout_ns < DEADLINE_NEVER - now_ns ? now_ns + timeout_ns : DEADLINE_NEVER;
+    ping->remote = port_from_name(ping->host, NAME_WELL_KNOWN(node_id, NAME_SERIAL_KERNEL));
     if (ping->remote == NULL) {
         return ERROR_NOT_FOUND;
     }
-    ping->message = kmsg_allocate(ping->host, request->size_bytes);
+    ping->message = kmsg_allocate(ping->host, ping->size_bytes);
     if (ping->message == NULL) {
         return ERROR_NO_MEMORY;
     }
@@ -188,12 +201,19 @@ static void ping_close(struct ping *ping)
 void ping_run(struct mach_host *host, const struct ping_request *request, const bool *stop,
               struct ping_reply *reply)
 {
-    struct ping ping = {.host = host, .size_bytes = request->size_bytes, .stop = stop};
+    struct ping ping = {.host = host, .size_bytes = le32_load(request->size_bytes), .stop = stop};
+    struct ping_result result = {.answered = 0};
 
-    *reply = (struct ping_reply){.answered = 0};
-    reply->status.status = ping_open(&ping, request);
-    if (reply->status.status == ERROR_NONE) {
-        ping_loop(&ping, request->count, reply);
+    result.status = ping_open(&ping, request);
+    if (result.status == ERROR_NONE) {
+        ping_loop(&ping, le32_load(request->count), &result);
     }
     ping_close(&ping);
+    *reply = (struct ping_reply){
+        .status = service_status_of(result.status),
+        .answered = le32_of(result.answered),
+        .total_ns = le64_of(result.total_ns),
+        .min_ns = le64_of(result.min_ns),
+        .max_ns = le64_of(result.max_ns),
+    };
 }

@@ -226,6 +226,20 @@ bool port_is_dead(struct port *port)
     return dead;
 }
 
+size_t port_body_maximum(struct port *port)
+{
+    size_t headers_bytes = sizeof(struct mnl_msg) + sizeof(struct wire_mach_header);
+    size_t maximum = MESSAGE_BODY_MAXIMUM;
+
+    ipc_lock(port->host);
+    if (port->dead)
+        maximum = 0;
+    else if (port->kind == PORT_PROXY)
+        maximum = port->node->message_max - headers_bytes;
+    ipc_unlock(port->host);
+    return maximum < MESSAGE_BODY_MAXIMUM ? maximum : MESSAGE_BODY_MAXIMUM;
+}
+
 void port_set_limit(struct port *port, uint32_t limit)
 {
     if (limit < 1)
@@ -402,6 +416,14 @@ struct kmsg *port_dequeue(struct port *port)
             list_append(&port->set->ready, &port->ready);
     }
     return kmsg;
+}
+
+void port_withdraw(struct port *port, struct kmsg *kmsg)
+{
+    list_remove(&kmsg->queue);
+    port_room_made(port);
+    if (list_is_empty(&port->queue))
+        list_remove(&port->ready);
 }
 
 void port_deliver(struct port *port, struct kmsg *kmsg)

@@ -165,6 +165,9 @@ static inline void port_room_made(struct port *port)
 void port_enqueue(struct port *port, struct kmsg *kmsg);
 struct kmsg *port_dequeue(struct port *port);
 
+/* Take a message out from anywhere in a principal's queue. */
+void port_withdraw(struct port *port, struct kmsg *kmsg);
+
 /* A message from this node to a principal of this node: queued, or held while that is none yet. */
 void port_deliver(struct port *port, struct kmsg *kmsg);
 

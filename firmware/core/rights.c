@@ -64,8 +64,8 @@ static void give_slot(struct rights_slot *slot, struct node *node, struct share_
 {
     struct port *port = *slot->port;
 
-    *slot->name = NAME_NULL;
-    *slot->home = 0;
+    *slot->name = le64_of(NAME_NULL);
+    *slot->home = le16_of(0);
     if (port == NULL)
         return;
     if (slot->disposition != PORT_RECEIVE)
@@ -73,11 +73,11 @@ static void give_slot(struct rights_slot *slot, struct node *node, struct share_
     if (port->dead || port_name_locked(port) == NAME_NULL ||
         !give_one(port, slot->disposition, node, spares))
         return;
-    *slot->name = port->name;
+    *slot->name = le64_of(port->name);
     if (!port_is_here(port))
-        *slot->home = WIRE_HOME(port->node->id);
+        *slot->home = le16_of(WIRE_HOME(port->node->id));
     if (slot->disposition == PORT_RECEIVE)
-        *slot->count = port->limit;
+        *slot->count = le32_of(port->limit);
 }
 
 void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spares)
@@ -131,13 +131,13 @@ static void leave_slot(struct rights_slot *slot, struct node *node, struct defer
 
     if (slot->disposition == PORT_RECEIVE) {
         /* Its reference is the right's, and goes with the end of the move. */
-        if (node != NULL && *slot->name != NAME_NULL)
+        if (node != NULL && rights_slot_name(slot) != NAME_NULL)
             migrate_arrived(port, node, deferred);
         else
             port_right_die(port, PORT_RECEIVE, deferred);
         return;
     }
-    if (node != NULL && *slot->name != NAME_NULL)
+    if (node != NULL && rights_slot_name(slot) != NAME_NULL)
         tell_again(port, node);
     port->holds--;
     port_unreference(port, deferred);
@@ -190,7 +190,7 @@ static bool return_one(struct rights_slot *slot, struct node *node, struct defer
 
     if (slot->disposition == PORT_RECEIVE || slot->disposition == PORT_NONE)
         return true;
-    if (*slot->home == WIRE_HOME(node->id)) {
+    if (le16_load(*slot->home) == WIRE_HOME(node->id)) {
         if (slot->disposition == PORT_SEND_ONCE)
             return_home(port, node);
         return true;
@@ -221,7 +221,7 @@ void rights_return(struct kmsg *kmsg, struct node *node, struct deferred *deferr
             continue;
         if (slot.disposition != PORT_RECEIVE)
             port->holds--;
-        if (*slot.name == NAME_NULL || !return_one(&slot, node, deferred)) {
+        if (rights_slot_name(&slot) == NAME_NULL || !return_one(&slot, node, deferred)) {
             *slot.port = NULL;
             port_unreference(port, deferred);
             continue;

@@ -10,9 +10,9 @@
 
 struct rights_slot {
     struct port **port;
-    uint64_t *name;
-    uint16_t *home;
-    uint32_t *count; /* null for the reply right */
+    le64 *name;
+    le16 *home;
+    le32 *count; /* null for the reply right */
     enum port_disposition disposition;
 };
 
@@ -26,6 +26,11 @@ static inline struct port *rights_port(const struct kmsg *kmsg, uint32_t index)
     return index == 0 ? kmsg->local : kmsg->rights->right[index - 1u].port;
 }
 
+static inline uint64_t rights_slot_name(const struct rights_slot *slot)
+{
+    return le64_load(*slot->name);
+}
+
 static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
 {
     struct kmsg_right *right;
@@ -36,7 +41,7 @@ static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
                                     .name = &kmsg->mach.local,
                                     .home = &kmsg->mach.local_home,
                                     .disposition =
-                                        (enum port_disposition)MACH_BITS_LOCAL(kmsg->mach.bits)};
+                                        (enum port_disposition)MACH_BITS_LOCAL(kmsg_bits(kmsg))};
     right = &kmsg->rights->right[index - 1u];
     descriptor = (struct wire_descriptor *)(void *)(kmsg->body + right->offset);
     return (struct rights_slot){.port = &right->port,

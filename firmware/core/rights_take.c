@@ -24,14 +24,17 @@ static bool disposition_is_right(uint32_t disposition)
 
 static bool port_descriptor_is_sound(const struct wire_descriptor *descriptor, uint32_t disposition)
 {
+    uint64_t name = le64_load(descriptor->name);
+    uint32_t count = le32_load(descriptor->count);
+    uint16_t home = le16_load(descriptor->home);
+
     if (descriptor->type != WIRE_PORT || descriptor->disposition != disposition ||
         !disposition_is_right(disposition))
         return false;
     if (disposition == PORT_RECEIVE)
-        return descriptor->name != NAME_NULL && NAME_TAG(descriptor->name) != 0 &&
-               descriptor->home == 0 && descriptor->count >= 1 &&
-               descriptor->count <= PORT_LIMIT_MAXIMUM;
-    return descriptor->count == 0 && (descriptor->name != NAME_NULL || descriptor->home == 0);
+        return name != NAME_NULL && NAME_TAG(name) != 0 && home == 0 && count >= 1 &&
+               count <= PORT_LIMIT_MAXIMUM;
+    return count == 0 && (name != NAME_NULL || home == 0);
 }
 
 static bool array_is_sound(const struct wire_descriptor *array, uint32_t count,
@@ -49,20 +52,21 @@ static bool array_is_sound(const struct wire_descriptor *array, uint32_t count,
 static uint64_t data_end(struct kmsg *kmsg, const struct wire_descriptor *descriptor,
                          uint64_t offset, uint32_t body_bytes)
 {
+    uint32_t count = le32_load(descriptor->count);
     uint64_t end;
 
-    if (descriptor->home != 0 || descriptor->name != NAME_NULL)
+    if (le16_load(descriptor->home) != 0 || le64_load(descriptor->name) != NAME_NULL)
         return 0;
     if (descriptor->type == WIRE_BYTES) {
-        end = offset + round_up(descriptor->count);
+        end = offset + round_up(count);
         return descriptor->disposition == 0 && end <= body_bytes ? end : 0;
     }
-    if (descriptor->count > MESSAGE_RIGHTS_MAXIMUM)
+    if (count > MESSAGE_RIGHTS_MAXIMUM)
         return 0;
-    end = offset + descriptor->count * sizeof(*descriptor);
+    end = offset + count * sizeof(*descriptor);
     if (end > body_bytes || !disposition_is_right(descriptor->disposition) ||
-        !array_is_sound((const struct wire_descriptor *)(const void *)(kmsg->body + offset),
-                        descriptor->count, descriptor->disposition))
+        !array_is_sound((const struct wire_descriptor *)(const void *)(kmsg->body + offset), count,
+                        descriptor->disposition))
         return 0;
     return end;
 }
@@ -71,17 +75,19 @@ int rights_check_form(struct kmsg *kmsg, uint32_t body_bytes)
 {
     const struct wire_complex *complex = kmsg_complex(kmsg);
     const struct wire_descriptor *descriptors = kmsg_descriptors(kmsg);
-    uint32_t ports = 0;
+    uint32_t count, ports = 0;
     uint64_t offset;
 
-    if (body_bytes < sizeof(*complex) || complex->descriptor_count == 0 ||
-        complex->descriptor_count > MESSAGE_DESCRIPTORS_MAXIMUM)
+    if (body_bytes < sizeof(*complex))
         return -1;
-    offset = sizeof(*complex) + complex->descriptor_count * sizeof(*descriptors);
-    offset += round_up(complex->inline_bytes);
+    count = le32_load(complex->descriptor_count);
+    if (count == 0 || count > MESSAGE_DESCRIPTORS_MAXIMUM)
+        return -1;
+    offset = sizeof(*complex) + count * sizeof(*descriptors);
+    offset += round_up(le32_load(complex->inline_bytes));
     if (offset > body_bytes)
         return -1;
-    for (uint32_t i = 0; i < complex->descriptor_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (descriptors[i].type == WIRE_PORT) {
             if (!port_descriptor_is_sound(&descriptors[i], descriptors[i].disposition))
                 return -1;
@@ -94,7 +100,7 @@ int rights_check_form(struct kmsg *kmsg, uint32_t body_bytes)
         if (offset == 0)
             return -1;
         if (descriptors[i].type == WIRE_PORTS)
-            ports += descriptors[i].count;
+            ports += le32_load(descriptors[i].count);
         if (ports > MESSAGE_RIGHTS_MAXIMUM)
             return -1;
     }
@@ -113,18 +119,20 @@ void rights_index(struct kmsg *kmsg, struct kmsg_rights *rights)
 {
     const struct wire_complex *complex = kmsg_complex(kmsg);
     const struct wire_descriptor *descriptors = kmsg_descriptors(kmsg);
+    uint32_t count = le32_load(complex->descriptor_count);
     uint64_t first = sizeof(*complex);
     uint64_t data =
-        first + complex->descriptor_count * sizeof(*descriptors) + round_up(complex->inline_bytes);
+        first + count * sizeof(*descriptors) + round_up(le32_load(complex->inline_bytes));
 
     rights->count = 0;
-    for (uint32_t i = 0; i < complex->descriptor_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (descriptors[i].type == WIRE_PORT) {
             index_one(kmsg, rights, first + i * sizeof(*descriptors));
         } else if (descriptors[i].type == WIRE_BYTES) {
-            data += round_up(descriptors[i].count);
+            data += round_up(le32_load(descriptors[i].count));
         } else {
-            for (uint32_t k = 0; k < descriptors[i].count; k++, data += sizeof(*descriptors))
+            for (uint32_t k = le32_load(descriptors[i].count); k > 0;
+                 k--, data += sizeof(*descriptors))
                 index_one(kmsg, rights, data);
         }
     }
@@ -135,7 +143,9 @@ void rights_index(struct kmsg *kmsg, struct kmsg_rights *rights)
 
 static uint32_t home_of(const struct rights_slot *slot, uint32_t source_node)
 {
-    return *slot->home == 0 ? source_node : WIRE_HOME_NODE(*slot->home);
+    uint16_t home = le16_load(*slot->home);
+
+    return home == 0 ? source_node : WIRE_HOME_NODE(home);
 }
 
 /* A name that nobody here knows, and that is at `home`: was it made by a life that can be? A name
@@ -158,7 +168,7 @@ static bool name_is_possible(struct mach_host *host, uint64_t name, uint32_t hom
 static int check_name(const struct node *node, const struct rights_slot *slot)
 {
     struct mach_host *host = node->host;
-    uint64_t name = *slot->name;
+    uint64_t name = rights_slot_name(slot);
     uint32_t home = home_of(slot, node->id);
     const struct port *port;
 
@@ -242,7 +252,7 @@ static struct port *supplies_port(struct supplies *supplies)
 
 /* --- Take ------------------------------------------------------------------------------------- */
 
-/* Who gave the rights of a message: null as a node when it has died since. */
+/* Who gave the rights of a message. */
 struct giver {
     struct mach_host *host;
     struct node *node;
@@ -255,14 +265,14 @@ static void count_needs(const struct giver *giver, const struct rights_slot *slo
     uint32_t home = home_of(slot, giver->node_id);
     const struct port *port;
 
-    if (*slot->name == NAME_NULL)
+    if (rights_slot_name(slot) == NAME_NULL)
         return;
-    port = name_lookup(giver->host, *slot->name);
+    port = name_lookup(giver->host, rights_slot_name(slot));
     if (port == NULL && (slot->disposition == PORT_RECEIVE || home != giver->host->node_id)) {
         needs->ports++;
         if (home != giver->node_id)
             needs->shares++;
-    } else if (port != NULL && giver->node != NULL && home != giver->host->node_id &&
+    } else if (port != NULL && home != giver->host->node_id &&
                share_needs_spare(port, giver->node)) {
         needs->shares++;
     }
@@ -297,12 +307,12 @@ static bool take_to_here(const struct giver *giver, struct port *port,
     bool returned = home_of(slot, giver->node_id) == giver->host->node_id;
     struct share *share;
 
-    if (giver->node != NULL && returned && slot->disposition == PORT_SEND_ONCE) {
+    if (returned && slot->disposition == PORT_SEND_ONCE) {
         share = share_find(port, giver->node);
         if (share == NULL || share_return_once(share, 1, deferred) == 0)
             return false;
         share_settle(share, deferred);
-    } else if (giver->node != NULL && !returned) {
+    } else if (!returned) {
         /* The giver thought it elsewhere, and has it on its own account. */
         share = share_open(port, giver->node, &supplies->shares);
         count_right(&share->drop, slot->disposition);
@@ -323,7 +333,7 @@ static bool take_to_proxy(const struct giver *giver, struct port *port,
     struct share *share;
 
     if (home == giver->host->node_id) { /* ours to answer for, as long as the giver had it */
-        if (giver->node == NULL || slot->disposition != PORT_SEND_ONCE) {
+        if (slot->disposition != PORT_SEND_ONCE) {
             port_reference(port);
             return true;
         }
@@ -338,12 +348,10 @@ static bool take_to_proxy(const struct giver *giver, struct port *port,
     }
     port_reference(port);
     count_right(&port->home->held, slot->disposition);
-    if (giver->node != NULL && port->node == giver->node && home == giver->node_id)
+    if (port->node == giver->node && home == giver->node_id)
         return true;
     count_right(&port->home->add, slot->disposition);
     share_tell(port->home);
-    if (giver->node == NULL)
-        return true;
     share = share_open(port, giver->node, &supplies->shares);
     count_right(&share->taken, slot->disposition);
     return true;
@@ -354,16 +362,16 @@ static struct port *take_one(const struct giver *giver, const struct rights_slot
                              struct supplies *supplies, struct deferred *deferred)
 {
     uint32_t home = home_of(slot, giver->node_id);
-    struct port *port = name_lookup(giver->host, *slot->name);
+    struct port *port = name_lookup(giver->host, rights_slot_name(slot));
     bool took;
 
     if (port == NULL) {
         struct node *node = node_live(giver->host, home);
 
-        if (node == NULL || (home == giver->node_id && giver->node == NULL))
+        if (node == NULL)
             return NULL;
         port = supplies_port(supplies);
-        port_become_proxy(port, node, *slot->name);
+        port_become_proxy(port, node, rights_slot_name(slot));
         took = take_to_proxy(giver, port, slot, supplies, deferred);
         port_unreference(port, deferred); /* that of its making */
     } else if (port_is_here(port)) {
@@ -383,20 +391,21 @@ static void take_slot(const struct giver *giver, struct rights_slot *slot,
     struct port *port;
 
     *slot->port = NULL;
-    if (*slot->name == NAME_NULL)
+    if (rights_slot_name(slot) == NAME_NULL)
         return;
     if (slot->disposition != PORT_RECEIVE) {
         *slot->port = take_one(giver, slot, supplies, deferred);
         return;
     }
-    port = name_lookup(giver->host, *slot->name);
+    port = name_lookup(giver->host, rights_slot_name(slot));
     if (port != NULL && port_is_here(port)) {
         giver->host->nodes->counters.dropped++; /* the same right twice */
         return;
     }
     if (port == NULL)
         port = supplies_port(supplies);
-    migrate_take(port, *slot->name, *slot->count, giver->node, &supplies->shares, deferred);
+    migrate_take(port, rights_slot_name(slot), le32_load(*slot->count), giver->node,
+                 &supplies->shares, deferred);
     *slot->port = port;
 }
 
@@ -413,18 +422,16 @@ bool rights_use_once(struct port *port, const struct node *node, struct deferred
 /* Was the message sent with a right that its source had? */
 static bool may_send(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
 {
-    return MACH_BITS_REMOTE(kmsg->mach.bits) != PORT_SEND_ONCE || kmsg->source == NULL ||
-           rights_use_once(port, kmsg->source, deferred);
+    return !kmsg_was_sent_once(kmsg) || rights_use_once(port, kmsg->source, deferred);
 }
 
 void rights_use_once_of(const struct kmsg *kmsg, const struct node *node, struct deferred *deferred)
 {
     struct port *port;
 
-    if (kmsg->rights_state != KMSG_RIGHTS_WIRE ||
-        MACH_BITS_REMOTE(kmsg->mach.bits) != PORT_SEND_ONCE)
+    if (kmsg->rights_state != KMSG_RIGHTS_WIRE || !kmsg_was_sent_once(kmsg))
         return;
-    port = name_lookup(node->host, kmsg->mach.remote);
+    port = name_lookup(node->host, le64_load(kmsg->mach.remote));
     if (port != NULL && port_is_here(port))
         (void)rights_use_once(port, node, deferred);
 }
@@ -434,8 +441,9 @@ static bool is_supplied(const struct supplies *supplies, const struct needs *nee
     return supplies->port_count >= needs->ports && supplies->shares.count >= needs->shares;
 }
 
-/* Have what the message needs; false: no memory. The lock is released to allocate. */
-static bool supply(struct giver *giver, struct kmsg *kmsg, struct supplies *supplies)
+/* Have what the message needs; false: no memory, or its source died while the lock was released to
+ * allocate. */
+static bool supply(const struct giver *giver, struct kmsg *kmsg, struct supplies *supplies)
 {
     struct needs needs = message_needs(giver, kmsg);
 
@@ -445,9 +453,8 @@ static bool supply(struct giver *giver, struct kmsg *kmsg, struct supplies *supp
         ipc_unlock(giver->host);
         filled = supplies_fill(giver->host, supplies, &needs);
         ipc_lock(giver->host);
-        if (!filled)
+        if (!filled || kmsg->source == NULL)
             return false;
-        giver->node = kmsg->source; /* it may have died */
         needs = message_needs(giver, kmsg);
     }
     return true;
@@ -469,7 +476,7 @@ static int take_names(struct port *port, struct kmsg *kmsg, struct supplies *sup
         take_slot(&giver, &slot, supplies, deferred);
     }
     if (kmsg->local == NULL)
-        kmsg->mach.bits &= ~MACH_BITS(0, 0x1fu);
+        kmsg_set_local_right(kmsg, PORT_NONE);
     return 0;
 }
 
@@ -479,7 +486,7 @@ int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
     struct supplies supplies = {.ports = NULL};
     int reason;
 
-    if (kmsg->mach.local == NAME_NULL && kmsg->rights == NULL) {
+    if (le64_load(kmsg->mach.local) == NAME_NULL && kmsg->rights == NULL) {
         if (!may_send(port, kmsg, deferred))
             return FLIPC_NAK_NO_RIGHT;
         kmsg->rights_state = KMSG_RIGHTS_OURS;

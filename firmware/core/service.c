@@ -2,7 +2,6 @@
  *
  * Answers of services: sending a message to a reply port without waiting for it.
  */
-#include <abi/services.h>
 #include <kernel/service.h>
 #include <kernel/string.h>
 
@@ -80,7 +79,7 @@ void service_answer(struct mach_host *host, struct kmsg *request, const void *bo
 
 void service_answer_status(struct mach_host *host, struct kmsg *request, int status)
 {
-    struct service_status body = {.status = status};
+    struct service_status body = service_status_of(status);
 
     service_answer(host, request, &body, sizeof(body));
 }

@@ -2,7 +2,7 @@
  *
  * memcpy and its family for guests. Not in the host build, where the C library's are used.
  *
- * Eight bytes an access, eight accesses a round: an emulator translates each access on its own, so
+ * One register an access, eight accesses a round: an emulator translates each access on its own, so
  * what counts is bytes per access. Accesses may be unaligned: all our machines handle that in
  * ordinary memory, and the alternatives (bytes, or shifting two words together) cost more than it
  * does. Device registers are never copied with these.
@@ -15,29 +15,41 @@
 #undef memset
 #undef memcmp
 
-#define WORD sizeof(uint64_t)
+#define WORD sizeof(word)
 
-static inline uint64_t load(const uint8_t *address)
+typedef uintptr_t word; /* as wide as a register */
+
+#if defined(__riscv)
+#if __riscv_xlen == 64
+#define LOAD_WORD "ld"
+#define STORE_WORD "sd"
+#else
+#define LOAD_WORD "lw"
+#define STORE_WORD "sw"
+#endif
+#endif
+
+static inline word load(const uint8_t *address)
 {
 #if defined(__riscv)
     /* The compiler would take a misaligned access apart into bytes. */
-    uint64_t value;
+    word value;
 
-    __asm__("ld %0, %1" : "=r"(value) : "m"(*(const uint64_t *)(const void *)address));
+    __asm__(LOAD_WORD " %0, %1" : "=r"(value) : "m"(*(const word *)(const void *)address));
     return value;
 #else
-    typedef uint64_t unaligned __attribute__((aligned(1), may_alias));
+    typedef word unaligned __attribute__((aligned(1), may_alias));
 
     return *(const unaligned *)(const void *)address;
 #endif
 }
 
-static inline void store(uint8_t *address, uint64_t value)
+static inline void store(uint8_t *address, word value)
 {
 #if defined(__riscv)
-    __asm__("sd %1, %0" : "=m"(*(uint64_t *)(void *)address) : "r"(value));
+    __asm__(STORE_WORD " %1, %0" : "=m"(*(word *)(void *)address) : "r"(value));
 #else
-    typedef uint64_t unaligned __attribute__((aligned(1), may_alias));
+    typedef word unaligned __attribute__((aligned(1), may_alias));
 
     *(unaligned *)(void *)address = value;
 #endif
@@ -53,9 +65,9 @@ static inline void copy_word(uint8_t *to, const uint8_t *from, size_t index)
 static inline void copy_up(uint8_t *to, const uint8_t *from, size_t len_bytes)
 {
     for (; len_bytes >= 8 * WORD; len_bytes -= 8 * WORD, to += 8 * WORD, from += 8 * WORD) {
-        uint64_t w0 = load(from), w1 = load(from + WORD), w2 = load(from + 2 * WORD),
-                 w3 = load(from + 3 * WORD), w4 = load(from + 4 * WORD), w5 = load(from + 5 * WORD),
-                 w6 = load(from + 6 * WORD), w7 = load(from + 7 * WORD);
+        word w0 = load(from), w1 = load(from + WORD), w2 = load(from + 2 * WORD),
+             w3 = load(from + 3 * WORD), w4 = load(from + 4 * WORD), w5 = load(from + 5 * WORD),
+             w6 = load(from + 6 * WORD), w7 = load(from + 7 * WORD);
 
         store(to, w0);
         store(to + WORD, w1);
@@ -99,7 +111,7 @@ void *memmove(void *destination, const void *source, size_t len_bytes)
 
 void *memset(void *destination, int value, size_t len_bytes)
 {
-    uint64_t pattern = 0x0101010101010101ull * (uint8_t)value;
+    word pattern = (word)0x0101010101010101ull * (uint8_t)value;
     uint8_t *to = destination;
 
     for (; len_bytes >= 4 * WORD; len_bytes -= 4 * WORD, to += 4 * WORD) {

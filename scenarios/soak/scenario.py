@@ -20,7 +20,10 @@ async def scenario(cluster: Cluster) -> None:
     before = await footprint(a)
     for turn in range(CYCLES):
         await cycle(cluster, *((b, (a, c)) if turn % 2 else (c, (a, b))))
-    assert await footprint(a) == before
+    after = await footprint(a)
+    held = ", ".join(f"{name} {value}" for name, value in after.items())
+    cluster.note(f"{CYCLES} crashes and restarts, every link back each time; now held: {held}")
+    assert after == before, f"{CYCLES} cycles ago it was {before}"
 
 
 async def cycle(cluster: Cluster, victim: Node, survivors: tuple[Node, Node]) -> None:
@@ -51,7 +54,8 @@ async def footprint(node: Node) -> dict[str, int]:
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "processes": len(children()),
-        "heap_bytes": inside.heap_used_bytes,
+        "shared memory": shared_memory_bytes(),
+        "heap": inside.heap_used_bytes,
         "ports": inside.ports,
         "names": inside.names,
         "nodes": inside.nodes,
@@ -62,3 +66,11 @@ def children() -> list[str]:
     """The process ids of what this process has started and not yet buried."""
     lists = Path("/proc/self/task").glob("*/children")
     return [pid for file in lists for pid in file.read_text().split()]
+
+
+def shared_memory_bytes() -> int:
+    """Shared memory that this process has mapped, and whatever lies in /dev/shm."""
+    named = sum(file.stat().st_size for file in Path("/dev/shm").iterdir() if "mnlab" in file.name)
+    maps = [line.split() for line in Path("/proc/self/maps").read_text().splitlines()]
+    spans = [fields[0].split("-") for fields in maps if "memfd:mnlab" in fields[-1] + fields[-2]]
+    return named + sum(int(end, 16) - int(start, 16) for start, end in spans)

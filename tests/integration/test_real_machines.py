@@ -90,6 +90,11 @@ async def test_every_verb(tmp_path: Path, arch: Arch) -> None:
         assert panics[0].text.splitlines()[0] in b.console_path.read_text(errors="replace")
         lost = [item for item in cluster.stream.history if isinstance(item, types.EventsLost)]
         assert lost == []
+    explained = [item for item in cluster.stream.history if isinstance(item, types.PanicExplained)]
+    assert [item.node for item in explained] == ["b"]
+    assert "panic_asked+" in explained[0].backtrace[0]
+    assert "(core/kernel_main.c:" in explained[0].backtrace[0]
+    assert any("kernel_service" in call for call in explained[0].backtrace)
 
 
 @pytest.mark.parametrize("kind", ["ivshmem", "virtio-serial"])

@@ -17,7 +17,7 @@ LAYERS = (
     {"protocol"},
     {"model"},
     {"events", "machines"},
-    {"config", "core"},
+    {"config", "core", "sim"},
     {"qemu", "links"},
     {"runtime"},
     {"testing", "checkers"},

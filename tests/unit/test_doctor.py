@@ -18,10 +18,11 @@ from emulator.doctor import Check, Finding, examine
 def test_machine_that_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
-    for arch in ("x86_64", "aarch64", "riscv64"):
+    for arch in ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32"):
         assert checks[f"boot {arch}"]["finding"] == "good"
         assert checks[f"boot {arch}"]["said"].startswith("ready after ")
-        assert "QEMU emulator version" in checks[f"qemu-system-{arch}"]["said"]
+    for cpu in ("x86_64", "aarch64", "riscv64", "riscv32"):
+        assert "QEMU emulator version" in checks[f"qemu-system-{cpu}"]["said"]
     assert checks["accelerator"]["said"].startswith("TCG")
     assert not any(check["remedy"] for check in checks.values() if check["finding"] == "good")
 
@@ -42,7 +43,7 @@ async def test_missing_programs_come_with_how_to_get_them(
 
 
 async def test_missing_image_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulator.machines.image._PACKAGE", Path("/nowhere/emulator"))
+    monkeypatch.setattr("emulator.machines.built._PACKAGE", Path("/nowhere/emulator"))
     checks = {check.name: check for check in await examine()}
     image = checks["image x86_64"]
     assert image.finding is Finding.MISSING

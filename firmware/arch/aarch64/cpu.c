@@ -33,15 +33,19 @@
 
 const char *arch_name(void)
 {
+#ifdef __AARCH64EB__
+    return "aarch64_be";
+#else
     return "aarch64";
+#endif
 }
 
-uint64_t arch_mmu_table_entry(uint64_t physical)
+arch_mmu_entry arch_mmu_table_entry(uint64_t physical)
 {
     return physical | ENTRY_TABLE_OR_PAGE;
 }
 
-uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block)
+arch_mmu_entry arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block)
 {
     uint64_t entry = physical | (block ? ENTRY_BLOCK : ENTRY_TABLE_OR_PAGE) | ENTRY_ACCESSED |
                      ENTRY_INNER_SHAREABLE | ENTRY_NO_USER_EXECUTE;
@@ -61,17 +65,17 @@ uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribut
     return 0;
 }
 
-bool arch_mmu_entry_is_table(uint64_t entry)
+bool arch_mmu_entry_is_table(arch_mmu_entry entry)
 {
     return (entry & ENTRY_TYPE_MASK) == ENTRY_TABLE_OR_PAGE;
 }
 
-uint64_t arch_mmu_entry_address(uint64_t entry)
+uint64_t arch_mmu_entry_address(arch_mmu_entry entry)
 {
     return entry & ENTRY_ADDRESS;
 }
 
-enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry)
+enum arch_mmu_attribute arch_mmu_entry_attribute(arch_mmu_entry entry)
 {
     if ((entry & ENTRY_DEVICE) != 0)
         return ARCH_MMU_DEVICE;
@@ -80,7 +84,7 @@ enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry)
     return (entry & ENTRY_NO_KERNEL_EXECUTE) != 0 ? ARCH_MMU_CONST : ARCH_MMU_CODE;
 }
 
-void arch_mmu_activate(uint64_t *root)
+void arch_mmu_activate(arch_mmu_entry *root)
 {
     uint64_t control = AARCH64_READ(sctlr_el1);
 

@@ -4,11 +4,22 @@
  *
  * Threads and the boot code run on SP_EL0; the CPU changes to SP_EL1 by itself when it takes an exception, so exceptions and
  * interrupts have a stack of their own.
+ *
+ * The CPU starts little-endian. A big-endian image changes that before its first access to data; instructions stay
+ * little-endian, page tables follow the data (Arm ARM D17.2.118).
  */
+#define SCTLR_EE (1 << 25)
+
     .section .text.start, "ax", @progbits
     .globl _start
 _start:
     msr daifset, #0xf
+#ifdef __AARCH64EB__
+    mrs x1, sctlr_el1
+    orr x1, x1, #SCTLR_EE
+    msr sctlr_el1, x1
+    isb
+#endif
     msr spsel, #1
     adrp x1, exception_stack_end
     add sp, x1, :lo12:exception_stack_end

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A flattened device tree (Devicetree Specification 0.4, chapter 5) read once for the size of RAM.
- * Runs before the MMU is on, so it reads aligned words only. Cells are 64 bits for addresses and
+ * Runs before the MMU is on, so it reads aligned words only, which are big-endian. Cells are 64 bits for addresses and
  * sizes, as on the machines that use this.
  */
 #include <arch/fdt.h>
@@ -20,7 +20,9 @@
 
 static uint32_t read32(const uint8_t *address)
 {
-    return __builtin_bswap32(*(const volatile uint32_t *)(const void *)address);
+    uint32_t word = *(const volatile uint32_t *)(const void *)address;
+
+    return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? word : __builtin_bswap32(word);
 }
 
 static uint64_t read64(const uint8_t *address)

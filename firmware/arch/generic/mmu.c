@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * The page tables: one identity map for all of the machine's life. The three CPUs share the
- * geometry (4 KiB pages, tables of 512 entries, three levels walked here: 1 GiB, 2 MiB, 4 KiB); a
- * port gives the encoding of entries.
+ * The page tables: one identity map for all of the machine's life. Pages have 4 KiB and a table is
+ * one page; how many levels there are and how wide an entry is, a port says (arch/mmu_geometry.h),
+ * and it gives the encoding of entries.
  *
- * Whole 2 MiB ranges become blocks; a block of which a part changes is split first. Tables are
+ * What fills an entry of the level before the last (2 or 4 MiB) becomes a block; a block of which a part changes is split first. Tables are
  * never freed: a range that once needed pages is likely to need them again, and there are few.
  *
  * A live entry goes through "absent" before it becomes something else (break before make); nothing
@@ -19,23 +19,26 @@
 #include <arch/port.h>
 #include <kernel/string.h>
 
-#define ENTRY_COUNT 512u
-#define LAST_LEVEL 2u
-#define ADDRESS_LIMIT (1ull << 39)
-#define BLOCK_SIZE (1ull << 21)
+#define ENTRY_COUNT (1u << ARCH_MMU_INDEX_BITS)
+#define LAST_LEVEL (ARCH_MMU_LEVELS - 1u)
+#define BLOCK_LEVEL (LAST_LEVEL - 1u)
+#define ADDRESS_LIMIT (1ull << ARCH_MMU_ADDRESS_BITS)
+#define BLOCK_SIZE ((uint64_t)ARCH_PAGE_SIZE << ARCH_MMU_INDEX_BITS)
+
+_Static_assert(ENTRY_COUNT * sizeof(arch_mmu_entry) == ARCH_PAGE_SIZE, "a table is one page");
 
 static unsigned entry_index(uint64_t address, unsigned level)
 {
-    return (unsigned)(address >> (12 + 9 * (LAST_LEVEL - level))) % ENTRY_COUNT;
+    return (unsigned)(address >> (12 + ARCH_MMU_INDEX_BITS * (LAST_LEVEL - level))) % ENTRY_COUNT;
 }
 
-static uint64_t *entry_table(uint64_t entry)
+static arch_mmu_entry *entry_table(arch_mmu_entry entry)
 {
-    return (uint64_t *)(uintptr_t)arch_mmu_entry_address(entry);
+    return (arch_mmu_entry *)(uintptr_t)arch_mmu_entry_address(entry);
 }
 
-/* The same mapping as the block `entry`, in 512 pages. */
-static void table_fill_from_block(uint64_t *table, uint64_t entry)
+/* The same mapping as the block `entry`, in pages. */
+static void table_fill_from_block(arch_mmu_entry *table, arch_mmu_entry entry)
 {
     enum arch_mmu_attribute attribute = arch_mmu_entry_attribute(entry);
     uint64_t base = arch_mmu_entry_address(entry);
@@ -45,10 +48,10 @@ static void table_fill_from_block(uint64_t *table, uint64_t entry)
 }
 
 /* The table that `*entry` points to, made if there is none; null: no page left. */
-static uint64_t *table_below(uint64_t *entry)
+static arch_mmu_entry *table_below(arch_mmu_entry *entry)
 {
-    uint64_t old = *entry;
-    uint64_t *table;
+    arch_mmu_entry old = *entry;
+    arch_mmu_entry *table;
 
     if (old != 0 && arch_mmu_entry_is_table(old))
         return entry_table(old);
@@ -66,7 +69,8 @@ static uint64_t *table_below(uint64_t *entry)
 }
 
 /* Change one entry; a table it pointed to stays allocated but unused. */
-static void entry_set(uint64_t *entry, uint64_t value, uint64_t address, size_t page_count)
+static void entry_set(arch_mmu_entry *entry, arch_mmu_entry value, uint64_t address,
+                      size_t page_count)
 {
     if (*entry == value)
         return;
@@ -78,30 +82,32 @@ static void entry_set(uint64_t *entry, uint64_t value, uint64_t address, size_t 
 }
 
 /* Map one block or one page at `address`; returns the bytes done, 0: no page left. */
-static uint64_t map_step(uint64_t *root, uint64_t address, uint64_t len_bytes,
+static uint64_t map_step(arch_mmu_entry *root, uint64_t address, uint64_t len_bytes,
                          enum arch_mmu_attribute attribute)
 {
-    uint64_t *middle = table_below(&root[entry_index(address, 0)]);
-    uint64_t *entry, *last;
-    bool block;
+    bool block = address % BLOCK_SIZE == 0 && len_bytes >= BLOCK_SIZE;
+    arch_mmu_entry *table = root;
+    arch_mmu_entry *entry;
 
-    if (middle == NULL)
-        return 0;
-    entry = &middle[entry_index(address, 1)];
-    block = address % BLOCK_SIZE == 0 && len_bytes >= BLOCK_SIZE;
+    for (unsigned level = 0; level < BLOCK_LEVEL; level++) {
+        table = table_below(&table[entry_index(address, level)]);
+        if (table == NULL)
+            return 0;
+    }
+    entry = &table[entry_index(address, BLOCK_LEVEL)];
     if (block && (*entry == 0 || !arch_mmu_entry_is_table(*entry))) {
         entry_set(entry, arch_mmu_leaf_entry(address, attribute, true), address, ENTRY_COUNT);
         return BLOCK_SIZE;
     }
-    last = table_below(entry);
-    if (last == NULL)
+    table = table_below(entry);
+    if (table == NULL)
         return 0;
-    entry_set(&last[entry_index(address, 2)], arch_mmu_leaf_entry(address, attribute, false),
-              address, 1);
+    entry_set(&table[entry_index(address, LAST_LEVEL)],
+              arch_mmu_leaf_entry(address, attribute, false), address, 1);
     return ARCH_PAGE_SIZE;
 }
 
-static int map(uint64_t *root, uint64_t physical, uint64_t len_bytes,
+static int map(arch_mmu_entry *root, uint64_t physical, uint64_t len_bytes,
                enum arch_mmu_attribute attribute)
 {
     const uint64_t page_mask = ARCH_PAGE_SIZE - 1;
@@ -130,7 +136,7 @@ int arch_mmu_map(uint64_t physical, size_t len_bytes, enum arch_mmu_attribute at
     return error;
 }
 
-static void map_range(uint64_t *root, const uint8_t *start, const uint8_t *end,
+static void map_range(arch_mmu_entry *root, const uint8_t *start, const uint8_t *end,
                       enum arch_mmu_attribute attribute)
 {
     if (start == end)
@@ -139,7 +145,7 @@ static void map_range(uint64_t *root, const uint8_t *start, const uint8_t *end,
         panic("no memory for page tables");
 }
 
-static void map_pool(uint64_t *root, const struct page_pool *pool)
+static void map_pool(arch_mmu_entry *root, const struct page_pool *pool)
 {
     for (size_t i = 0; i < pool->page_count; i++) {
         const uint8_t *page = pool->start + i * ARCH_PAGE_SIZE;
@@ -153,7 +159,7 @@ static void map_pool(uint64_t *root, const struct page_pool *pool)
 void mmu_initialise(struct machine *machine)
 {
     const uint8_t *ram = arch_ram_base();
-    uint64_t *root = page_allocate(1);
+    arch_mmu_entry *root = page_allocate(1);
 
     if (root == NULL)
         panic("no memory for page tables");

@@ -40,5 +40,5 @@ bool link_binding_keeps_messages(const struct link *link)
 
 void frame_binding_seal(struct frame_header *header)
 {
-    header->header_crc = frame_header_crc(header, frame_constant_crc(header));
+    header->header_crc = le32_of(frame_header_crc(header, frame_constant_crc(header)));
 }

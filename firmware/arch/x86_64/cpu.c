@@ -47,12 +47,12 @@ const char *arch_name(void)
     return "x86_64";
 }
 
-uint64_t arch_mmu_table_entry(uint64_t physical)
+arch_mmu_entry arch_mmu_table_entry(uint64_t physical)
 {
     return physical | ENTRY_PRESENT | ENTRY_WRITE;
 }
 
-uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block)
+arch_mmu_entry arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block)
 {
     uint64_t entry = physical | ENTRY_PRESENT | (block ? ENTRY_BLOCK : 0);
 
@@ -71,17 +71,17 @@ uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribut
     return 0;
 }
 
-bool arch_mmu_entry_is_table(uint64_t entry)
+bool arch_mmu_entry_is_table(arch_mmu_entry entry)
 {
     return (entry & ENTRY_BLOCK) == 0;
 }
 
-uint64_t arch_mmu_entry_address(uint64_t entry)
+uint64_t arch_mmu_entry_address(arch_mmu_entry entry)
 {
     return entry & ENTRY_ADDRESS;
 }
 
-enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry)
+enum arch_mmu_attribute arch_mmu_entry_attribute(arch_mmu_entry entry)
 {
     if ((entry & ENTRY_UNCACHED) != 0)
         return ARCH_MMU_DEVICE;
@@ -91,7 +91,7 @@ enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry)
 }
 
 /* The shared walk has three levels; above them a table with one entry covers all of it. */
-void arch_mmu_activate(uint64_t *root)
+void arch_mmu_activate(arch_mmu_entry *root)
 {
     static uint64_t top[512] __attribute__((aligned(4096)));
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * The IMSIC's supervisor file as interrupt controller of riscv64 (Advanced Interrupt
+ * The IMSIC's supervisor file as interrupt controller of RISC-V (Advanced Interrupt
  * Architecture 1.0, chapter 3). A device writes an interrupt identity, 1 or more, to the file's
  * page; vector n is identity n + 1.
  *
  *   siselect      access  register behind sireg
  *   0x70          RW      eidelivery: 1 delivers
  *   0x72          RW      eithreshold: 0 lets all through
- *   0xc0 + 2*k    RW      eie: enable bits of identities 64*k to 64*k+63
+ *   0xc0 + k      RW      eie: enable bits of identities 32*k to 32*k+31; with 64-bit registers even k
+ *                         only, for two of these
  */
 #include <arch/machine.h>
 #include <arch/port.h>
@@ -16,16 +17,17 @@
 
 #define EIDELIVERY 0x70u
 #define EITHRESHOLD 0x72u
-#define EIE(identity) (0xc0u + (identity) / 64u * 2u)
+#define EIE_BITS ((unsigned)__riscv_xlen)
+#define EIE(identity) (0xc0u + (identity) / EIE_BITS * (EIE_BITS / 32u))
 #define STOPEI_IDENTITY(value) ((unsigned)((value) >> 16 & 0x7ffu))
 
-static void file_write(unsigned select, uint64_t value)
+static void file_write(unsigned select, uintptr_t value)
 {
     RISCV_CSR_WRITE(CSR_SISELECT, select);
     RISCV_CSR_WRITE(CSR_SIREG, value);
 }
 
-static uint64_t file_read(unsigned select)
+static uintptr_t file_read(unsigned select)
 {
     RISCV_CSR_WRITE(CSR_SISELECT, select);
     return RISCV_CSR_READ(CSR_SIREG);
@@ -47,7 +49,7 @@ void arch_msi_enable(unsigned vector, uint64_t *address, uint32_t *data)
 {
     unsigned identity = vector + 1;
 
-    file_write(EIE(identity), file_read(EIE(identity)) | 1ull << identity % 64);
+    file_write(EIE(identity), file_read(EIE(identity)) | (uintptr_t)1 << identity % EIE_BITS);
     *address = board_imsic.supervisor_file;
     *data = identity;
 }
@@ -56,7 +58,7 @@ void arch_msi_disable(unsigned vector)
 {
     unsigned identity = vector + 1;
 
-    file_write(EIE(identity), file_read(EIE(identity)) & ~(1ull << identity % 64));
+    file_write(EIE(identity), file_read(EIE(identity)) & ~((uintptr_t)1 << identity % EIE_BITS));
 }
 
 /* A swap of stopei reads the top identity and clears its pending bit in one. */

@@ -18,10 +18,10 @@
 #define VIRTQUEUE_SIZE_MAXIMUM 32u
 
 struct virtqueue_descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags;
-    uint16_t next;
+    le64 address;
+    le32 length;
+    le16 flags;
+    le16 next;
 };
 
 #define VIRTQUEUE_DESCRIPTOR_WRITE 2u /* VIRTQ_DESC_F_WRITE: the device writes */
@@ -29,21 +29,21 @@ struct virtqueue_descriptor {
 #define VIRTQUEUE_NO_NOTIFY 1u        /* VIRTQ_USED_F_NO_NOTIFY */
 
 struct virtqueue_used_element {
-    uint32_t id;
-    uint32_t length;
+    le32 id;
+    le32 length;
 };
 
 /* What both sides see. The parts are written by the driver, the driver and the device. */
 struct virtqueue_memory {
     struct virtqueue_descriptor descriptors[VIRTQUEUE_SIZE_MAXIMUM];
     struct {
-        uint16_t flags;
-        uint16_t index;
-        uint16_t ring[VIRTQUEUE_SIZE_MAXIMUM];
+        le16 flags;
+        le16 index;
+        le16 ring[VIRTQUEUE_SIZE_MAXIMUM];
     } available;
     struct {
-        uint16_t flags;
-        uint16_t index;
+        le16 flags;
+        le16 index;
         struct virtqueue_used_element ring[VIRTQUEUE_SIZE_MAXIMUM];
     } used __attribute__((aligned(4)));
 } __attribute__((aligned(16)));

@@ -12,6 +12,7 @@
 #ifndef ABI_BLACKBOX_H
 #define ABI_BLACKBOX_H
 
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define BLACKBOX_MAGIC 0x31584f42424c4e4dull /* "MNLBBOX1" */
@@ -31,57 +32,70 @@ enum blackbox_state {
 };
 
 struct blackbox_header {
-    uint64_t magic;
-    uint32_t version;
-    uint32_t state; /* enum blackbox_state */
-    uint32_t node_id;
-    uint32_t reserved0;
-    uint64_t incarnation;
-    uint64_t event_head; /* events ever written; the newest has sequence event_head - 1 */
-    uint64_t now_ns;     /* node clock when the box was last touched */
-    uint64_t heap_used_bytes;
-    uint64_t heap_peak_bytes;
-    uint64_t heap_size_bytes;
-    uint64_t reserved1[55];
+    le64 magic;
+    le32 version;
+    le32 state; /* enum blackbox_state */
+    le32 node_id;
+    le32 reserved0;
+    le64 incarnation;
+    le64 event_head; /* events ever written; the newest has sequence event_head - 1 */
+    le64 now_ns;     /* node clock when the box was last touched */
+    le64 heap_used_bytes;
+    le64 heap_peak_bytes;
+    le64 heap_size_bytes;
+    le64 reserved1[55];
     char panic[BLACKBOX_PANIC_MAXIMUM]; /* NUL-terminated */
     uint8_t reserved2[4096 - 512 - BLACKBOX_PANIC_MAXIMUM];
 };
 
 /* What the words of an event mean. `link` is the index of the link in the boot page (0xffff: none),
- * `peer` a node id. */
+ * `peer` a node id.
+ *
+ * event           arg0                        arg1                      arg2
+ * BOOT            boot count
+ * READY           -
+ * PANIC           program counter
+ * LINK_STATE      bits: 1 rx up, 2 tx up      own epoch | peer's << 32  enum link_reason
+ * NODE_UP         incarnation of the peer, now registered and reachable
+ * NODE_DEAD       incarnation declared dead   enum node_death_cause
+ * LINK_REFUSED    enum link_refusal           the claimed incarnation   1: by us, 2: of us
+ * CARRIER         bits: 1 rx, 2 tx            generation
+ * STREAM          stream id | role << 63      messages                  running hash
+ *                 (role 1: sink)
+ * LINK_DROP       enum link_drop              count so far; at most one a reason and 100 ms
+ * STALE           incarnation: this node was told that it was declared dead
+ * CREDIT          limit                       used: a credit invariant broke
+ * MESSAGE         stream id                   sequence                  source incarnation
+ *                 (only with trace = "messages")
+ * STREAM_REFUSED  stream id or 0              count so far              source incarnation
+ *                 (a traffic message without a ledger was dropped)
+ */
 enum blackbox_event_kind {
-    BLACKBOX_EVENT_BOOT = 1,       /* arg0 boot count */
-    BLACKBOX_EVENT_READY = 2,      /* - */
-    BLACKBOX_EVENT_PANIC = 3,      /* arg0 program counter */
-    BLACKBOX_EVENT_LINK_STATE = 4, /* arg0 bits: 1 rx up, 2 tx up; arg1 own epoch | peer epoch <<
-                                      32; arg2 enum link_reason */
-    BLACKBOX_EVENT_NODE_UP = 5,    /* arg0 incarnation of the peer, now registered and reachable */
-    BLACKBOX_EVENT_NODE_DEAD = 6,  /* arg0 incarnation declared dead, arg1 enum node_death_cause */
-    BLACKBOX_EVENT_LINK_REFUSED = 7, /* arg0 enum link_refusal, arg1 the claimed incarnation, arg2
-                                        1: we refused, 2: we were refused */
-    BLACKBOX_EVENT_CARRIER = 8,      /* arg0 bits: 1 rx, 2 tx; arg1 generation */
-    BLACKBOX_EVENT_STREAM =
-        9, /* digest: arg0 stream id | role << 63 (1 = sink), arg1 messages, arg2 running hash */
-    BLACKBOX_EVENT_LINK_DROP =
-        10, /* arg0 enum link_drop, arg1 count so far; at most one a reason and 100 ms */
-    BLACKBOX_EVENT_STALE = 11,  /* this node was told that it was declared dead; arg0 incarnation */
-    BLACKBOX_EVENT_CREDIT = 12, /* a credit invariant broke: arg0 limit, arg1 used */
-    BLACKBOX_EVENT_MESSAGE =
-        13, /* with trace = "messages": arg0 stream id, arg1 sequence, arg2 source incarnation */
-    BLACKBOX_EVENT_STREAM_REFUSED =
-        14, /* a traffic message without a ledger was dropped: arg0 stream id or 0, arg1 count so
-               far, arg2 source incarnation */
+    BLACKBOX_EVENT_BOOT = 1,
+    BLACKBOX_EVENT_READY = 2,
+    BLACKBOX_EVENT_PANIC = 3,
+    BLACKBOX_EVENT_LINK_STATE = 4,
+    BLACKBOX_EVENT_NODE_UP = 5,
+    BLACKBOX_EVENT_NODE_DEAD = 6,
+    BLACKBOX_EVENT_LINK_REFUSED = 7,
+    BLACKBOX_EVENT_CARRIER = 8,
+    BLACKBOX_EVENT_STREAM = 9,
+    BLACKBOX_EVENT_LINK_DROP = 10,
+    BLACKBOX_EVENT_STALE = 11,
+    BLACKBOX_EVENT_CREDIT = 12,
+    BLACKBOX_EVENT_MESSAGE = 13,
+    BLACKBOX_EVENT_STREAM_REFUSED = 14,
 };
 
 struct blackbox_event {
-    uint64_t sequence; /* index of this event since boot; written last (release) */
-    uint64_t time_ns;
-    uint16_t kind;
-    uint16_t link;
-    uint32_t peer;
-    uint64_t arg0;
-    uint64_t arg1;
-    uint64_t arg2;
+    le64 sequence; /* index of this event since boot; written last (release) */
+    le64 time_ns;
+    le16 kind;
+    le16 link;
+    le32 peer;
+    le64 arg0;
+    le64 arg1;
+    le64 arg2;
 };
 
 enum blackbox_ledger_role {
@@ -93,24 +107,24 @@ enum blackbox_ledger_role {
 /* The account of one traffic stream at one of its ends. At a source: sent = acked + failed +
  * unknown + in flight. */
 struct blackbox_ledger {
-    uint32_t version; /* odd while being written */
-    uint32_t role;    /* enum blackbox_ledger_role */
-    uint64_t stream_id;
-    uint32_t peer;       /* the other end's node id */
-    uint32_t size_bytes; /* body size */
-    uint64_t peer_incarnation;
-    uint64_t next_sequence; /* source: next to send; sink: next expected */
-    uint64_t running_hash;  /* over the messages 0 .. next_sequence-1 */
-    uint64_t sent;
-    uint64_t acked;
-    uint64_t failed;  /* refused: the sender knows that they were not delivered */
-    uint64_t unknown; /* peer died before the ack: delivered or not, nobody can say */
-    uint64_t received;
-    uint64_t duplicates;
-    uint64_t gaps;    /* messages skipped */
-    uint64_t corrupt; /* contents that nobody sent */
-    uint64_t closed;  /* 1: the stream ended; the account is final */
-    uint64_t reserved;
+    le32 version; /* odd while being written */
+    le32 role;    /* enum blackbox_ledger_role */
+    le64 stream_id;
+    le32 peer;       /* the other end's node id */
+    le32 size_bytes; /* body size */
+    le64 peer_incarnation;
+    le64 next_sequence; /* source: next to send; sink: next expected */
+    le64 running_hash;  /* over the messages 0 .. next_sequence-1 */
+    le64 sent;
+    le64 acked;
+    le64 failed;  /* refused: the sender knows that they were not delivered */
+    le64 unknown; /* peer died before the ack: delivered or not, nobody can say */
+    le64 received;
+    le64 duplicates;
+    le64 gaps;    /* messages skipped */
+    le64 corrupt; /* contents that nobody sent */
+    le64 closed;  /* 1: the stream ended; the account is final */
+    le64 reserved;
 };
 
 _Static_assert(sizeof(struct blackbox_header) == 4096, "header is one page");

@@ -9,6 +9,7 @@
 #ifndef ABI_CABLE_H
 #define ABI_CABLE_H
 
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define CABLE_MAGIC 0x454c4241434c4e4dull /* "MNLCABLE" */
@@ -18,31 +19,31 @@
 
 /* One direction as one end sees it. Written by the host only. */
 struct cable_direction {
-    uint32_t generation; /* one higher at every change of this direction */
-    uint32_t carrier;    /* 1: the direction carries frames */
-    uint32_t ring_offset;
-    uint32_t ring_size; /* bytes of ring data, a power of two */
-    uint32_t doorbell;  /* value for the ivshmem doorbell register that wakes the other side of this
+    le32 generation; /* one higher at every change of this direction */
+    le32 carrier;    /* 1: the direction carries frames */
+    le32 ring_offset;
+    le32 ring_size; /* bytes of ring data, a power of two */
+    le32 doorbell;  /* value for the ivshmem doorbell register that wakes the other side of this
                            ring */
-    uint32_t reserved;
+    le32 reserved;
 };
 
 struct cable_end {
-    uint32_t ivshmem_id; /* the end's own id (IVPosition register) */
-    uint32_t flags;      /* CABLE_END_* */
+    le32 ivshmem_id; /* the end's own id (IVPosition register) */
+    le32 flags;      /* CABLE_END_* */
     struct cable_direction tx;
     struct cable_direction rx;
-    uint32_t reserved[2];
+    le32 reserved[2];
 };
 
-#define CABLE_END_CHECKED                                                                          \
-    1u /* bytes may change on the way: payload CRC and replay are required (a tapped cable) */
+/* Bytes may change on the way (a tapped cable): payload CRC and replay are required. */
+#define CABLE_END_CHECKED 1u
 
 struct cable_page {
-    uint64_t magic;
-    uint32_t version;
-    uint32_t region_size;
-    uint32_t reserved[12];
+    le64 magic;
+    le32 version;
+    le32 region_size;
+    le32 reserved[12];
     struct cable_end ends[CABLE_END_COUNT]; /* an end finds its record by its own ivshmem id */
 };
 
@@ -52,25 +53,25 @@ struct cable_page {
 
 struct cable_ring_control {
     /* producer's line */
-    uint32_t session;      /* names one life of the ring's producer; never 0 while producing */
-    uint32_t head;         /* bytes ever produced in this session, modulo 2^32 (store-release) */
-    uint32_t space_wanted; /* odd: the producer sleeps until the consumer has made room; raised by
+    le32 session;      /* names one life of the ring's producer; never 0 while producing */
+    le32 head;         /* bytes ever produced in this session, modulo 2^32 (store-release) */
+    le32 space_wanted; /* odd: the producer sleeps until the consumer has made room; raised by
                               one at each change */
-    uint32_t generation;   /* of the direction, when the session began */
-    uint32_t reserved0[12];
+    le32 generation;   /* of the direction, when the session began */
+    le32 reserved0[12];
     /* consumer's line */
-    uint32_t session_seen; /* the session the consumer follows; 0: none */
-    uint32_t tail;         /* bytes ever consumed in this session, modulo 2^32 (store-release) */
-    uint32_t armed; /* odd: the consumer sleeps, ring its doorbell after producing; raised by one at
+    le32 session_seen; /* the session the consumer follows; 0: none */
+    le32 tail;         /* bytes ever consumed in this session, modulo 2^32 (store-release) */
+    le32 armed; /* odd: the consumer sleeps, ring its doorbell after producing; raised by one at
                        each change */
-    uint32_t reserved1[13];
+    le32 reserved1[13];
 };
 
 /* A record: this header, then `length` bytes of frame, padded to 8. A record never wraps: where it
  * would not fit, a marker of CABLE_RECORD_WRAP tells the consumer to go on at offset 0. */
 struct cable_record {
-    uint32_t length;
-    uint32_t reserved; /* 0 */
+    le32 length;
+    le32 reserved; /* 0 */
 };
 
 #define CABLE_RECORD_WRAP 0xffffffffu

@@ -6,6 +6,7 @@
 #ifndef ABI_FLIPC_H
 #define ABI_FLIPC_H
 
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define MNL_SUB_NODE 1u
@@ -31,8 +32,8 @@ enum flipc_nak_reason {
     FLIPC_NAK_BAD_MESSAGE = 4,
     FLIPC_NAK_NOT_PRINCIPAL = 5,
     FLIPC_NAK_MOVED = 6, /* the port is at node resend_to now */
-    FLIPC_NAK_NO_ROUTE =
-        7, /* it carries a right to a port of a node that the destination cannot reach */
+    /* it carries a right to a port of a node that the destination cannot reach */
+    FLIPC_NAK_NO_ROUTE = 7,
     FLIPC_NAK_NO_RIGHT = 8, /* sent with a send-once right that its sender does not have */
 };
 
@@ -40,36 +41,49 @@ enum flipc_nak_reason {
 #define FLIPC_WINDOW_MAXIMUM 256u
 #define FLIPC_CONTROL_RESERVE 16u /* control messages may run this far beyond the credit */
 
+/* The header of a message between nodes: struct mnl_msg of kernel/mach_node_link.h, word by word.
+ */
+struct wire_mnl_header {
+    uint8_t sub; /* MNL_SUB_* */
+    uint8_t cmd;
+    uint8_t qos;
+    uint8_t flags;
+    le32 node_id;
+    le64 object;
+    le32 options;
+    le32 size;
+};
+
 struct flipc_ack_body {
-    uint32_t next_expected;
-    uint32_t credit;
-    uint32_t count;
-    uint32_t reserved;
-    uint32_t unsettled[]; /* count entries, ascending */
+    le32 next_expected;
+    le32 credit;
+    le32 count;
+    le32 reserved;
+    le32 unsettled[]; /* count entries, ascending */
 };
 
 struct flipc_nak_body {
-    uint32_t sequence;
-    uint32_t reason; /* enum flipc_nak_reason */
-    int32_t resend_to;
-    uint32_t reserved;
+    le32 sequence;
+    le32 reason; /* enum flipc_nak_reason */
+    le32 resend_to;
+    le32 reserved;
 };
 
 struct node_death_body {
-    uint32_t node_id;
-    uint32_t cause; /* enum node_death_cause */
-    uint64_t incarnation;
+    le32 node_id;
+    le32 cause; /* enum node_death_cause */
+    le64 incarnation;
 };
 
 /* The wire form of a Mach message header: LP64 layout with 64-bit names. */
 struct wire_mach_header {
-    uint32_t bits;
-    uint32_t size;
-    uint64_t remote;
-    uint64_t local;
-    uint16_t local_home; /* where the reply port's receive right is: WIRE_HOME() */
-    uint16_t sender;     /* who on the source node sent it; 0: its kernel */
-    int32_t id;
+    le32 bits;
+    le32 size;
+    le64 remote;
+    le64 local;
+    le16 local_home; /* where the reply port's receive right is: WIRE_HOME() */
+    le16 sender;     /* who on the source node sent it; 0: its kernel */
+    le32 id;
 };
 
 /* A home on the wire: 0 means the node that created the message, so that the usual case is zero. */
@@ -81,24 +95,24 @@ struct wire_mach_header {
  * of 8 bytes, and what fills it up is zero. */
 #define MACH_BITS_COMPLEX 0x80000000u
 struct wire_complex {
-    uint32_t descriptor_count; /* 1 .. MESSAGE_DESCRIPTORS_MAXIMUM */
-    uint32_t inline_bytes;
+    le32 descriptor_count; /* 1 .. MESSAGE_DESCRIPTORS_MAXIMUM */
+    le32 inline_bytes;
 };
 
 enum wire_descriptor_type {
     WIRE_PORT = 0,
     WIRE_BYTES = 1, /* out-of-line bytes */
-    WIRE_PORTS =
-        2, /* out-of-line array of ports: its data are `count` descriptors of type WIRE_PORT */
+    /* out-of-line array of ports: its data are `count` descriptors of type WIRE_PORT */
+    WIRE_PORTS = 2,
 };
 
 struct wire_descriptor {
     uint8_t type;        /* enum wire_descriptor_type */
     uint8_t disposition; /* of ports: 16 receive, 17 send, 18 send-once; else 0 */
-    uint16_t home;       /* of WIRE_PORT: WIRE_HOME(); else 0 */
-    uint32_t
-        count; /* bytes, or ports; of WIRE_PORT with a receive right: the port's limit, else 0 */
-    uint64_t name; /* of WIRE_PORT: the port, NAME_NULL: none or dead; else 0 */
+    le16 home;           /* of WIRE_PORT: WIRE_HOME(); else 0 */
+    /* Bytes, or ports; of WIRE_PORT with a receive right: the port's limit, else 0. */
+    le32 count;
+    le64 name; /* of WIRE_PORT: the port, NAME_NULL: none or dead; else 0 */
 };
 
 #define MESSAGE_DESCRIPTORS_MAXIMUM 64u
@@ -108,8 +122,8 @@ struct wire_descriptor {
 enum flipc_rights_operation {
     RIGHTS_ADD_SEND = 1, /* I hold `value` more send rights to your port */
     RIGHTS_ADD_ONCE = 2, /* ... send-once rights */
-    RIGHTS_DROP_SEND =
-        3, /* `value` send rights that you gave me need no account with you any more */
+    /* `value` send rights that you gave me need no account with you any more */
+    RIGHTS_DROP_SEND = 3,
     RIGHTS_DROP_ONCE = 4,  /* ... send-once rights: another node has an account of them now */
     RIGHTS_DEAD_ONCE = 5,  /* `value` send-once rights died unused */
     RIGHTS_PORT_DEAD = 6,  /* the port is dead */
@@ -117,15 +131,15 @@ enum flipc_rights_operation {
 };
 
 struct flipc_rights_entry {
-    uint64_t name;
-    uint32_t operation; /* enum flipc_rights_operation */
-    uint32_t value;
+    le64 name;
+    le32 operation; /* enum flipc_rights_operation */
+    le32 value;
 };
 
 #define FLIPC_RIGHTS_MAXIMUM 64u
 struct flipc_rights_body {
-    uint32_t count; /* 1 .. FLIPC_RIGHTS_MAXIMUM */
-    uint32_t reserved;
+    le32 count; /* 1 .. FLIPC_RIGHTS_MAXIMUM */
+    le32 reserved;
     struct flipc_rights_entry entries[];
 };
 
@@ -137,7 +151,7 @@ enum notify_id {
 };
 
 struct notify_body {
-    uint64_t name; /* of the port that it is about; NAME_NULL: it has none */
+    le64 name; /* of the port that it is about; NAME_NULL: it has none */
 };
 
 #define NAME_NULL 0ull
@@ -154,6 +168,7 @@ struct notify_body {
 #define NAME_TAG_OF_INCARNATION(incarnation)                                                       \
     ((uint16_t)(1u + (((uint64_t)(incarnation) >> 32) * 256u + (uint32_t)(incarnation)) % 65535u))
 
+_Static_assert(sizeof(struct wire_mnl_header) == 24, "mnl header");
 _Static_assert(sizeof(struct flipc_ack_body) == 16, "ack body");
 _Static_assert(sizeof(struct flipc_nak_body) == 16, "nak body");
 _Static_assert(sizeof(struct node_death_body) == 16, "death body");

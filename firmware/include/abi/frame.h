@@ -2,12 +2,13 @@
  *
  * Frames of the link protocol, version 1. Specified, field by field, in docs/spec/link.md.
  *
- * The structs are the wire form on a little-endian machine; a big-endian one converts. Rule for
+ * The structs are the wire form on every machine. Rule for
  * FRAME_VERSION: raised when the header changes; the protocol above it is negotiated in training.
  */
 #ifndef ABI_FRAME_H
 #define ABI_FRAME_H
 
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define FRAME_MAGIC 0x4e4du
@@ -33,67 +34,67 @@ enum frame_type {
 #define FRAME_FLAG_CONFIRMED 4u
 
 struct frame_header {
-    uint16_t magic;
+    le16 magic;
     uint8_t version;
     uint8_t reserved0;
-    uint16_t src_node;
-    uint16_t dst_node;
-    uint64_t src_incarnation;
-    uint64_t dst_incarnation;
-    uint32_t src_epoch;
-    uint32_t dst_epoch;
+    le16 src_node;
+    le16 dst_node;
+    le64 src_incarnation;
+    le64 dst_incarnation;
+    le32 src_epoch;
+    le32 dst_epoch;
     uint8_t type;
     uint8_t flags;
-    uint16_t reserved1;
-    uint32_t length;
-    uint32_t seq;
-    uint32_t ack;
-    uint32_t flipc_ack;
-    uint32_t flipc_credit;
-    uint32_t payload_crc;
-    uint32_t header_crc;
+    le16 reserved1;
+    le32 length;
+    le32 seq;
+    le32 ack;
+    le32 flipc_ack;
+    le32 flipc_credit;
+    le32 payload_crc;
+    le32 header_crc;
 };
 
 #define TRAIN_FLAG_PAYLOAD_CRC 1u
 #define TRAIN_FLAG_REPLAY 2u
 
 struct train_record {
-    uint32_t version_min;
-    uint32_t version_max;
+    le32 version_min;
+    le32 version_max;
     uint8_t byte_order;
     uint8_t data_model;
-    uint16_t flags;
-    uint32_t mtu;
-    uint32_t message_max;
-    uint32_t nodes_max;
-    uint32_t window;
-    uint32_t reserved;
-    uint64_t keepalive_ns;
-    uint64_t link_down_after_ns;
-    uint64_t dead_after_ns;
-    uint64_t ack_delay_ns;
-    uint32_t ack_count;
-    uint32_t flipc_next;
-    uint64_t clock_ns;
-    uint64_t echo_clock_ns;
-    uint64_t echo_received_ns;
-    uint64_t capabilities;
+    le16 flags;
+    le32 mtu;
+    le32 message_max;
+    le32 nodes_max;
+    le32 window;
+    le32 reserved;
+    le64 keepalive_ns;
+    le64 link_down_after_ns;
+    le64 dead_after_ns;
+    le64 ack_delay_ns;
+    le32 ack_count;
+    le32 flipc_next;
+    le64 clock_ns;
+    le64 echo_clock_ns;
+    le64 echo_received_ns;
+    le64 capabilities;
 };
 
 struct refuse_record {
-    uint32_t reason; /* enum link_refusal */
-    uint32_t reserved;
-    uint64_t incarnation;
+    le32 reason; /* enum link_refusal */
+    le32 reserved;
+    le64 incarnation;
 };
 
 #define CABLE_DIRECTION_TX 1u
 #define CABLE_DIRECTION_RX 2u
 
 struct cable_record_frame {
-    uint32_t direction; /* CABLE_DIRECTION_*, of the receiving end */
-    uint32_t carrier;
-    uint32_t generation;
-    uint32_t flags; /* bit 0: bytes may change on the way */
+    le32 direction; /* CABLE_DIRECTION_*, of the receiving end */
+    le32 carrier;
+    le32 generation;
+    le32 flags; /* bit 0: bytes may change on the way */
 };
 
 enum link_refusal {

@@ -8,6 +8,7 @@
 
 #include "blackbox.h"
 #include "frame.h"
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define SERVICE_REPLY_OFFSET 100
@@ -35,70 +36,71 @@ enum raw_service {
 };
 
 struct service_status {
-    int32_t status; /* 0 or a negative enum error */
-    uint32_t reserved;
+    le32 status; /* 0 or a negative enum error */
+    le32 reserved;
 };
 
 struct ping_request {
-    uint32_t node_id;
-    uint32_t count;
-    uint32_t size_bytes;
-    uint32_t reserved;
-    uint64_t timeout_ns;
+    le32 node_id;
+    le32 count;
+    le32 size_bytes;
+    le32 reserved;
+    le64 timeout_ns;
 };
 
 struct ping_reply {
     struct service_status status;
-    uint32_t answered;
-    uint32_t reserved;
-    uint64_t total_ns;
-    uint64_t min_ns;
-    uint64_t max_ns;
+    le32 answered;
+    le32 reserved;
+    le64 total_ns;
+    le64 min_ns;
+    le64 max_ns;
 };
 
 #define STATISTICS_NODE 0u
 #define STATISTICS_LINK 1u
 
 struct statistics_request {
-    uint32_t kind;
-    uint32_t index;
+    le32 kind;
+    le32 index;
 };
 
-struct node_statistics {
-    uint64_t uptime_ns;
-    uint64_t heap_used_bytes;
-    uint64_t heap_peak_bytes;
-    uint64_t heap_size_bytes;
-    uint64_t ports;
-    uint64_t messages; /* kmsgs allocated now */
-    uint64_t names;    /* entries of the name table */
-    uint64_t nodes;    /* incarnations alive or still referenced */
-    uint64_t sent;     /* FLIPC messages given a sequence number */
-    uint64_t settled;
-    uint64_t failed;
-    uint64_t unknown;
-    uint64_t received;
-    uint64_t refused;
-    uint64_t duplicates; /* FLIPC duplicates dropped after a resend */
-    uint64_t deaths;     /* incarnations declared dead */
+/* The wire forms of kernel/statistics.h. */
+struct node_statistics_body {
+    le64 uptime_ns;
+    le64 heap_used_bytes;
+    le64 heap_peak_bytes;
+    le64 heap_size_bytes;
+    le64 ports;
+    le64 messages; /* kmsgs allocated now */
+    le64 names;    /* entries of the name table */
+    le64 nodes;    /* incarnations alive or still referenced */
+    le64 sent;     /* FLIPC messages given a sequence number */
+    le64 settled;
+    le64 failed;
+    le64 unknown;
+    le64 received;
+    le64 refused;
+    le64 duplicates; /* FLIPC duplicates dropped after a resend */
+    le64 deaths;     /* incarnations declared dead */
 };
 
-struct link_statistics {
-    uint32_t peer;
-    uint32_t state; /* bit 0 rx up, bit 1 tx up */
-    uint32_t epoch;
-    uint32_t peer_epoch;
-    uint64_t trained;
-    uint64_t tx_frames;
-    uint64_t tx_data_frames;
-    uint64_t tx_bytes;
-    uint64_t rx_frames;
-    uint64_t rx_data_frames;
-    uint64_t rx_bytes;
-    uint64_t replays;
-    uint64_t naks;
-    uint64_t round_trip_ns; /* of the last training; 0 unknown */
-    uint64_t drops[LINK_DROP_COUNT];
+struct link_statistics_body {
+    le32 peer;
+    le32 state; /* bit 0 rx up, bit 1 tx up */
+    le32 epoch;
+    le32 peer_epoch;
+    le64 trained;
+    le64 tx_frames;
+    le64 tx_data_frames;
+    le64 tx_bytes;
+    le64 rx_frames;
+    le64 rx_data_frames;
+    le64 rx_bytes;
+    le64 replays;
+    le64 naks;
+    le64 round_trip_ns; /* of the last training; 0 unknown */
+    le64 drops[LINK_DROP_COUNT];
 };
 
 struct lookup_request {
@@ -107,7 +109,7 @@ struct lookup_request {
 
 struct lookup_reply {
     struct service_status status;
-    uint64_t port_name;
+    le64 port_name;
 };
 
 #define TRAFFIC_MAGIC 0x46525448u
@@ -115,42 +117,42 @@ struct lookup_reply {
 #define TRAFFIC_CHECK_CONTENT 1u
 
 struct traffic_header {
-    uint32_t magic;
-    uint32_t check;
-    uint64_t stream_id;
-    uint64_t sequence;
-    uint64_t source_incarnation;
-    uint64_t seed;
-    uint64_t hash;
+    le32 magic;
+    le32 check;
+    le64 stream_id;
+    le64 sequence;
+    le64 source_incarnation;
+    le64 seed;
+    le64 hash;
 };
 
 struct traffic_start_request {
-    uint64_t stream_id;
-    uint64_t destination;
-    uint32_t size_bytes;
-    uint32_t window;
-    uint64_t count;
-    uint64_t interval_ns;
-    uint64_t seed;
-    uint32_t check;
-    uint32_t reserved;
+    le64 stream_id;
+    le64 destination;
+    le32 size_bytes;
+    le32 window;
+    le64 count;
+    le64 interval_ns;
+    le64 seed;
+    le32 check;
+    le32 reserved;
 };
 
 struct traffic_stop_request {
-    uint64_t stream_id;
-    uint64_t timeout_ns;
+    le64 stream_id;
+    le64 timeout_ns;
 };
 
 struct traffic_stop_reply {
     struct service_status status;
     struct blackbox_ledger ledger;
-    uint64_t elapsed_ns;
+    le64 elapsed_ns;
 };
 
 struct traffic_ledger_request {
-    uint64_t stream_id;
-    uint32_t role; /* enum blackbox_ledger_role */
-    uint32_t reserved;
+    le64 stream_id;
+    le32 role; /* enum blackbox_ledger_role */
+    le32 reserved;
 };
 
 struct traffic_ledger_reply {
@@ -167,26 +169,26 @@ enum raw_role {
 #define RAW_SIZE_MAXIMUM 65536u
 
 struct raw_request {
-    uint32_t link_index; /* of a link with use:raw */
-    uint32_t role;       /* enum raw_role */
-    uint32_t size_bytes; /* of each record, RAW_SIZE_MINIMUM .. RAW_SIZE_MAXIMUM */
-    uint32_t reserved;
-    uint64_t count; /* records (RAW_STREAM) or round trips (RAW_PINGPONG), at least 1 */
-    uint64_t timeout_ns;
+    le32 link_index; /* of a link with use:raw */
+    le32 role;       /* enum raw_role */
+    le32 size_bytes; /* of each record, RAW_SIZE_MINIMUM .. RAW_SIZE_MAXIMUM */
+    le32 reserved;
+    le64 count; /* records (RAW_STREAM) or round trips (RAW_PINGPONG), at least 1 */
+    le64 timeout_ns;
 };
 
 struct raw_reply {
     struct service_status status;
-    uint64_t total_ns; /* from the first record to the last */
-    uint64_t min_ns;   /* per round trip, means of 16 in a row; 0 for RAW_STREAM */
-    uint64_t max_ns;
+    le64 total_ns; /* from the first record to the last */
+    le64 min_ns;   /* per round trip, means of 16 in a row; 0 for RAW_STREAM */
+    le64 max_ns;
 };
 
 _Static_assert(sizeof(struct raw_request) == 32, "raw request");
 _Static_assert(sizeof(struct raw_reply) == 32, "raw reply");
 _Static_assert(sizeof(struct ping_reply) == 40, "ping reply");
-_Static_assert(sizeof(struct node_statistics) == 128, "node statistics");
-_Static_assert(sizeof(struct link_statistics) == 96 + 8 * LINK_DROP_COUNT, "link statistics");
+_Static_assert(sizeof(struct node_statistics_body) == 128, "node statistics");
+_Static_assert(sizeof(struct link_statistics_body) == 96 + 8 * LINK_DROP_COUNT, "link statistics");
 _Static_assert(sizeof(struct traffic_header) == 48, "traffic header");
 _Static_assert(sizeof(struct traffic_start_request) == 56, "start request");
 

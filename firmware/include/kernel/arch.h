@@ -26,8 +26,8 @@ enum arch_mmu_attribute {
 };
 
 /* Map the pages that hold physical addresses [physical, physical + len_bytes) onto themselves,
- * replacing what was mapped there. Called from threads only. Returns 0, ERROR_INVALID (beyond 512
- * GiB, or empty) or ERROR_NO_MEMORY (no page left for a table). After ARCH_MMU_CODE the caller may
+ * replacing what was mapped there. Called from threads only. Returns 0, ERROR_INVALID (beyond what
+ * the page tables reach, at least 4 GiB, or empty) or ERROR_NO_MEMORY (no page left for a table). After ARCH_MMU_CODE the caller may
  * jump there: instruction fetches see what was written before. */
 MUST_CHECK int arch_mmu_map(uint64_t physical, size_t len_bytes, enum arch_mmu_attribute attribute);
 
@@ -44,7 +44,7 @@ uint8_t *arch_ram_base(void);
 void *page_allocate(size_t page_count);
 void page_free(void *pages, size_t page_count);
 
-/* "x86_64", "aarch64" or "riscv64"; the machine's name. */
+/* "x86_64", "aarch64", "aarch64_be", "riscv64" or "riscv32"; the machine's name. */
 const char *arch_name(void);
 const char *board_name(void);
 

@@ -17,6 +17,7 @@
 
 #include <abi/blackbox.h>
 #include <kernel/error.h>
+#include <kernel/shared.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -65,14 +66,14 @@ void blackbox_ledger_free(struct mach_host *host, struct blackbox_ledger *ledger
 /* Around every change of a ledger. One writer at a time: the owner sees to it. */
 static inline void ledger_begin(struct blackbox_ledger *ledger)
 {
-    __atomic_store_n(&ledger->version, ledger->version + 1, __ATOMIC_RELAXED);
+    shared_store32(&ledger->version, le32_load(ledger->version) + 1);
     /* The odd version must be seen before any field of the change. */
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
 static inline void ledger_end(struct blackbox_ledger *ledger)
 {
-    __atomic_store_n(&ledger->version, ledger->version + 1, __ATOMIC_RELEASE);
+    shared_store32_release(&ledger->version, le32_load(ledger->version) + 1);
 }
 
 /* The recorder of kernel/panic.h; `context` is the host. Writes memory only, takes no lock. */

@@ -15,9 +15,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "the structs of abi/frame.h are the wire form on little-endian machines only");
-
 /* Bytes of the header behind the constant part that its CRC covers. */
 #define FRAME_VARIABLE_SIZE (FRAME_HEADER_SIZE - FRAME_CONSTANT_SIZE - sizeof(uint32_t))
 
@@ -41,7 +38,7 @@ uint32_t frame_check_header(const struct frame_header *header, size_t length, ui
  * carries 0. */
 static inline bool frame_payload_is_covered(const struct frame_header *header, bool checked)
 {
-    return header->type != FRAME_DATA || checked || header->payload_crc != 0;
+    return header->type != FRAME_DATA || checked || le32_load(header->payload_crc) != 0;
 }
 
 #endif

@@ -45,7 +45,8 @@ struct mach_host {
     uint32_t node_id;
     uint64_t incarnation;
     struct cluster_constants constants;
-    uint64_t random_state;
+    uint64_t random_seed;
+    uint32_t random_drawn; /* numbers drawn, modulo 2^32 */
     struct heap *heap;
     struct blackbox *blackbox;
     struct ipc_state *ipc;

@@ -82,8 +82,8 @@ struct message_part {
 /* What became of a message at its source; see docs/spec/flipc.md section 3. */
 enum message_outcome {
     MESSAGE_SETTLED = 1, /* a receiver took it off the destination's queue */
-    MESSAGE_FAILED =
-        2, /* never delivered: refused, dead port, or not transmitted when the peer died */
+    /* never delivered: refused, dead port, or not transmitted when the peer died */
+    MESSAGE_FAILED = 2,
     MESSAGE_UNKNOWN = 3, /* transmitted, but the peer died before it was settled */
 };
 
@@ -93,21 +93,21 @@ typedef void (*message_completion)(void *context, enum message_outcome outcome);
 
 /* --- Messages --------------------------------------------------------------------------------- */
 
-struct kmsg *kmsg_allocate(struct mach_host *host,
-                           size_t body_bytes); /* null: too large, or no memory */
-void kmsg_free(struct kmsg *kmsg);             /* with the rights it carries; null is allowed */
-void *kmsg_body(struct kmsg *kmsg);            /* 8-byte aligned */
+/* null: too large, or no memory */
+struct kmsg *kmsg_allocate(struct mach_host *host, size_t body_bytes);
+void kmsg_free(struct kmsg *kmsg);  /* with the rights it carries; null is allowed */
+void *kmsg_body(struct kmsg *kmsg); /* 8-byte aligned */
 size_t kmsg_body_size(const struct kmsg *kmsg);
-int kmsg_set_body_size(struct kmsg *kmsg,
-                       size_t body_bytes) MUST_CHECK; /* not beyond what was allocated */
+/* not beyond what was allocated */
+int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes) MUST_CHECK;
 int32_t kmsg_id(const struct kmsg *kmsg);
 void kmsg_set_id(struct kmsg *kmsg, int32_t id);
 void kmsg_set_completion(struct kmsg *kmsg, message_completion completion, void *context);
-uint32_t kmsg_source_node(
-    const struct kmsg *kmsg); /* id of the node that sent it; the local id for a local one */
+/* id of the node that sent it; the local id for a local one */
+uint32_t kmsg_source_node(const struct kmsg *kmsg);
 uint64_t kmsg_source_incarnation(const struct kmsg *kmsg); /* of that node */
-struct port *kmsg_take_reply_port(
-    struct kmsg *kmsg); /* moves the reply right to the caller; null: none, or taken */
+/* moves the reply right to the caller; null: none, or taken */
+struct port *kmsg_take_reply_port(struct kmsg *kmsg);
 enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg); /* also after it was taken */
 
 /* A message with a body and `count` items. The rights that are moved are its own from now on. 0, and
@@ -131,18 +131,21 @@ struct port *kmsg_take_port(struct kmsg *kmsg, uint32_t index, uint32_t position
 int port_create(struct mach_host *host, struct port **port) MUST_CHECK; /* with its receive right */
 void port_destroy(struct port *port); /* receive right gone: queued messages end as failed, senders
                                          and receivers wake */
-void port_set_limit(struct port *port,
-                    uint32_t limit); /* 1 .. PORT_LIMIT_MAXIMUM messages, clamped */
+/* 1 .. PORT_LIMIT_MAXIMUM messages, clamped */
+void port_set_limit(struct port *port, uint32_t limit);
 void port_retain(struct port *port);
 void port_release(struct port *port);
 /* Give back a right of any kind, which the caller has: a receive right destroys the port, a send-once
  * right dies unused. PORT_NONE: nothing to do. */
 void port_release_right(struct port *port, enum port_disposition right);
 bool port_is_dead(struct port *port);
-uint64_t port_name(
-    struct port *port); /* its 64-bit name; the first call gives it one; 0: no memory or dead */
-int port_publish(struct port *port, uint64_t well_known_name)
-    MUST_CHECK; /* give a nameless port a well-known name of this node */
+/* its 64-bit name; the first call gives it one; 0: no memory or dead */
+uint64_t port_name(struct port *port);
+/* give a nameless port a well-known name of this node */
+int port_publish(struct port *port, uint64_t well_known_name) MUST_CHECK;
+
+/* The largest body that may be sent to the port, in bytes; 0: it is dead. */
+size_t port_body_maximum(struct port *port);
 
 /* A send right to the port called `name`: a principal of this node or a proxy, made now if need be.
  * Released by port_release(). Null: null name, unknown local port, unknown or dead node, or no
@@ -171,7 +174,8 @@ void port_set_remove(struct port *port);
  * not called. The caller keeps its right to `remote` and to `local`, but for a `local` of another
  * node under PORT_SEND_ONCE: such a right cannot be made here, the caller's moves. Returns
  * MACH_MSG_SUCCESS, MACH_SEND_TIMED_OUT, MACH_SEND_INVALID_DEST (dead port), MACH_SEND_NO_BUFFER (no
- * memory for an account), MACH_SEND_INVALID_RIGHT (the message carries the receive right of the port
+ * memory for an account), MACH_SEND_TOO_LARGE (for the node that the port is on; see
+ * port_body_maximum()), MACH_SEND_INVALID_RIGHT (the message carries the receive right of the port
  * that it is sent to or waits behind; no send-once right to move). */
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,
                                 enum port_disposition disposition, uint64_t deadline_ns);

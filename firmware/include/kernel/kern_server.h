@@ -46,10 +46,10 @@ void kern_servers_destroy(struct mach_host *host);
 const struct kern_server *
 kern_server_find(const char *name); /* null: no such server in this image */
 const struct phy_operations *kern_server_find_phy(const char *kind); /* null: no such PHY driver */
-int kern_server_load(struct mach_host *host, const char *name)
-    MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_EXISTS, or load()'s error */
-int kern_server_unload(struct mach_host *host,
-                       const char *name) MUST_CHECK; /* ERROR_NOT_FOUND, ERROR_UNSUPPORTED */
+/* ERROR_NOT_FOUND, ERROR_EXISTS, or load()'s error */
+int kern_server_load(struct mach_host *host, const char *name) MUST_CHECK;
+/* ERROR_NOT_FOUND, ERROR_UNSUPPORTED */
+int kern_server_unload(struct mach_host *host, const char *name) MUST_CHECK;
 /* The 64-bit name of a loaded server's service port; 0: not loaded, or it has none. */
 uint64_t kern_server_service_name(struct mach_host *host, const char *name);
 

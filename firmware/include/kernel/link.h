@@ -23,9 +23,9 @@
 #define KERNEL_LINK_H
 
 #include <abi/frame.h>
-#include <abi/services.h>
 #include <kernel/error.h>
 #include <kernel/host.h>
+#include <kernel/statistics.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -13,8 +13,8 @@
 #define KERNEL_LINK_MANAGER_H
 
 #include <abi/frame.h>
-#include <abi/services.h>
 #include <kernel/error.h>
+#include <kernel/statistics.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -43,6 +43,7 @@ struct link_observer {
     void (*state)(void *context, const struct link_change *change);
     void (*carrier)(void *context, uint32_t link, uint32_t peer, bool rx_up, bool tx_up,
                     uint32_t generation);
+    /* At most once a reason, side, link and 100 ms. */
     void (*refused)(void *context, uint32_t link, uint32_t peer, enum link_refusal reason,
                     uint64_t incarnation, bool by_us);
     /* At most once a reason, link and 100 ms; `count` is the total so far. */

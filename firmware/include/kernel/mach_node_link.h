@@ -21,6 +21,7 @@
 #define KERNEL_MACH_NODE_LINK_H
 
 #include <kernel/kern_return.h>
+#include <kernel/little_endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,6 +41,11 @@ typedef uint64_t mnl_name_t;
 #define MNL_BYTEORDER_LITTLE 1
 #define MNL_BYTEORDER_BIG 2
 
+/* What this node says of itself. */
+#define MNL_BYTEORDER_LOCAL                                                                        \
+    (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? MNL_BYTEORDER_BIG : MNL_BYTEORDER_LITTLE)
+#define MNL_DATAMODEL_LOCAL (__SIZEOF_POINTER__ == 8 ? MNL_DATAMODEL_LP64 : MNL_DATAMODEL_ILP32)
+
 /* The part of a node that its driver fills in, and the driver's handle of it. Owned by the kernel.
  */
 struct mnl_node_info {
@@ -53,7 +59,8 @@ typedef struct mnl_node_info *mnl_node_info_t;
 #define MNL_NODE_NULL ((mnl_node_info_t)0)
 
 /* The header of a message between nodes; `size` bytes of payload follow it. Little-endian in memory
- * and on the wire. */
+ * and on the wire, on a big-endian node too: mnl_msg_payload_bytes() reads the size. The kernel
+ * itself uses struct wire_mnl_header of abi/flipc.h, whose words cannot be taken for native ones. */
 struct mnl_msg {
     uint8_t sub; /* MNL_SUB_* of abi/flipc.h */
     uint8_t cmd;
@@ -70,6 +77,15 @@ typedef struct mnl_msg *mnl_msg_t;
 #define MNL_MSG_PAYLOAD(msg) ((void *)((uint8_t *)(msg) + sizeof(struct mnl_msg)))
 
 _Static_assert(sizeof(struct mnl_msg) == 24, "mnl header");
+
+/* Bytes behind the header: `size` in this CPU's order. The message may stand at any address. */
+static inline uint32_t mnl_msg_payload_bytes(const struct mnl_msg *msg)
+{
+    le32 size;
+
+    __builtin_memcpy(&size, &msg->size, sizeof(size));
+    return le32_load(size);
+}
 _Static_assert(sizeof(struct mnl_node_info) == 16, "node info");
 
 /* --- The published interface ------------------------------------------------------------------ */
@@ -138,6 +154,11 @@ kern_return_t mnl_set_link_down(mnl_node_info_t node, int link, uint32_t flags);
 /* The peer's incarnation, before registration. 0; 4: null or zero; 5: registered; 47: dead, or not
  * newer than one declared dead. */
 kern_return_t mnl_set_incarnation(mnl_node_info_t node, uint64_t incarnation, uint32_t flags);
+
+/* The largest message that this life of the peer receives, in bytes with its mnl header, before
+ * registration; it never changes. A larger one is refused to its sender (MACH_SEND_TOO_LARGE).
+ * Default: no limit. 0; 4: null, or less than the headers; 5: registered; 47: dead. */
+kern_return_t mnl_set_message_max(mnl_node_info_t node, uint32_t bytes, uint32_t flags);
 
 /* Give up the handle: no call may use it afterwards. The node itself lives as long as messages or
  * rights refer to it. A node that is not dead is terminated first. Null is ignored. */

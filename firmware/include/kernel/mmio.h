@@ -7,22 +7,22 @@
 #ifndef KERNEL_MMIO_H
 #define KERNEL_MMIO_H
 
+#include <kernel/little_endian.h>
 #include <stdint.h>
 
 #define MMIO_ACCESSORS(width)                                                                      \
     static inline uint##width##_t mmio_read##width(const volatile void *address)                   \
     {                                                                                              \
-        return *(const volatile uint##width##_t *)address;                                         \
+        return LITTLE_ENDIAN_SWAP##width(*(const volatile uint##width##_t *)address);              \
     }                                                                                              \
     static inline void mmio_write##width(volatile void *address, uint##width##_t value)            \
     {                                                                                              \
-        *(volatile uint##width##_t *)address = value;                                              \
+        *(volatile uint##width##_t *)address = LITTLE_ENDIAN_SWAP##width(value);                   \
     }
 
 MMIO_ACCESSORS(8)
 MMIO_ACCESSORS(16)
 MMIO_ACCESSORS(32)
-MMIO_ACCESSORS(64)
 
 #undef MMIO_ACCESSORS
 

@@ -11,8 +11,8 @@
 #define KERNEL_NODE_H
 
 #include <abi/frame.h>
-#include <abi/services.h>
 #include <kernel/error.h>
+#include <kernel/statistics.h>
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -11,6 +11,7 @@
 #ifndef KERNEL_SERVICE_H
 #define KERNEL_SERVICE_H
 
+#include <abi/services.h>
 #include <kernel/ipc.h>
 
 /* Send the message back as its own answer, body unchanged. The benchmark's hot path: nothing is
@@ -40,6 +41,12 @@ int service_promise_make(struct mach_host *host, struct kmsg *request, size_t le
 
 /* Send it with `body` of the promised length. The promise is empty afterwards. */
 void service_promise_keep(struct service_promise *promise, const void *body);
+
+/* 0 or a negative enum error, as every answer begins. */
+static inline struct service_status service_status_of(int status)
+{
+    return (struct service_status){.status = le32_of((uint32_t)status)};
+}
 
 /* Copy the body of a request into `*request` if it has exactly `len_bytes`; false: it has not,
  * nothing is copied. */

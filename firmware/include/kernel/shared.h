@@ -18,39 +18,59 @@
 #ifndef KERNEL_SHARED_H
 #define KERNEL_SHARED_H
 
-#include <stdint.h>
-
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define SHARED_SWAP16(value) __builtin_bswap16(value)
-#define SHARED_SWAP32(value) __builtin_bswap32(value)
-#define SHARED_SWAP64(value) __builtin_bswap64(value)
-#else
-#define SHARED_SWAP16(value) (value)
-#define SHARED_SWAP32(value) (value)
-#define SHARED_SWAP64(value) (value)
-#endif
+#include <kernel/little_endian.h>
 
 #define SHARED_ACCESSORS(width)                                                                    \
-    static inline uint##width##_t shared_load##width(const uint##width##_t *word)                  \
+    static inline uint##width##_t shared_load##width(const le##width *word)                        \
     {                                                                                              \
-        return SHARED_SWAP##width(__atomic_load_n(word, __ATOMIC_RELAXED));                        \
+        return LITTLE_ENDIAN_SWAP##width(__atomic_load_n(&word->stored, __ATOMIC_RELAXED));        \
     }                                                                                              \
-    static inline void shared_store##width(uint##width##_t *word, uint##width##_t value)           \
+    static inline void shared_store##width(le##width *word, uint##width##_t value)                 \
     {                                                                                              \
-        __atomic_store_n(word, SHARED_SWAP##width(value), __ATOMIC_RELAXED);                       \
+        __atomic_store_n(&word->stored, LITTLE_ENDIAN_SWAP##width(value), __ATOMIC_RELAXED);       \
     }                                                                                              \
-    static inline uint##width##_t shared_load##width##_acquire(const uint##width##_t *word)        \
+    static inline uint##width##_t shared_load##width##_acquire(const le##width *word)              \
     {                                                                                              \
-        return SHARED_SWAP##width(__atomic_load_n(word, __ATOMIC_ACQUIRE));                        \
+        return LITTLE_ENDIAN_SWAP##width(__atomic_load_n(&word->stored, __ATOMIC_ACQUIRE));        \
     }                                                                                              \
-    static inline void shared_store##width##_release(uint##width##_t *word, uint##width##_t value) \
+    static inline void shared_store##width##_release(le##width *word, uint##width##_t value)       \
     {                                                                                              \
-        __atomic_store_n(word, SHARED_SWAP##width(value), __ATOMIC_RELEASE);                       \
+        __atomic_store_n(&word->stored, LITTLE_ENDIAN_SWAP##width(value), __ATOMIC_RELEASE);       \
     }
 
 SHARED_ACCESSORS(16)
 SHARED_ACCESSORS(32)
+
+#if __SIZEOF_POINTER__ == 8
 SHARED_ACCESSORS(64)
+#else
+/* A 32-bit CPU writes the upper half, then the lower, and reads in the other order. A reader may
+ * find the upper half of one value with the lower half of another: only words of which that cannot
+ * be mistaken for a value are touched by both sides at the same time (docs/spec/blackbox.md, 2.1). */
+static inline le32 *shared_half(const le64 *word, unsigned half)
+{
+    return (le32 *)(uintptr_t)word + half; /* little-endian: 0 is the lower */
+}
+
+static inline uint64_t shared_load64_acquire(const le64 *word)
+{
+    uint32_t lower = shared_load32_acquire(shared_half(word, 0));
+
+    return (uint64_t)shared_load32_acquire(shared_half(word, 1)) << 32 | lower;
+}
+
+static inline void shared_store64(le64 *word, uint64_t value)
+{
+    shared_store32(shared_half(word, 1), (uint32_t)(value >> 32));
+    shared_store32(shared_half(word, 0), (uint32_t)value);
+}
+
+static inline void shared_store64_release(le64 *word, uint64_t value)
+{
+    shared_store32_release(shared_half(word, 1), (uint32_t)(value >> 32));
+    shared_store32_release(shared_half(word, 0), (uint32_t)value);
+}
+#endif
 
 #undef SHARED_ACCESSORS
 

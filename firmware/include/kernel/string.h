@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The memory and text functions that the compiler and the core use, with the meaning of the C
- * standard. The guest's own move eight bytes at a time, which is what the emulator translates best.
+ * standard. The guest's own move one register at a time, which is what the emulator translates best.
  */
 #ifndef KERNEL_STRING_H
 #define KERNEL_STRING_H

@@ -43,19 +43,19 @@ void condition_init(struct condition *condition);
  * acquire `lock` again. Returns false when the deadline passed first. May return true without a
  * signal: callers loop over their condition. */
 bool condition_wait(struct condition *condition, struct lock *lock, uint64_t deadline_ns);
-void condition_signal(
-    struct condition *condition); /* wake one waiter; its lock is held by the caller */
-void condition_broadcast(
-    struct condition *condition); /* wake all; its lock is held by the caller */
+/* wake one waiter; its lock is held by the caller */
+void condition_signal(struct condition *condition);
+/* wake all; its lock is held by the caller */
+void condition_broadcast(struct condition *condition);
 
 /* An event is a sticky flag with at most one waiter: a signal before the wait is not lost, many
  * signals are one. */
 void event_init(struct event *event);
-void event_signal(
-    struct event *event); /* any context, interrupts included; cheap when already signalled */
-bool event_wait(struct event *event,
-                uint64_t deadline_ns); /* consumes the flag; false: deadline passed */
-bool event_poll(struct event *event);  /* consumes the flag if set; never waits */
+/* any context, interrupts included; cheap when already signalled */
+void event_signal(struct event *event);
+/* consumes the flag; false: deadline passed */
+bool event_wait(struct event *event, uint64_t deadline_ns);
+bool event_poll(struct event *event); /* consumes the flag if set; never waits */
 
 /* Start a thread named `name` (copied, 15 characters kept) that runs entry(argument); `host` null:
  * the creator's. Returns 0, or a negative error of kernel/error.h. Ends when entry returns. `out`

@@ -19,7 +19,7 @@
 struct cable_view {
     uint8_t *region;
     const struct cable_direction *shared;
-    const uint32_t *end_flags;
+    const le32 *end_flags;
     uint32_t record_maximum; /* bytes of the largest frame the ring must take */
     uint32_t generation;
     uint32_t carrier; /* as read, so that a change is seen */

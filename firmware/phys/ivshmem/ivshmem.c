@@ -35,8 +35,8 @@
  * of two is not cut into one frame more for its headers. */
 #define IVSHMEM_MTU (16384u + 64u)
 #define FRAME_MAXIMUM (FRAME_HEADER_SIZE + IVSHMEM_MTU)
-#define ANNOUNCE_BYTES                                                                             \
-    16384u /* look whether the consumer sleeps before a batch of this size is complete */
+/* look whether the consumer sleeps before a batch of this size is complete */
+#define ANNOUNCE_BYTES 16384u
 #define COPY_INLINE_BYTES 256u
 #define GIVE_BACK_BYTES 32768u /* give room back before a batch of this size is consumed */
 

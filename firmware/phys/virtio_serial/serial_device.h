@@ -31,9 +31,9 @@ enum serial_queue {
 
 /* struct virtio_console_control, 5.3.6.2 */
 struct serial_control {
-    uint32_t port;
-    uint16_t event;
-    uint16_t value;
+    le32 port;
+    le16 event;
+    le16 value;
 };
 
 /* What the device reads and writes. One block of the heap, filled before the device starts. */

@@ -11,9 +11,9 @@
 #include <kernel/string.h>
 #include <kernel/thread.h>
 
-#define PIECE_BYTES                                                                                \
-    16384u        /* larger records move in pieces, so that both ends copy at the same time */
-#define BATCH 16u /* round trips between two looks at the clock */
+/* larger records move in pieces, so that both ends copy at the same time */
+#define PIECE_BYTES 16384u
+#define BATCH 16u           /* round trips between two looks at the clock */
 #define SPINS_A_LOOK 16384u /* fruitless looks at the ring between two looks at everything else */
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -26,7 +26,7 @@ static void open_views(struct raw_link *link)
     cable_view_open(&link->rx_view, link->device.region, end, &end->rx, PIECE_BYTES);
 }
 
-int raw_link_open(struct raw_link *link, unsigned slot, uint64_t incarnation, uint64_t *buffer)
+int raw_link_open(struct raw_link *link, unsigned slot, uint64_t incarnation, le64 *buffer)
 {
     int error;
 
@@ -168,7 +168,7 @@ static inline int put(struct raw_link *link, const struct raw_run *run, uint64_t
 {
     int error = 0;
 
-    link->buffer[0] = number;
+    link->buffer[0] = le64_of(number);
     for (uint32_t at = 0; at < run->size_bytes && error == 0; at += PIECE_BYTES)
         error = put_piece(link, run, at);
     return error;
@@ -180,7 +180,7 @@ static inline int get(struct raw_link *link, const struct raw_run *run, uint64_t
 
     for (uint32_t at = 0; at < run->size_bytes && error == 0; at += PIECE_BYTES)
         error = get_piece(link, run, at);
-    if (error == 0 && link->buffer[0] != number)
+    if (error == 0 && le64_load(link->buffer[0]) != number)
         error = ERROR_GARBAGE;
     return error;
 }

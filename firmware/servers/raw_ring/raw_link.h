@@ -27,7 +27,7 @@ struct raw_link {
     bool rx_open; /* the ring is known, a session followed or not */
     uint32_t session_base;
     uint32_t session_count;
-    uint64_t *buffer; /* private memory records are copied from and to, RAW_SIZE_MAXIMUM bytes */
+    le64 *buffer; /* private memory records are copied from and to, RAW_SIZE_MAXIMUM bytes */
 };
 
 struct raw_run {
@@ -45,7 +45,7 @@ struct raw_result {
 /* Open the cable in `slot` as the life `incarnation`. `buffer` is RAW_SIZE_MAXIMUM bytes, the
  * caller's. Returns 0 or what ivshmem_device_open() returns. */
 int raw_link_open(struct raw_link *link, unsigned slot, uint64_t incarnation,
-                  uint64_t *buffer) MUST_CHECK;
+                  le64 *buffer) MUST_CHECK;
 
 /* End what was begun with the other end; raw_link_wait() begins anew, in new sessions. */
 void raw_link_restart(struct raw_link *link);

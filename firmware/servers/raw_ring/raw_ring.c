@@ -38,7 +38,7 @@ static int open_link(struct raw_ring *server, uint32_t index)
 {
     const struct boot_configuration *boot = server->host->boot;
     struct raw_link *link;
-    uint64_t *buffer;
+    le64 *buffer;
     int error = ERROR_NO_MEMORY;
 
     if (boot == NULL || index >= boot->link_count || boot->links[index].use != BOOT_LINK_USE_RAW ||
@@ -61,28 +61,34 @@ static int open_link(struct raw_ring *server, uint32_t index)
 
 static bool is_valid(const struct raw_request *request)
 {
-    return request->role <= RAW_ROLE_PASSIVE && request->size_bytes >= RAW_SIZE_MINIMUM &&
-           request->size_bytes <= RAW_SIZE_MAXIMUM && request->reserved == 0 &&
-           request->count != 0 && request->timeout_ns != 0;
+    uint32_t size_bytes = le32_load(request->size_bytes);
+
+    return le32_load(request->role) <= RAW_ROLE_PASSIVE && size_bytes >= RAW_SIZE_MINIMUM &&
+           size_bytes <= RAW_SIZE_MAXIMUM && le32_load(request->reserved) == 0 &&
+           le64_load(request->count) != 0 && le64_load(request->timeout_ns) != 0;
 }
 
 static int measure(struct raw_ring *server, int32_t id, const struct raw_request *request,
                    struct raw_result *result)
 {
     uint64_t now_ns = clock_now_ns();
-    struct raw_run run = {.size_bytes = request->size_bytes, .count = request->count};
-    enum raw_role role = request->role == 0 ? RAW_ROLE_ACTIVE : RAW_ROLE_PASSIVE;
+    uint64_t timeout_ns = le64_load(request->timeout_ns);
+    uint32_t index = le32_load(request->link_index);
+    struct raw_run run = {
+        .size_bytes = le32_load(request->size_bytes),
+        .count = le64_load(request->count),
+        .deadline_ns = timeout_ns < DEADLINE_NEVER - now_ns ? now_ns + timeout_ns : DEADLINE_NEVER,
+    };
+    enum raw_role role = le32_load(request->role) == 0 ? RAW_ROLE_ACTIVE : RAW_ROLE_PASSIVE;
     struct raw_link *link;
     int error;
 
     if (!is_valid(request))
         return ERROR_INVALID;
-    error = open_link(server, request->link_index);
+    error = open_link(server, index);
     if (error != 0)
         return error;
-    link = server->links[request->link_index];
-    run.deadline_ns = request->timeout_ns < DEADLINE_NEVER - now_ns ? now_ns + request->timeout_ns
-                                                                    : DEADLINE_NEVER;
+    link = server->links[index];
     error = raw_link_wait(link, run.deadline_ns);
     if (error == 0)
         error = id == RAW_PINGPONG ? raw_pingpong(link, role, &run, result)
@@ -97,17 +103,17 @@ static void serve(struct raw_ring *server, struct kmsg *message)
     int32_t id = kmsg_id(message);
     struct raw_request request;
     struct raw_result result = {0};
-    struct raw_reply reply = {0};
+    struct raw_reply reply;
 
     if ((id != RAW_PINGPONG && id != RAW_STREAM) ||
         !service_read(message, &request, sizeof(request))) {
         service_answer_status(server->host, message, ERROR_INVALID);
         return;
     }
-    reply.status.status = measure(server, id, &request, &result);
-    reply.total_ns = result.total_ns;
-    reply.min_ns = result.min_ns;
-    reply.max_ns = result.max_ns;
+    reply.status = service_status_of(measure(server, id, &request, &result));
+    reply.total_ns = le64_of(result.total_ns);
+    reply.min_ns = le64_of(result.min_ns);
+    reply.max_ns = le64_of(result.max_ns);
     service_answer(server->host, message, &reply, sizeof(reply));
 }
 

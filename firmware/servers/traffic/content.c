@@ -11,7 +11,7 @@
 
 #define GOLDEN 0x9e3779b97f4a7c15ull /* 2^64 / golden ratio */
 
-typedef uint64_t body_word __attribute__((may_alias)); /* bodies are 8-byte aligned */
+typedef le64 body_word; /* bodies are 8-byte aligned */
 
 static uint64_t rotate_left(uint64_t value, unsigned bits)
 {
@@ -32,7 +32,7 @@ static uint64_t mix(uint64_t a, uint64_t b, uint64_t c)
 
 static uint64_t content_seed(const struct traffic_header *header)
 {
-    uint64_t state = header->seed ^ header->sequence * GOLDEN;
+    uint64_t state = le64_load(header->seed) ^ le64_load(header->sequence) * GOLDEN;
 
     return state != 0 ? state : GOLDEN; /* xorshift stays at 0 for ever */
 }
@@ -62,13 +62,15 @@ static uint64_t content_fill(body_word *words, size_t len_bytes,
     size_t tail_bytes = len_bytes % sizeof(*words);
 
     for (size_t i = 0; i < whole; i++) {
-        words[i] = content_next(&state);
-        hash = finalise(hash ^ words[i]);
+        uint64_t word = content_next(&state);
+        words[i] = le64_of(word);
+        hash = finalise(hash ^ word);
     }
     if (tail_bytes != 0) {
-        uint64_t last = content_next(&state) & tail_mask(tail_bytes);
+        uint64_t word = content_next(&state) & tail_mask(tail_bytes);
+        le64 last = le64_of(word);
         memcpy(words + whole, &last, tail_bytes);
-        hash = finalise(hash ^ last);
+        hash = finalise(hash ^ word);
     }
     return hash;
 }
@@ -85,17 +87,22 @@ static bool content_matches(const body_word *words, size_t len_bytes,
 
     for (size_t i = 0; i < whole; i++) {
         uint64_t expected = content_next(&state);
-        difference |= words[i] ^ expected;
+        difference |= le64_load(words[i]) ^ expected;
         hash = finalise(hash ^ expected);
     }
     if (tail_bytes != 0) {
         uint64_t expected = content_next(&state) & tail_mask(tail_bytes);
-        uint64_t last = 0;
+        le64 last = le64_of(0);
         memcpy(&last, words + whole, tail_bytes);
-        difference |= last ^ expected;
+        difference |= le64_load(last) ^ expected;
         hash = finalise(hash ^ expected);
     }
-    return difference == 0 && hash == header->hash;
+    return difference == 0 && hash == le64_load(header->hash);
+}
+
+static uint64_t header_hash(const struct traffic_header *header, size_t len_bytes)
+{
+    return mix(le64_load(header->seed), le64_load(header->sequence), len_bytes);
 }
 
 uint64_t traffic_content_write(void *body, size_t len_bytes, const struct traffic_header *header)
@@ -103,23 +110,25 @@ uint64_t traffic_content_write(void *body, size_t len_bytes, const struct traffi
     struct traffic_header *written = body;
     body_word *content = (body_word *)(void *)(written + 1);
 
-    *written = *header;
-    written->magic = TRAFFIC_MAGIC;
-    written->hash = mix(header->seed, header->sequence, len_bytes);
-    if (header->check == TRAFFIC_CHECK_CONTENT) {
-        written->hash = content_fill(content, len_bytes - sizeof(*header), header, written->hash);
+    uint64_t hash = header_hash(header, len_bytes);
+
+    if (le32_load(header->check) == TRAFFIC_CHECK_CONTENT) {
+        hash = content_fill(content, len_bytes - sizeof(*header), header, hash);
     }
-    return written->hash;
+    *written = *header;
+    written->magic = le32_of(TRAFFIC_MAGIC);
+    written->hash = le64_of(hash);
+    return hash;
 }
 
 bool traffic_content_check(const void *body, size_t len_bytes)
 {
     const struct traffic_header *header = body;
     const body_word *content = (const body_word *)(const void *)(header + 1);
-    uint64_t hash = mix(header->seed, header->sequence, len_bytes);
+    uint64_t hash = header_hash(header, len_bytes);
 
-    if (header->check == TRAFFIC_CHECK_HEADER) {
-        return hash == header->hash;
+    if (le32_load(header->check) == TRAFFIC_CHECK_HEADER) {
+        return hash == le64_load(header->hash);
     }
     return content_matches(content, len_bytes - sizeof(*header), header, hash);
 }

@@ -8,18 +8,18 @@
 void traffic_digest_write(struct traffic *traffic, struct traffic_account *account)
 {
     const struct blackbox_ledger *ledger = account->ledger;
-    uint64_t sink_bit = ledger->role == BLACKBOX_LEDGER_SINK ? TRAFFIC_SINK_BIT : 0;
+    uint64_t sink_bit = le32_load(ledger->role) == BLACKBOX_LEDGER_SINK ? TRAFFIC_SINK_BIT : 0;
     struct blackbox_record record = {
         .kind = BLACKBOX_EVENT_STREAM,
         .link = BLACKBOX_NO_LINK,
-        .peer = ledger->peer,
-        .arg0 = ledger->stream_id | sink_bit,
-        .arg1 = ledger->next_sequence,
-        .arg2 = ledger->running_hash,
+        .peer = le32_load(ledger->peer),
+        .arg0 = le64_load(ledger->stream_id) | sink_bit,
+        .arg1 = le64_load(ledger->next_sequence),
+        .arg2 = le64_load(ledger->running_hash),
     };
 
-    account->digest_messages = ledger->next_sequence;
-    account->digest_hash = ledger->running_hash;
+    account->digest_messages = record.arg1;
+    account->digest_hash = record.arg2;
     blackbox_event(traffic->host, &record);
 }
 
@@ -28,8 +28,8 @@ static bool account_tick(struct traffic *traffic, struct traffic_account *accoun
 {
     const struct blackbox_ledger *ledger = account->ledger;
 
-    if (account->digest_messages == ledger->next_sequence &&
-        account->digest_hash == ledger->running_hash) {
+    if (account->digest_messages == le64_load(ledger->next_sequence) &&
+        account->digest_hash == le64_load(ledger->running_hash)) {
         return false;
     }
     traffic_digest_write(traffic, account);

@@ -24,6 +24,7 @@ struct traffic_sink {
 /* What a DATA message is and where it came from. */
 struct arrival {
     const struct traffic_header *header;
+    uint64_t stream_id; /* the header's */
     uint32_t size_bytes;
     uint32_t node;
     uint64_t incarnation;
@@ -49,12 +50,14 @@ static bool arrival_parse(struct kmsg *message, struct arrival *arrival)
     arrival->size_bytes = (uint32_t)size_bytes;
     arrival->node = kmsg_source_node(message);
     arrival->incarnation = kmsg_source_incarnation(message);
-    if (size_bytes < sizeof(struct traffic_header) || arrival->header->magic != TRAFFIC_MAGIC ||
-        arrival->header->check > TRAFFIC_CHECK_CONTENT ||
-        (arrival->header->stream_id & TRAFFIC_SINK_BIT) != 0) {
+    if (size_bytes < sizeof(struct traffic_header) ||
+        le32_load(arrival->header->magic) != TRAFFIC_MAGIC ||
+        le32_load(arrival->header->check) > TRAFFIC_CHECK_CONTENT ||
+        (le64_load(arrival->header->stream_id) & TRAFFIC_SINK_BIT) != 0) {
         return false;
     }
-    arrival->good = arrival->header->source_incarnation == arrival->incarnation &&
+    arrival->stream_id = le64_load(arrival->header->stream_id);
+    arrival->good = le64_load(arrival->header->source_incarnation) == arrival->incarnation &&
                     traffic_content_check(arrival->header, size_bytes);
     return true;
 }
@@ -64,8 +67,8 @@ static struct traffic_sink *sink_find(struct traffic *traffic, const struct arri
 {
     for (struct traffic_sink **link = &traffic->sinks; *link != NULL; link = &(*link)->next) {
         struct traffic_sink *sink = *link;
-        if (sink->stream_id == arrival->header->stream_id &&
-            sink->incarnation == arrival->incarnation && sink->node == arrival->node) {
+        if (sink->stream_id == arrival->stream_id && sink->incarnation == arrival->incarnation &&
+            sink->node == arrival->node) {
             *link = sink->next;
             sink->next = traffic->sinks;
             traffic->sinks = sink;
@@ -89,17 +92,17 @@ static struct traffic_sink *sink_open(struct traffic *traffic, const struct arri
     }
     *sink = (struct traffic_sink){
         .account.ledger = ledger,
-        .stream_id = arrival->header->stream_id,
+        .stream_id = arrival->stream_id,
         .incarnation = arrival->incarnation,
-        .seed = arrival->header->seed,
+        .seed = le64_load(arrival->header->seed),
         .node = arrival->node,
     };
     ledger_begin(ledger);
-    ledger->role = BLACKBOX_LEDGER_SINK;
-    ledger->stream_id = sink->stream_id;
-    ledger->peer = sink->node;
-    ledger->size_bytes = arrival->size_bytes;
-    ledger->peer_incarnation = sink->incarnation;
+    ledger->role = le32_of(BLACKBOX_LEDGER_SINK);
+    ledger->stream_id = le64_of(sink->stream_id);
+    ledger->peer = le32_of(sink->node);
+    ledger->size_bytes = le32_of(arrival->size_bytes);
+    ledger->peer_incarnation = le64_of(sink->incarnation);
     ledger_end(ledger);
     return sink;
 }
@@ -117,14 +120,18 @@ static void refuse(struct traffic *traffic, const struct arrival *arrival, uint6
 /* Caller holds the lock. */
 static void account_good(struct blackbox_ledger *ledger, const struct traffic_header *header)
 {
-    if (header->sequence < ledger->next_sequence) {
-        ledger->duplicates++;
+    uint64_t sequence = le64_load(header->sequence);
+    uint64_t expected = le64_load(ledger->next_sequence);
+
+    if (sequence < expected) {
+        le64_add(&ledger->duplicates, 1);
         return;
     }
-    ledger->gaps += header->sequence - ledger->next_sequence;
-    ledger->next_sequence = header->sequence + 1;
-    ledger->running_hash = traffic_hash_add(ledger->running_hash, header->hash);
-    ledger->received++;
+    le64_add(&ledger->gaps, sequence - expected);
+    ledger->next_sequence = le64_of(sequence + 1);
+    ledger->running_hash =
+        le64_of(traffic_hash_add(le64_load(ledger->running_hash), le64_load(header->hash)));
+    le64_add(&ledger->received, 1);
 }
 
 /* Caller holds the lock. */
@@ -133,10 +140,10 @@ static void account_arrival(struct traffic_sink *sink, const struct arrival *arr
     struct blackbox_ledger *ledger = sink->account.ledger;
 
     ledger_begin(ledger);
-    if (arrival->good && arrival->header->seed == sink->seed) {
+    if (arrival->good && le64_load(arrival->header->seed) == sink->seed) {
         account_good(ledger, arrival->header);
     } else {
-        ledger->corrupt++;
+        le64_add(&ledger->corrupt, 1);
     }
     ledger_end(ledger);
 }
@@ -163,7 +170,7 @@ static struct traffic_sink *sink_account(struct traffic *traffic, const struct a
         account_arrival(sink, arrival);
         traffic_moved(traffic);
     } else {
-        refuse(traffic, arrival, arrival->header->stream_id);
+        refuse(traffic, arrival, arrival->stream_id);
     }
     lock_release(&traffic->lock);
     return sink;
@@ -175,8 +182,8 @@ static void trace(struct traffic *traffic, const struct arrival *arrival)
         .kind = BLACKBOX_EVENT_MESSAGE,
         .link = BLACKBOX_NO_LINK,
         .peer = arrival->node,
-        .arg0 = arrival->header->stream_id,
-        .arg1 = arrival->header->sequence,
+        .arg0 = arrival->stream_id,
+        .arg1 = le64_load(arrival->header->sequence),
         .arg2 = arrival->incarnation,
     };
 

@@ -25,13 +25,13 @@ static void account_outcome(struct blackbox_ledger *ledger, enum message_outcome
     ledger_begin(ledger);
     switch (outcome) {
     case MESSAGE_SETTLED:
-        ledger->acked++;
+        le64_add(&ledger->acked, 1);
         break;
     case MESSAGE_FAILED:
-        ledger->failed++;
+        le64_add(&ledger->failed, 1);
         break;
     case MESSAGE_UNKNOWN:
-        ledger->unknown++;
+        le64_add(&ledger->unknown, 1);
         break;
     }
     ledger_end(ledger);
@@ -62,7 +62,8 @@ static void message_settled(void *context, enum message_outcome outcome)
 static bool ended(const struct traffic_source *source)
 {
     return source->stopped || source->peer_dead ||
-           (source->plan.count != 0 && source->account.ledger->sent == source->plan.count);
+           (source->plan.count != 0 &&
+            le64_load(source->account.ledger->sent) == source->plan.count);
 }
 
 /* Caller holds the lock. */
@@ -97,13 +98,13 @@ static bool slot_take(struct traffic_source *source, uint64_t hash)
     }
     bool take = !ended(source);
     if (take) {
-        if (ledger->sent == 0) {
+        if (le64_load(ledger->sent) == 0) {
             source->first_sent_ns = clock_now_ns();
         }
         ledger_begin(ledger);
-        ledger->sent++;
-        ledger->next_sequence++;
-        ledger->running_hash = traffic_hash_add(ledger->running_hash, hash);
+        le64_add(&ledger->sent, 1);
+        le64_add(&ledger->next_sequence, 1);
+        ledger->running_hash = le64_of(traffic_hash_add(le64_load(ledger->running_hash), hash));
         ledger_end(ledger);
         source->in_flight++;
         traffic_moved(traffic);
@@ -144,12 +145,12 @@ static struct kmsg *message_prepare(struct traffic_source *source, uint64_t *has
         return NULL;
     }
     const struct traffic_header header = {
-        .check = source->plan.check,
-        .stream_id = source->plan.stream_id,
+        .check = le32_of(source->plan.check),
+        .stream_id = le64_of(source->plan.stream_id),
         /* Changed by this thread only, so read without the lock. */
         .sequence = source->account.ledger->next_sequence,
-        .source_incarnation = source->traffic->host->incarnation,
-        .seed = source->plan.seed,
+        .source_incarnation = le64_of(source->traffic->host->incarnation),
+        .seed = le64_of(source->plan.seed),
     };
     *hash = traffic_content_write(kmsg_body(message), source->plan.size_bytes, &header);
     kmsg_set_id(message, TRAFFIC_DATA);
@@ -178,12 +179,12 @@ static void message_send(struct traffic_source *source, struct kmsg *message)
 struct traffic_stop_reply source_stop_reply(const struct traffic_source *source)
 {
     const struct blackbox_ledger *ledger = source->account.ledger;
-    bool sent = ledger->sent != 0 && source->last_settled_ns > source->first_sent_ns;
+    bool sent = le64_load(ledger->sent) != 0 && source->last_settled_ns > source->first_sent_ns;
 
     return (struct traffic_stop_reply){
-        .status.status = source->in_flight == 0 ? ERROR_NONE : ERROR_TIMED_OUT,
+        .status = service_status_of(source->in_flight == 0 ? ERROR_NONE : ERROR_TIMED_OUT),
         .ledger = *ledger,
-        .elapsed_ns = sent ? source->last_settled_ns - source->first_sent_ns : 0,
+        .elapsed_ns = le64_of(sent ? source->last_settled_ns - source->first_sent_ns : 0),
     };
 }
 
@@ -221,7 +222,7 @@ static void source_finish(struct traffic_source *source)
     lock_acquire(&traffic->lock);
     drain(source);
     ledger_begin(ledger);
-    ledger->closed = 1;
+    ledger->closed = le64_of(1);
     ledger_end(ledger);
     source->finished = true;
     traffic_digest_write(traffic, &source->account);

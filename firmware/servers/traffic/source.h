@@ -8,11 +8,23 @@
 
 #include "traffic.h"
 
+/* What START asked for, in native words. */
+struct stream_plan {
+    uint64_t stream_id;
+    uint64_t destination;
+    uint64_t count;
+    uint64_t interval_ns;
+    uint64_t seed;
+    uint32_t size_bytes;
+    uint32_t window;
+    uint32_t check;
+};
+
 struct traffic_source {
     struct traffic *traffic;
     struct traffic_source *next;
     struct traffic_account account;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
     struct port *destination; /* null once finished */
     struct thread *thread;
     struct condition wake; /* room in the window, or the end */

@@ -29,7 +29,7 @@ static struct traffic_source *source_find(struct traffic *traffic, uint64_t stre
     return source;
 }
 
-static bool plan_is_valid(const struct traffic_start_request *plan)
+static bool plan_is_valid(const struct stream_plan *plan)
 {
     return (plan->stream_id & TRAFFIC_SINK_BIT) == 0 &&
            plan->size_bytes >= sizeof(struct traffic_header) &&
@@ -44,12 +44,12 @@ static void ledger_open(struct traffic_source *source)
     uint32_t peer = NAME_NODE(source->plan.destination);
 
     ledger_begin(ledger);
-    ledger->role = BLACKBOX_LEDGER_SOURCE;
-    ledger->stream_id = source->plan.stream_id;
-    ledger->peer = peer;
-    ledger->size_bytes = source->plan.size_bytes;
+    ledger->role = le32_of(BLACKBOX_LEDGER_SOURCE);
+    ledger->stream_id = le64_of(source->plan.stream_id);
+    ledger->peer = le32_of(peer);
+    ledger->size_bytes = le32_of(source->plan.size_bytes);
     ledger->peer_incarnation =
-        peer == host->node_id ? host->incarnation : node_incarnation(host, peer);
+        le64_of(peer == host->node_id ? host->incarnation : node_incarnation(host, peer));
     ledger_end(ledger);
 }
 
@@ -61,6 +61,9 @@ static int source_open(struct traffic_source *source)
     source->destination = port_from_name(host, source->plan.destination);
     if (source->destination == NULL) {
         return ERROR_NOT_FOUND;
+    }
+    if (source->plan.size_bytes > port_body_maximum(source->destination)) {
+        return ERROR_INVALID;
     }
     source->account.ledger = blackbox_ledger_allocate(host);
     if (source->account.ledger == NULL) {
@@ -113,17 +116,28 @@ static void source_unlink(struct traffic_source *source)
 
 int traffic_source_start(struct traffic *traffic, const struct traffic_start_request *request)
 {
-    if (!plan_is_valid(request)) {
+    const struct stream_plan plan = {
+        .stream_id = le64_load(request->stream_id),
+        .destination = le64_load(request->destination),
+        .size_bytes = le32_load(request->size_bytes),
+        .window = le32_load(request->window),
+        .count = le64_load(request->count),
+        .interval_ns = le64_load(request->interval_ns),
+        .seed = le64_load(request->seed),
+        .check = le32_load(request->check),
+    };
+
+    if (!plan_is_valid(&plan)) {
         return ERROR_INVALID;
     }
-    if (source_find(traffic, request->stream_id) != NULL) {
+    if (source_find(traffic, plan.stream_id) != NULL) {
         return ERROR_EXISTS;
     }
     struct traffic_source *source = heap_allocate(traffic->host, sizeof(*source));
     if (source == NULL) {
         return ERROR_NO_MEMORY;
     }
-    *source = (struct traffic_source){.traffic = traffic, .plan = *request};
+    *source = (struct traffic_source){.traffic = traffic, .plan = plan};
     condition_init(&source->wake);
     int error = source_open(source);
     if (error != ERROR_NONE) {
@@ -192,7 +206,7 @@ void traffic_source_stop(struct traffic *traffic, struct kmsg *message)
         service_answer_status(traffic->host, message, ERROR_INVALID);
         return;
     }
-    struct traffic_source *source = source_find(traffic, request.stream_id);
+    struct traffic_source *source = source_find(traffic, le64_load(request.stream_id));
     struct service_promise promise;
     int error = stop_check(source);
     if (error == ERROR_NONE) {
@@ -203,7 +217,7 @@ void traffic_source_stop(struct traffic *traffic, struct kmsg *message)
         service_answer_status(traffic->host, message, error);
         return;
     }
-    if (!stop_hand_over(source, &promise, request.timeout_ns)) {
+    if (!stop_hand_over(source, &promise, le64_load(request.timeout_ns))) {
         struct traffic_stop_reply reply = source_stop_reply(source);
         service_promise_keep(&promise, &reply);
     }

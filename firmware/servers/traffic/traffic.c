@@ -20,7 +20,7 @@ static struct traffic_account *account_find(struct traffic *traffic, uint64_t st
         for (struct traffic_source *source = traffic->sources; source != NULL;
              source = traffic_source_next(source)) {
             struct traffic_account *account = traffic_source_account(source);
-            if (account->ledger->stream_id == stream_id) {
+            if (le64_load(account->ledger->stream_id) == stream_id) {
                 return account;
             }
         }
@@ -29,7 +29,7 @@ static struct traffic_account *account_find(struct traffic *traffic, uint64_t st
         for (struct traffic_sink *sink = traffic->sinks; sink != NULL;
              sink = traffic_sink_next(sink)) {
             struct traffic_account *account = traffic_sink_account(sink);
-            if (account->ledger->stream_id == stream_id) {
+            if (le64_load(account->ledger->stream_id) == stream_id) {
                 return account;
             }
         }
@@ -56,12 +56,13 @@ static void ledger_answer(struct traffic *traffic, struct kmsg *message)
         service_answer_status(traffic->host, message, ERROR_INVALID);
         return;
     }
-    struct traffic_account *account = account_find(traffic, request.stream_id, request.role);
+    struct traffic_account *account =
+        account_find(traffic, le64_load(request.stream_id), le32_load(request.role));
     if (account == NULL) {
         service_answer_status(traffic->host, message, ERROR_NOT_FOUND);
         return;
     }
-    struct traffic_ledger_reply reply = {.status.status = ERROR_NONE};
+    struct traffic_ledger_reply reply = {.status = service_status_of(ERROR_NONE)};
     lock_acquire(&traffic->lock);
     reply.ledger = *account->ledger;
     lock_release(&traffic->lock);
@@ -70,11 +71,11 @@ static void ledger_answer(struct traffic *traffic, struct kmsg *message)
 
 static int close_role(struct traffic *traffic, const struct traffic_ledger_request *request)
 {
-    switch (request->role) {
+    switch (le32_load(request->role)) {
     case BLACKBOX_LEDGER_SOURCE:
-        return traffic_source_close(traffic, request->stream_id);
+        return traffic_source_close(traffic, le64_load(request->stream_id));
     case BLACKBOX_LEDGER_SINK:
-        return traffic_sink_close(traffic, request->stream_id);
+        return traffic_sink_close(traffic, le64_load(request->stream_id));
     default:
         return ERROR_INVALID;
     }

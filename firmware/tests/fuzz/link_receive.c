@@ -65,9 +65,10 @@ static int owner_transmit(void *context, const struct frame_header *header, cons
     struct owner *owner = context;
     uint32_t crc = crc32c(0, payload, payload_bytes);
 
-    must(owner->link.tx_cable.up && header->length == payload_bytes && payload_bytes <= MTU);
+    must(owner->link.tx_cable.up && le32_load(header->length) == payload_bytes &&
+         payload_bytes <= MTU);
     must(frame_check_header(header, sizeof(*header) + payload_bytes, MTU) == 0);
-    must(header->payload_crc == 0 || header->payload_crc == crc);
+    must(le32_load(header->payload_crc) == 0 || le32_load(header->payload_crc) == crc);
     if (owner->room == 0 && payload_bytes != 0)
         return ERROR_FULL;
     owner->room -= owner->room != 0;
@@ -124,7 +125,7 @@ static void owner_trained(void *context, uint64_t incarnation, const struct trai
 {
     (void)context;
     (void)new_life;
-    must(incarnation != 0 && record->mtu >= FRAME_MTU_MINIMUM);
+    must(incarnation != 0 && le32_load(record->mtu) >= FRAME_MTU_MINIMUM);
 }
 
 static void owner_refused(void *context, enum link_refusal reason, uint64_t incarnation, bool by_us)
@@ -230,10 +231,10 @@ static void seal(uint8_t *frame, struct frame_header *header)
 {
     const uint8_t *payload = frame + sizeof(*header);
 
-    header->magic = FRAME_MAGIC;
+    header->magic = le16_of(FRAME_MAGIC);
     header->version = FRAME_VERSION;
-    header->payload_crc = header->length != 0 ? crc32c(0, payload, header->length) : 0;
-    header->header_crc = frame_header_crc(header, frame_constant_crc(header));
+    header->payload_crc = le32_of(crc32c(0, payload, le32_load(header->length)));
+    header->header_crc = le32_of(frame_header_crc(header, frame_constant_crc(header)));
     memcpy(frame, header, sizeof(*header));
 }
 
@@ -242,26 +243,29 @@ static void give_sealed(struct owner *owner, struct input *input)
 {
     uint8_t frame[sizeof(struct frame_header) + MTU];
     struct frame_header header = {
-        .src_node = 2,
-        .dst_node = 1,
-        .src_incarnation = LIFE,
-        .dst_incarnation = LIFE,
+        .src_node = le16_of(2),
+        .dst_node = le16_of(1),
+        .src_incarnation = le64_of(LIFE),
+        .dst_incarnation = le64_of(LIFE),
         .type = (uint8_t)take(input, 1),
         .flags = (uint8_t)take(input, 1),
     };
     uint32_t epochs = take(input, 1);
 
-    header.src_epoch = owner->link.peer_epoch + (epochs & 3) - 1;
-    header.dst_epoch = (epochs & 4) != 0 ? 0 : owner->link.tx_epoch - (epochs >> 3 & 1);
-    header.src_incarnation += epochs >> 4 & 3;
-    header.dst_incarnation += epochs >> 6 & 1;
-    header.seq = owner->link.rx_next + take(input, 1) - 1;
-    header.ack = owner->link.tx_base + take(input, 1);
-    header.length = take(input, 2) % (MTU + 1);
-    for (uint32_t i = 0; i < header.length; i++)
+    uint32_t length;
+
+    header.src_epoch = le32_of(owner->link.peer_epoch + (epochs & 3) - 1);
+    header.dst_epoch = le32_of((epochs & 4) != 0 ? 0 : owner->link.tx_epoch - (epochs >> 3 & 1));
+    le64_add(&header.src_incarnation, epochs >> 4 & 3);
+    le64_add(&header.dst_incarnation, epochs >> 6 & 1);
+    header.seq = le32_of(owner->link.rx_next + take(input, 1) - 1);
+    header.ack = le32_of(owner->link.tx_base + take(input, 1));
+    length = take(input, 2) % (MTU + 1);
+    header.length = le32_of(length);
+    for (uint32_t i = 0; i < length; i++)
         frame[sizeof(header) + i] = (uint8_t)take(input, 1);
     seal(frame, &header);
-    give(owner, frame, sizeof(header) + header.length);
+    give(owner, frame, sizeof(header) + length);
 }
 
 /* The peer's TRAIN of its epoch 1, as an answer to ours. */
@@ -270,30 +274,30 @@ static void give_train(struct owner *owner)
     uint8_t frame[sizeof(struct frame_header) + sizeof(struct train_record)];
     const struct link_configuration *configuration = &owner->link.configuration;
     struct train_record record = {
-        .version_min = 1,
-        .version_max = 1,
+        .version_min = le32_of(1),
+        .version_max = le32_of(1),
         .byte_order = 1,
         .data_model = 2,
-        .flags = link_tx_is_up(&owner->link) ? 0 : TRAIN_FLAG_REPLAY,
-        .mtu = MTU,
-        .message_max = MESSAGE_MAX,
-        .nodes_max = configuration->constants.nodes_max,
-        .window = configuration->constants.window,
-        .keepalive_ns = configuration->constants.keepalive_ns,
-        .link_down_after_ns = configuration->constants.link_down_after_ns,
-        .dead_after_ns = configuration->constants.dead_after_ns,
-        .ack_delay_ns = configuration->constants.ack_delay_ns,
-        .ack_count = configuration->constants.ack_count,
+        .flags = le16_of(link_tx_is_up(&owner->link) ? 0 : TRAIN_FLAG_REPLAY),
+        .mtu = le32_of(MTU),
+        .message_max = le32_of(MESSAGE_MAX),
+        .nodes_max = le32_of(configuration->constants.nodes_max),
+        .window = le32_of(configuration->constants.window),
+        .keepalive_ns = le64_of(configuration->constants.keepalive_ns),
+        .link_down_after_ns = le64_of(configuration->constants.link_down_after_ns),
+        .dead_after_ns = le64_of(configuration->constants.dead_after_ns),
+        .ack_delay_ns = le64_of(configuration->constants.ack_delay_ns),
+        .ack_count = le32_of(configuration->constants.ack_count),
     };
-    struct frame_header header = {.src_node = 2,
-                                  .dst_node = 1,
-                                  .src_incarnation = LIFE,
-                                  .dst_incarnation = LIFE,
-                                  .src_epoch = 1,
-                                  .dst_epoch = 1,
+    struct frame_header header = {.src_node = le16_of(2),
+                                  .dst_node = le16_of(1),
+                                  .src_incarnation = le64_of(LIFE),
+                                  .dst_incarnation = le64_of(LIFE),
+                                  .src_epoch = le32_of(1),
+                                  .dst_epoch = le32_of(1),
                                   .type = FRAME_TRAIN,
-                                  .seq = 1,
-                                  .length = sizeof(record)};
+                                  .seq = le32_of(1),
+                                  .length = le32_of(sizeof(record))};
 
     memcpy(frame + sizeof(header), &record, sizeof(record));
     seal(frame, &header);

@@ -76,12 +76,12 @@ static void act(struct bench *bench, struct input *input)
 {
     switch (take(input, 1) % 8) {
     case 0:
-        shared_store32((uint32_t *)(void *)bench->memory.control +
+        shared_store32((le32 *)(void *)bench->memory.control +
                            take(input, 1) % (sizeof(struct cable_ring_control) / 4),
                        take(input, 4));
         break;
     case 1:
-        shared_store32((uint32_t *)(void *)bench->memory.data + take(input, 2) % (SIZE / 4),
+        shared_store32((le32 *)(void *)bench->memory.data + take(input, 2) % (SIZE / 4),
                        take(input, 4));
         break;
     case 2:

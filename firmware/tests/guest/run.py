@@ -34,11 +34,13 @@ BOOT_TIMEOUT_S = 30.0
 MACHINES = {
     "x86_64": ["qemu-system-x86_64", "-M", "microvm,pcie=on", "-cpu", "max"],
     "aarch64": ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57"],
+    "aarch64_be": ["qemu-system-aarch64", "-M", "virt", "-cpu", "cortex-a57"],
     "riscv64": ["qemu-system-riscv64", "-M", "virt,aia=aplic-imsic", "-bios", "none"],
+    "riscv32": ["qemu-system-riscv32", "-M", "virt,aia=aplic-imsic", "-bios", "none"],
 }
 
 SHARED_CASES = [
-    *("heap_area", "page_pool", "mmu_code", "mmu_arguments", "format", "memory_functions", "crc32c"),
+    *("heap_area", "page_pool", "mmu_code", "mmu_arguments", "format", "memory_functions", "crc32c", "little_endian"),
     *("boot_page", "boot_page_refusals", "boot_page_links", "boot_count"),
     *("thread_order", "thread_memory", "thread_exhaustion", "condition", "event", "thread_host"),
     *("clock", "timer", "deadlines", "idle", "pci", "msix", "msi_vectors", "figures"),
@@ -49,7 +51,7 @@ PANIC_CASES = {
     "panic": r"spilled 7 of ten",
     "guard": r"page fault: write at 0x[0-9a-f]+ \(stack guard page\)",
     "thread_guard": r"page fault: write at 0x[0-9a-f]+ \(stack guard page\)",
-    "wild_read": r"page fault: read at 0x5a5a5a5000 \(unmapped\)",
+    "wild_read": r"page fault: read at 0xa5a5a000 \(unmapped\)",
     "null_write": r"page fault: write at 0x0 \(null page\)",
     "text_write": r"page fault: write at 0x[0-9a-f]+ \(text\)",
     "const_write": r"page fault: write at 0x[0-9a-f]+ \(read-only data\)",
@@ -268,22 +270,42 @@ HOST_JUDGES: dict[str, Callable[[Outcome], tuple[str | None, str]]] = {
 }
 
 
+# What a busy host can make look wrong. A boot in which only these failed is repeated.
+TIMED_CASES = {"condition", "clock", "timer", "deadlines", "idle", "orderly end"}
+ATTEMPTS = 5
+
+
 def judge_shared_boot(arch: str, image: Path, cases: Sequence[str], verdicts: Verdicts) -> None:
     """Run all cases that live together in one boot; each needs its PASS line and the host's consent."""
-    outcome = run_machine(arch, image, boot_page(f"{VALID_TEXT}servers={' '.join(cases)}\n"))
+    for _ in range(ATTEMPTS):
+        outcome = run_machine(arch, image, boot_page(f"{VALID_TEXT}servers={' '.join(cases)}\n"))
+        found = judge_cases(outcome, cases)
+        failed = {case for case, (problem, _) in found.items() if problem is not None}
+        if not failed or not failed <= TIMED_CASES:
+            break
+    for case, (problem, note) in found.items():
+        verdicts.say(arch, case, problem, note)
+    for text in outcome.texts():
+        if text.startswith("FIGURE "):
+            print(f"     {arch} {text}")
+
+
+def judge_cases(outcome: Outcome, cases: Sequence[str]) -> dict[str, tuple[str | None, str]]:
+    """What is wrong with each case (None: nothing), and a note."""
     texts = outcome.texts()
+    found: dict[str, tuple[str | None, str]] = {}
     for case in cases:
         failures = [text for text in texts if text.startswith(f"FAIL {case} ")]
         if f"PASS {case}" not in texts:
-            verdicts.say(arch, case, failures[0] if failures else "no verdict")
-            continue
-        problem, note = HOST_JUDGES[case](outcome) if case in HOST_JUDGES else (None, "")
-        verdicts.say(arch, case, problem, note)
-    for text in texts:
-        if text.startswith("FIGURE "):
-            print(f"     {arch} {text}")
+            found[case] = (failures[0] if failures else "no verdict", "")
+        else:
+            found[case] = HOST_JUDGES[case](outcome) if case in HOST_JUDGES else (None, "")
     done = f"DONE passed={len(cases)} failed=0" in texts and outcome.status == 0
-    verdicts.say(arch, "orderly end", None if done else f"status {outcome.status}, console:\n" + "\n".join(texts))
+    found["orderly end"] = (
+        None if done else f"status {outcome.status}, console:\n" + "\n".join(texts),
+        "",
+    )
+    return found
 
 
 def panic_problem(outcome: Outcome, reason: str, node: str, registers: bool) -> str | None:
@@ -385,14 +407,18 @@ def judge_panic_twice(arch: str, image: Path, verdicts: Verdicts) -> None:
 
 def judge_idle_poll(arch: str, image: Path, verdicts: Verdicts) -> None:
     """With ``idle=poll`` timers work as ever, and waiting takes CPU time, as asked."""
-    outcome = run_machine(arch, image, boot_page(f"{VALID_TEXT}idle=poll\nservers=timer deadlines idle\n"))
-    texts = outcome.texts()
-    spans = between(outcome, "idle_start", "idle_end")
-    problem = None
-    if "DONE passed=3 failed=0" not in texts or outcome.status != 0 or spans is None:
-        problem = f"status {outcome.status}, console:\n" + "\n".join(texts)
-    elif spans[1] < 0.2:
-        problem = f"a polling guest took {spans[1]:.2f} s of CPU time in {spans[0]:.2f} s"
+    page = boot_page(f"{VALID_TEXT}idle=poll\nservers=timer deadlines idle\n")
+    for _ in range(ATTEMPTS):
+        outcome = run_machine(arch, image, page)
+        texts = outcome.texts()
+        spans = between(outcome, "idle_start", "idle_end")
+        problem = None
+        if "DONE passed=3 failed=0" not in texts or outcome.status != 0 or spans is None:
+            problem = f"status {outcome.status}, console:\n" + "\n".join(texts)
+        elif spans[1] < 0.2:
+            problem = f"a polling guest took {spans[1]:.2f} s of CPU time in {spans[0]:.2f} s"
+        if problem is None:
+            break
     verdicts.say(arch, "idle_poll", problem)
 
 

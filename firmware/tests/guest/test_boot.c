@@ -22,11 +22,11 @@ static struct parsed parsed;
 static const struct boot_configuration *parse(const char *text)
 {
     memset(&parsed, 0, sizeof(parsed));
-    parsed.page.magic = BOOT_MAGIC;
-    parsed.page.version = BOOT_VERSION;
-    parsed.page.length = (uint32_t)strlen(text);
-    memcpy(parsed.page.text, text, parsed.page.length);
-    parsed.page.text_crc = crc32c(0, text, parsed.page.length);
+    parsed.page.magic = le64_of(BOOT_MAGIC);
+    parsed.page.version = le32_of(BOOT_VERSION);
+    parsed.page.length = le32_of((uint32_t)strlen(text));
+    memcpy(parsed.page.text, text, strlen(text));
+    parsed.page.text_crc = le32_of(crc32c(0, text, strlen(text)));
     parsed.error = boot_page_parse(&parsed.page, &parsed.configuration, &parsed.reason);
     return &parsed.configuration;
 }
@@ -125,12 +125,13 @@ static void boot_count_case(struct selftest *test)
 
     memset(&record, 0xff, sizeof(record));
     CHECK(test, boot_count_raise(&record) == 1);
-    CHECK(test, record.magic == BOOT_COUNT_MAGIC && record.check == crc32c(0, &record, 12));
-    CHECK(test, boot_count_raise(&record) == 2 && record.count == 2);
-    record.count = 7; /* the checksum no longer fits */
+    CHECK(test, le64_load(record.magic) == BOOT_COUNT_MAGIC &&
+                    le32_load(record.check) == crc32c(0, &record, 12));
+    CHECK(test, boot_count_raise(&record) == 2 && le32_load(record.count) == 2);
+    record.count = le32_of(7); /* the checksum no longer fits */
     CHECK(test, boot_count_raise(&record) == 1);
-    record.magic++;
-    record.check = crc32c(0, &record, 12);
+    le64_add(&record.magic, 1);
+    record.check = le32_of(crc32c(0, &record, 12));
     CHECK(test, boot_count_raise(&record) == 1);
 }
 

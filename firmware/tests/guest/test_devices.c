@@ -7,6 +7,7 @@
 #include <kernel/arch.h>
 #include <kernel/mmio.h>
 #include <kernel/pci.h>
+#include <kernel/shared.h>
 #include <kernel/thread.h>
 
 #define MS 1000000ull
@@ -26,6 +27,7 @@ static void pci_case(struct selftest *test)
     struct pci_device *device = pci_find_slot(SLOT);
     volatile void *memory;
     volatile void *registers;
+    le64 *words;
     size_t size;
 
     CHECK(test, pci_find_slot(0) != NULL); /* the host bridge */
@@ -40,8 +42,9 @@ static void pci_case(struct selftest *test)
     CHECK(test, device->bars[IVSHMEM_MEMORY_BAR].prefetchable);
     CHECK(test, (uintptr_t)memory % size == 0);
     /* What run.py left in the memory, and what it will look for. */
-    CHECK(test, *(volatile uint64_t *)memory == 0x1122334455667788);
-    ((volatile uint64_t *)memory)[size / 8 - 1] = 0x8877665544332211;
+    words = (le64 *)(uintptr_t)memory;
+    CHECK(test, shared_load64_acquire(&words[0]) == 0x1122334455667788);
+    shared_store64_release(&words[size / 8 - 1], 0x8877665544332211);
     CHECK(test, pci_find_capability(device, PCI_CAPABILITY_VENDOR, 0) == 0);
     CHECK(test, pci_find_capability(device, PCI_CAPABILITY_MSIX, 0) == device->msix_capability);
 }

@@ -7,20 +7,21 @@
 #include <abi/boot.h>
 #include <kernel/arch.h>
 #include <kernel/console.h>
+#include <kernel/little_endian.h>
 #include <kernel/panic.h>
 #include <kernel/string.h>
 #include <kernel/thread.h>
 
-#define WILD_ADDRESS 0x5a5a5a5000ull /* within the page tables' reach, unmapped on every board */
+#define WILD_ADDRESS 0xa5a5a000u /* within the page tables' reach, unmapped on every board */
 #define BOOTS_WANTED 3u
 
 /* Keep the panic's text where run.py reads it: in the black box's place, length first. */
 static void record(void *context, const char *text, size_t len_bytes, uint64_t program_counter)
 {
-    uint64_t *box = context;
+    le64 *box = context;
 
-    box[0] = len_bytes;
-    box[1] = program_counter;
+    box[0] = le64_of(len_bytes);
+    box[1] = le64_of(program_counter);
     memcpy(box + 2, text, len_bytes);
 }
 

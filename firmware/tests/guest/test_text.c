@@ -5,6 +5,7 @@
 #include "selftest.h"
 #include <kernel/crc32c.h>
 #include <kernel/format.h>
+#include <kernel/shared.h>
 #include <kernel/string.h>
 
 static bool formats_to(const char *expected, const char *format, ...)
@@ -30,6 +31,7 @@ static void format_case(struct selftest *test)
     CHECK(test, formats_to("00ff FF  7|7  |", "%04x %X %2d|%-3d|", 255, 255, 7, 7));
     CHECK(test, formats_to("18446744073709551615", "%llu", ~0ull));
     CHECK(test, formats_to("-9223372036854775808", "%lld", (long long)(1ull << 63)));
+    CHECK(test, formats_to("5 6 7 8", "%lu %zu %llu %u", 5ul, (size_t)6, 7ull, 8u));
     CHECK(test, formats_to("-007", "%04d", -7));
     CHECK(test, formats_to("ab abc|  x", "%.2s %s|%3s", "abc", "abc", "x"));
     CHECK(test, formats_to("100% 0x0", "100%% %p", (void *)0));
@@ -112,9 +114,32 @@ static void crc32c_case(struct selftest *test)
         CHECK(test, crc32c(crc32c(0, bytes, cut), bytes + cut, AREA - cut) == whole);
 }
 
+/* Words that leave the CPU, by their bytes, and a product and a quotient of 64 bits, which CPUs with
+ * narrower registers make up. */
+static void little_endian_case(struct selftest *test)
+{
+    static const uint8_t bytes[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    le16 two = le16_of(0x0201);
+    le32 four = le32_of(0x04030201);
+    le64 eight = le64_of(0x0807060504030201);
+    volatile uint64_t large = 0xfedcba9876543210;
+    volatile int64_t negative = -1000000000007;
+
+    CHECK(test, memcmp(&two, bytes, 2) == 0 && le16_load(two) == 0x0201);
+    CHECK(test, memcmp(&four, bytes, 4) == 0 && le32_load(four) == 0x04030201);
+    CHECK(test, memcmp(&eight, bytes, 8) == 0 && le64_load(eight) == 0x0807060504030201);
+    shared_store64_release(&eight, 0x1122334455667788);
+    CHECK(test, ((const uint8_t *)&eight)[0] == 0x88 && ((const uint8_t *)&eight)[7] == 0x11);
+    CHECK(test, shared_load64_acquire(&eight) == 0x1122334455667788);
+    CHECK(test, large / 1000000007u == 18364758415ull && large % 1000000007u == 939755815u);
+    CHECK(test, large / 0x100000001ull == 0xfedcba97 && large % 0x100000001ull == 0x77777779);
+    CHECK(test, negative / 10 == -100000000000 && negative % 10 == -7);
+}
+
 const struct selftest_case selftest_text_cases[] = {
     {"format", format_case},
     {"memory_functions", memory_functions_case},
     {"crc32c", crc32c_case},
+    {"little_endian", little_endian_case},
     {NULL, NULL},
 };

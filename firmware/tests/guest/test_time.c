@@ -61,7 +61,7 @@ static void sleep_until(void *argument)
  * yielding. */
 static void deadlines_case(struct selftest *test)
 {
-    static const unsigned delays_ms[] = {9, 3, 15, 6, 12, 3};
+    static const unsigned delays_ms[] = {90, 30, 150, 60, 120, 30};
     struct sleeper sleepers[6];
     struct thread *threads[6];
     uint64_t now_ns = clock_now_ns();

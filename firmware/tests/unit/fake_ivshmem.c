@@ -4,6 +4,7 @@
  * device functions have no other way to it: one cable at a time, one thread.
  */
 #include "fake_ivshmem.h"
+#include "native.h"
 #include "phys/ivshmem/cable.h"
 #include "phys/ivshmem/device.h"
 #include "unit.h"
@@ -25,7 +26,7 @@ static struct fake_cable {
 static void set_direction(struct cable_direction *shared, uint32_t carrier, unsigned ring,
                           unsigned woken_end)
 {
-    shared_store32_release(&shared->generation, shared->generation + 1);
+    shared_store32_release(&shared->generation, NATIVE(shared->generation) + 1);
     shared_store32(&shared->ring_offset,
                    0x1000u + ring * (CABLE_RING_CONTROL_SIZE + CABLE_RING_DATA_SIZE));
     shared_store32(&shared->ring_size, CABLE_RING_DATA_SIZE);
@@ -62,12 +63,12 @@ void fake_cable_create(uint64_t seed)
     }
     page = fake_cable_page();
     *page = (struct cable_page){
-        .magic = CABLE_MAGIC,
-        .version = CABLE_VERSION,
-        .region_size = CABLE_REGION_SIZE,
+        .magic = le64_of(CABLE_MAGIC),
+        .version = le32_of(CABLE_VERSION),
+        .region_size = le32_of(CABLE_REGION_SIZE),
     };
     for (unsigned end = 0; end < CABLE_END_COUNT; end++) {
-        page->ends[end].ivshmem_id = end + 1;
+        STORE(page->ends[end].ivshmem_id, end + 1);
         change(end, 0);
     }
 }

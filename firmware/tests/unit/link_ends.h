@@ -47,16 +47,16 @@ struct ends {
 
 /* Two ends without carrier. */
 struct ends *ends_create(bool with_replay, bool with_crc);
-void ends_destroy(
-    struct ends *ends); /* closes both and checks that every buffer and message ended once */
+/* closes both and checks that every buffer and message ended once */
+void ends_destroy(struct ends *ends);
 
 void ends_splice(struct ends *ends);
 bool ends_move(struct ends *ends, int from); /* one frame to the other end; false: there is none */
 void ends_drop(struct ends *ends, int from); /* the oldest */
 void ends_settle(struct ends *ends);         /* all frames, until nothing is on its way */
-void ends_pass(struct ends *ends,
-               uint64_t duration_ns); /* time, with every deadline and all frames */
-void ends_train(struct ends *ends);   /* splice and settle; both directions are up */
+/* time, with every deadline and all frames */
+void ends_pass(struct ends *ends, uint64_t duration_ns);
+void ends_train(struct ends *ends); /* splice and settle; both directions are up */
 
 /* Give a numbered message of `total_bytes` (at least 32) to link_send(); the status it gave. */
 int ends_send(struct ends *ends, int from, uint32_t total_bytes, size_t budget_bytes);

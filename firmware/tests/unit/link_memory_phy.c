@@ -4,6 +4,7 @@
  * to the link manager without it.
  */
 #include "link_memory_phy.h"
+#include "native.h"
 #include "unit.h"
 #include <kernel/frame.h>
 #include <pthread.h>
@@ -246,16 +247,20 @@ static void tell_by_frame(struct phy *phy, uint32_t direction, bool up, uint32_t
         struct frame_header header;
         struct cable_record_frame record;
     } frame = {
-        .header = {.magic = FRAME_MAGIC,
+        .header = {.magic = le16_of(FRAME_MAGIC),
                    .version = FRAME_VERSION,
-                   .src_node = FRAME_CABLE_NODE,
+                   .src_node = le16_of(FRAME_CABLE_NODE),
                    .type = FRAME_CABLE,
-                   .length = sizeof(frame.record)},
-        .record = {.direction = direction, .carrier = up, .generation = generation, .flags = 1},
+                   .length = le32_of(sizeof(frame.record))},
+        .record = {.direction = le32_of(direction),
+                   .carrier = le32_of(up),
+                   .generation = le32_of(generation),
+                   .flags = le32_of(1)},
     };
 
-    frame.header.payload_crc = crc32c(0, &frame.record, sizeof(frame.record));
-    frame.header.header_crc = frame_header_crc(&frame.header, frame_constant_crc(&frame.header));
+    STORE(frame.header.payload_crc, crc32c(0, &frame.record, sizeof(frame.record)));
+    STORE(frame.header.header_crc,
+          frame_header_crc(&frame.header, frame_constant_crc(&frame.header)));
     phy->client.frame(phy->client.context, (const uint8_t *)&frame, sizeof(frame), NULL, phy);
 }
 

@@ -181,6 +181,7 @@ static struct network_node *create(uint32_t node_id, uint64_t incarnation, uint6
     node->node_id = node_id;
     node->incarnation = incarnation;
     node->poll_ns = POLL_NS;
+    node->message_max = 1u << 20;
     REQUIRE(pthread_mutex_init(&node->lock, NULL) == 0);
     REQUIRE(pthread_cond_init(&node->changed, NULL) == 0);
     node->observer = (struct node_observer){.context = node, .up = node_up, .dead = node_dead};
@@ -229,7 +230,7 @@ void network_start(struct network_node *node)
         .links = node->links,
         .link_count = node->link_count,
         .poll_ns = node->poll_ns,
-        .message_max = 1u << 20,
+        .message_max = node->message_max,
         .find_phy = memory_find_phy,
         .observer = {.context = node,
                      .state = link_state,

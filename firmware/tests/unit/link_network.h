@@ -50,6 +50,7 @@ struct network_node {
     struct boot_link links[NETWORK_LINKS_MAXIMUM];
     uint32_t link_count;
     uint64_t poll_ns;
+    uint32_t message_max; /* that it receives */
     struct node_observer observer;
     pthread_mutex_t lock; /* of the facts */
     pthread_cond_t changed;
@@ -101,10 +102,10 @@ struct network_stream {
 
 void network_stream_start(struct network_stream *stream, struct network_node *source,
                           struct network_node *sink, uint64_t count, size_t body_bytes);
-void network_stream_wait(struct network_stream *stream,
-                         uint64_t received);               /* until so many arrived */
+/* until so many arrived */
+void network_stream_wait(struct network_stream *stream, uint64_t received);
 void network_stream_finish(struct network_stream *stream); /* all sent, settled and checked */
-void network_stream_abandon(
-    struct network_stream *stream); /* the sink died: the sender ends, outcomes are counted */
+/* the sink died: the sender ends, outcomes are counted */
+void network_stream_abandon(struct network_stream *stream);
 
 #endif

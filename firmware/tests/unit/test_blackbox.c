@@ -2,9 +2,11 @@
  *
  * The black box as its reader sees it (docs/spec/blackbox.md).
  */
+#include "native.h"
 #include "unit.h"
 #include "whole_node.h"
 
+#include <kernel/shared.h>
 #include <kernel/thread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,17 +28,17 @@ static void test_open_describes_the_node(void)
 
     test_node_open(&node, 5, INCARNATION, ARENA_BYTES, false);
     const struct blackbox_header *header = test_node_header(&node);
-    EXPECT(header->magic == BLACKBOX_MAGIC);
-    EXPECT(header->version == BLACKBOX_VERSION);
-    EXPECT(header->state == BLACKBOX_STATE_BOOTING);
-    EXPECT(header->node_id == 5);
-    EXPECT(header->incarnation == INCARNATION);
-    EXPECT(header->event_head == 0);
-    EXPECT(header->heap_size_bytes != 0);
-    EXPECT(header->heap_used_bytes != 0);
-    EXPECT(test_node_events(&node)[0].sequence == UINT64_MAX);
+    EXPECT(NATIVE(header->magic) == BLACKBOX_MAGIC);
+    EXPECT(NATIVE(header->version) == BLACKBOX_VERSION);
+    EXPECT(NATIVE(header->state) == BLACKBOX_STATE_BOOTING);
+    EXPECT(NATIVE(header->node_id) == 5);
+    EXPECT(NATIVE(header->incarnation) == INCARNATION);
+    EXPECT(NATIVE(header->event_head) == 0);
+    EXPECT(NATIVE(header->heap_size_bytes) != 0);
+    EXPECT(NATIVE(header->heap_used_bytes) != 0);
+    EXPECT(NATIVE(test_node_events(&node)[0].sequence) == UINT64_MAX);
     blackbox_set_state(&node.host, BLACKBOX_STATE_READY);
-    EXPECT(header->state == BLACKBOX_STATE_READY);
+    EXPECT(NATIVE(header->state) == BLACKBOX_STATE_READY);
     test_node_close(&node);
 }
 
@@ -48,18 +50,18 @@ static void test_a_new_life_erases_the_old(void)
     record(&node, BLACKBOX_EVENT_BOOT, 1);
     struct blackbox_ledger *ledger = blackbox_ledger_allocate(&node.host);
     EXPECT(ledger != NULL);
-    ledger->sent = 77;
+    STORE(ledger->sent, 77);
     blackbox_panic(&node.host, "PANIC", 5, 1);
     blackbox_close(&node.host);
 
     struct blackbox_configuration again = {.memory = node.box};
     EXPECT(blackbox_open(&node.host, &again) == ERROR_NONE);
     EXPECT(blackbox_open(&node.host, &again) == ERROR_EXISTS);
-    EXPECT(test_node_header(&node)->event_head == 0);
+    EXPECT(NATIVE(test_node_header(&node)->event_head) == 0);
     EXPECT(test_node_header(&node)->panic[0] == '\0');
-    EXPECT(test_node_header(&node)->state == BLACKBOX_STATE_BOOTING);
-    EXPECT(test_node_events(&node)[0].sequence == UINT64_MAX);
-    EXPECT(test_node_ledgers(&node)[0].sent == 0);
+    EXPECT(NATIVE(test_node_header(&node)->state) == BLACKBOX_STATE_BOOTING);
+    EXPECT(NATIVE(test_node_events(&node)[0].sequence) == UINT64_MAX);
+    EXPECT(NATIVE(test_node_ledgers(&node)[0].sent) == 0);
     test_node_close(&node);
 }
 
@@ -71,28 +73,29 @@ static void test_events_are_kept_in_order(void)
     record(&node, BLACKBOX_EVENT_BOOT, 10);
     record(&node, BLACKBOX_EVENT_NODE_UP, 11);
     const struct blackbox_event *events = test_node_events(&node);
-    EXPECT(test_node_header(&node)->event_head == 2);
-    EXPECT(events[0].sequence == 0 && events[0].kind == BLACKBOX_EVENT_BOOT);
-    EXPECT(events[1].sequence == 1 && events[1].kind == BLACKBOX_EVENT_NODE_UP);
-    EXPECT(events[1].link == 3 && events[1].peer == 9);
-    EXPECT(events[1].arg0 == 11 && events[1].arg1 == 33 && events[1].arg2 == ~11ull);
-    EXPECT(events[0].time_ns <= events[1].time_ns);
-    EXPECT(test_node_header(&node)->now_ns == events[1].time_ns);
+    EXPECT(NATIVE(test_node_header(&node)->event_head) == 2);
+    EXPECT(NATIVE(events[0].sequence) == 0 && NATIVE(events[0].kind) == BLACKBOX_EVENT_BOOT);
+    EXPECT(NATIVE(events[1].sequence) == 1 && NATIVE(events[1].kind) == BLACKBOX_EVENT_NODE_UP);
+    EXPECT(NATIVE(events[1].link) == 3 && NATIVE(events[1].peer) == 9);
+    EXPECT(NATIVE(events[1].arg0) == 11 && NATIVE(events[1].arg1) == 33 &&
+           NATIVE(events[1].arg2) == ~11ull);
+    EXPECT(NATIVE(events[0].time_ns) <= NATIVE(events[1].time_ns));
+    EXPECT(NATIVE(test_node_header(&node)->now_ns) == NATIVE(events[1].time_ns));
     test_node_close(&node);
 }
 
 static void test_the_ring_overwrites_its_oldest(void)
 {
     struct test_node node;
-    struct blackbox_event last;
+    struct test_event last;
 
     test_node_open(&node, 1, INCARNATION, ARENA_BYTES, false);
     for (uint64_t i = 0; i < BLACKBOX_EVENT_COUNT + 10; i++) {
         record(&node, BLACKBOX_EVENT_STREAM, i);
     }
-    EXPECT(test_node_header(&node)->event_head == BLACKBOX_EVENT_COUNT + 10);
-    EXPECT(test_node_events(&node)[9].sequence == BLACKBOX_EVENT_COUNT + 9);
-    EXPECT(test_node_events(&node)[10].sequence == 10);
+    EXPECT(NATIVE(test_node_header(&node)->event_head) == BLACKBOX_EVENT_COUNT + 10);
+    EXPECT(NATIVE(test_node_events(&node)[9].sequence) == BLACKBOX_EVENT_COUNT + 9);
+    EXPECT(NATIVE(test_node_events(&node)[10].sequence) == 10);
     EXPECT(test_node_count_events(&node, BLACKBOX_EVENT_STREAM, &last) == BLACKBOX_EVENT_COUNT);
     EXPECT(last.arg0 == BLACKBOX_EVENT_COUNT + 9);
     test_node_close(&node);
@@ -114,11 +117,11 @@ static void writer_main(void *argument)
 
 static bool event_is_whole(const struct blackbox_event *slot, uint64_t sequence, bool *overwritten)
 {
-    *overwritten = __atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sequence;
-    uint64_t arg0 = __atomic_load_n(&slot->arg0, __ATOMIC_RELAXED);
-    uint64_t arg1 = __atomic_load_n(&slot->arg1, __ATOMIC_RELAXED);
-    uint64_t arg2 = __atomic_load_n(&slot->arg2, __ATOMIC_ACQUIRE);
-    *overwritten |= __atomic_load_n(&slot->sequence, __ATOMIC_RELAXED) != sequence;
+    *overwritten = shared_load64_acquire(&slot->sequence) != sequence;
+    uint64_t arg0 = shared_load64(&slot->arg0);
+    uint64_t arg1 = shared_load64(&slot->arg1);
+    uint64_t arg2 = shared_load64_acquire(&slot->arg2);
+    *overwritten |= shared_load64(&slot->sequence) != sequence;
     return *overwritten || (arg1 == arg0 * 3 && arg2 == ~arg0);
 }
 
@@ -132,7 +135,7 @@ static void test_a_reader_never_takes_half_an_event(void)
     test_node_open(&node, 1, INCARNATION, ARENA_BYTES, false);
     EXPECT(thread_create(&node.host, "writer", writer_main, &writer, &thread) == ERROR_NONE);
     while (cursor < writer.count) {
-        uint64_t head = __atomic_load_n(&test_node_header(&node)->event_head, __ATOMIC_ACQUIRE);
+        uint64_t head = shared_load64_acquire(&test_node_header(&node)->event_head);
         if (head > cursor + BLACKBOX_EVENT_COUNT) {
             cursor = head - BLACKBOX_EVENT_COUNT;
         }
@@ -161,17 +164,17 @@ static void test_a_ledger_is_odd_while_it_changes(void)
     test_node_open(&node, 1, INCARNATION, ARENA_BYTES, false);
     struct blackbox_ledger *ledger = blackbox_ledger_allocate(&node.host);
     EXPECT(ledger != NULL);
-    uint32_t before = ledger->version;
+    uint32_t before = NATIVE(ledger->version);
     EXPECT(before % 2 == 0);
     ledger_begin(ledger);
-    EXPECT(ledger->version == before + 1);
-    ledger->sent = 1;
+    EXPECT(NATIVE(ledger->version) == before + 1);
+    STORE(ledger->sent, 1);
     ledger_end(ledger);
-    EXPECT(ledger->version == before + 2);
+    EXPECT(NATIVE(ledger->version) == before + 2);
     blackbox_ledger_free(&node.host, ledger);
-    EXPECT(ledger->version ==
+    EXPECT(NATIVE(ledger->version) ==
            before + 4); /* the next owner's fields are never taken for this one's */
-    EXPECT(ledger->sent == 0 && ledger->role == BLACKBOX_LEDGER_FREE);
+    EXPECT(NATIVE(ledger->sent) == 0 && NATIVE(ledger->role) == BLACKBOX_LEDGER_FREE);
     test_node_close(&node);
 }
 
@@ -194,14 +197,14 @@ static void test_ledgers_are_64(void)
 static void test_a_panic_leaves_its_text(void)
 {
     struct test_node node;
-    struct blackbox_event last;
+    struct test_event last;
     char text[3000];
 
     test_node_open(&node, 1, INCARNATION, ARENA_BYTES, false);
     memset(text, 'x', sizeof(text));
     blackbox_panic(&node.host, text, sizeof(text), 0xabcd);
     const struct blackbox_header *header = test_node_header(&node);
-    EXPECT(header->state == BLACKBOX_STATE_PANICKED);
+    EXPECT(NATIVE(header->state) == BLACKBOX_STATE_PANICKED);
     EXPECT(strlen(header->panic) == BLACKBOX_PANIC_MAXIMUM - 1);
     EXPECT(test_node_count_events(&node, BLACKBOX_EVENT_PANIC, &last) == 1);
     EXPECT(last.arg0 == 0xabcd);
@@ -224,7 +227,7 @@ static void test_no_memory_leaves_no_box(void)
     blackbox_panic(&node.host, "p", 1, 0);
     EXPECT(blackbox_ledger_allocate(&node.host) == NULL);
     EXPECT(!blackbox_traces_messages(&node.host));
-    EXPECT(test_node_header(&node)->state == BLACKBOX_STATE_BOOTING);
+    EXPECT(NATIVE(test_node_header(&node)->state) == BLACKBOX_STATE_BOOTING);
     test_node_close(&node);
 }
 

@@ -4,6 +4,7 @@
  * gives no carrier.
  */
 #include "fake_ivshmem.h"
+#include "native.h"
 #include "phys/ivshmem/cable.h"
 #include "unit.h"
 #include <stddef.h>
@@ -18,7 +19,7 @@ static void an_end_is_found_by_its_id(void)
     EXPECT_EQUAL(cable_find_end(fake_cable_region(), 2, &end), 0);
     EXPECT(end == &fake_cable_page()->ends[1]);
     EXPECT_EQUAL(cable_find_end(fake_cable_region(), 3, &end), (unsigned long long)ERROR_NOT_FOUND);
-    fake_cable_page()->version++;
+    le32_add(&fake_cable_page()->version, 1);
     EXPECT_EQUAL(cable_find_end(fake_cable_region(), 2, &end),
                  (unsigned long long)ERROR_UNSUPPORTED);
     fake_cable_destroy();
@@ -89,9 +90,9 @@ static void impossible_rings_give_no_carrier(void)
         fake_cable_create(3);
         fake_cable_splice(0);
         tx = &fake_cable_page()->ends[0].tx;
-        tx->ring_offset = rings[i].offset;
-        tx->ring_size = rings[i].size;
-        tx->carrier = rings[i].carrier;
+        STORE(tx->ring_offset, rings[i].offset);
+        STORE(tx->ring_size, rings[i].size);
+        STORE(tx->carrier, rings[i].carrier);
         view = open_tx();
         unit_expect(cable_view_read(&view) == ERROR_GARBAGE && !view.usable, __FILE__, __LINE__,
                     rings[i].what);

@@ -3,6 +3,7 @@
  * Frames out of a byte stream: however the bytes are cut up, every undisturbed frame comes out
  * once, in order, and every other byte is counted as skipped.
  */
+#include "native.h"
 #include "phys/stream/frame_stream.h"
 #include "unit.h"
 #include <abi/frame.h>
@@ -24,14 +25,14 @@ struct heard {
 static size_t make_frame(uint8_t *to, uint64_t number, uint32_t payload_bytes)
 {
     struct frame_header header = {
-        .magic = FRAME_MAGIC,
+        .magic = le16_of(FRAME_MAGIC),
         .version = FRAME_VERSION,
-        .src_incarnation = number,
+        .src_incarnation = le64_of(number),
         .type = FRAME_DATA,
-        .length = payload_bytes,
+        .length = le32_of(payload_bytes),
     };
 
-    header.header_crc = crc32c(0, &header, FRAME_HEADER_SIZE - sizeof(header.header_crc));
+    STORE(header.header_crc, crc32c(0, &header, FRAME_HEADER_SIZE - sizeof(header.header_crc)));
     memcpy(to, &header, sizeof(header));
     for (uint32_t i = 0; i < payload_bytes; i++)
         to[FRAME_HEADER_SIZE + i] = (uint8_t)(number + i);
@@ -45,10 +46,10 @@ static void on_frame(void *context, const uint8_t *frame, size_t length)
 
     REQUIRE(length >= FRAME_HEADER_SIZE && heard->count < FRAMES_MAXIMUM);
     memcpy(&header, frame, sizeof(header));
-    EXPECT_EQUAL(header.length, length - FRAME_HEADER_SIZE);
-    for (uint32_t i = 0; i < header.length; i++)
-        EXPECT(frame[FRAME_HEADER_SIZE + i] == (uint8_t)(header.src_incarnation + i));
-    heard->numbers[heard->count++] = header.src_incarnation;
+    EXPECT_EQUAL(NATIVE(header.length), length - FRAME_HEADER_SIZE);
+    for (uint32_t i = 0; i < NATIVE(header.length); i++)
+        EXPECT(frame[FRAME_HEADER_SIZE + i] == (uint8_t)(NATIVE(header.src_incarnation) + i));
+    heard->numbers[heard->count++] = NATIVE(header.src_incarnation);
 }
 
 static void on_number(void *context, const uint8_t *frame, size_t length)
@@ -58,7 +59,7 @@ static void on_number(void *context, const uint8_t *frame, size_t length)
 
     REQUIRE(length >= FRAME_HEADER_SIZE && heard->count < FRAMES_MAXIMUM);
     memcpy(&header, frame, sizeof(header));
-    heard->numbers[heard->count++] = header.src_incarnation;
+    heard->numbers[heard->count++] = NATIVE(header.src_incarnation);
 }
 
 static void on_skipped(void *context, size_t count)

@@ -5,6 +5,7 @@
  */
 #include "core/node.h"
 #include "hosts.h"
+#include "native.h"
 #include "unit.h"
 #include <string.h>
 
@@ -61,7 +62,9 @@ static struct wire_message good_message(const struct victim *victim)
                    .object = victim->name,
                    .options = mnl_flow_next(victim->node),
                    .size = size},
-        .mach = {.bits = PORT_SEND, .size = size, .remote = victim->name},
+        .mach = {.bits = le32_of(PORT_SEND),
+                 .size = le32_of(size),
+                 .remote = le64_of(victim->name)},
     };
 }
 
@@ -82,7 +85,7 @@ static uint32_t refusal(const struct victim *victim)
         return 0;
     REQUIRE(msg->cmd == FLIPC_NAK);
     body = MNL_MSG_PAYLOAD(msg);
-    reason = body->reason;
+    reason = NATIVE(body->reason);
     mnl_msg_complete(victim->node, msg, 0);
     return reason;
 }
@@ -181,22 +184,22 @@ static void bad_mach_headers_are_refused(void)
 
     for (size_t i = 0; i < 12; i++)
         messages[i] = good_message(&victim);
-    messages[0].mach.size++;
-    messages[1].mach.remote++;
-    messages[2].mach.local_home = WIRE_HOME(PEER); /* of no reply port */
-    messages[3].mach.bits = 0;
-    messages[4].mach.bits = 19;
-    messages[5].mach.bits = 0x40000000u | PORT_SEND;
-    messages[6].mach.bits = PORT_SEND | PORT_SEND << 8;   /* a reply right to nothing */
-    messages[7].mach.local = NAME_MAKE(PEER, ITS_TAG, 1); /* a name without a right */
-    messages[8].mach.bits = PORT_SEND | 20u << 8;
-    messages[8].mach.local = NAME_MAKE(PEER, ITS_TAG, 1);
-    messages[9].mach.bits = PORT_SEND | PORT_SEND << 8; /* of a node that cannot be */
-    messages[9].mach.local = NAME_MAKE(64, ITS_TAG, 1);
-    messages[10].mach.bits = PORT_SEND | PORT_SEND << 8; /* of another life */
-    messages[10].mach.local = NAME_MAKE(PEER, ITS_TAG + 1, 1);
-    messages[11].mach.bits = PORT_SEND | PORT_SEND << 8; /* serial 0 */
-    messages[11].mach.local = NAME_MAKE(PEER, ITS_TAG, 0);
+    le32_add(&messages[0].mach.size, 1);
+    le64_add(&messages[1].mach.remote, 1);
+    STORE(messages[2].mach.local_home, WIRE_HOME(PEER)); /* of no reply port */
+    STORE(messages[3].mach.bits, 0);
+    STORE(messages[4].mach.bits, 19);
+    STORE(messages[5].mach.bits, 0x40000000u | PORT_SEND);
+    STORE(messages[6].mach.bits, PORT_SEND | PORT_SEND << 8);   /* a reply right to nothing */
+    STORE(messages[7].mach.local, NAME_MAKE(PEER, ITS_TAG, 1)); /* a name without a right */
+    STORE(messages[8].mach.bits, PORT_SEND | 20u << 8);
+    STORE(messages[8].mach.local, NAME_MAKE(PEER, ITS_TAG, 1));
+    STORE(messages[9].mach.bits, PORT_SEND | PORT_SEND << 8); /* of a node that cannot be */
+    STORE(messages[9].mach.local, NAME_MAKE(64, ITS_TAG, 1));
+    STORE(messages[10].mach.bits, PORT_SEND | PORT_SEND << 8); /* of another life */
+    STORE(messages[10].mach.local, NAME_MAKE(PEER, ITS_TAG + 1, 1));
+    STORE(messages[11].mach.bits, PORT_SEND | PORT_SEND << 8); /* serial 0 */
+    STORE(messages[11].mach.local, NAME_MAKE(PEER, ITS_TAG, 0));
     for (size_t i = 0; i < 12; i++) {
         messages[i].header.options = (uint32_t)i;
         EXPECT_EQUAL(deliver(&victim, &messages[i]), KERN_SUCCESS);
@@ -246,7 +249,8 @@ static void destinations_that_are_not_ours_are_refused_with_their_reason(void)
     cases[0].name = dead_name;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         message = good_message(&victim);
-        message.header.object = message.mach.remote = cases[i].name;
+        message.header.object = cases[i].name;
+        STORE(message.mach.remote, cases[i].name);
         EXPECT_EQUAL(deliver(&victim, &message), KERN_SUCCESS);
         EXPECT_EQUAL(refusal(&victim), cases[i].reason);
     }
@@ -326,7 +330,8 @@ static void refusals_of_what_is_not_outstanding_do_nothing(void)
     struct port *proxy = port_from_name(victim.host, NAME_WELL_KNOWN(PEER, 2));
     struct outcomes outcomes = {0};
     struct wire_message message;
-    struct flipc_nak_body nak = {.reason = FLIPC_NAK_DEAD_PORT, .resend_to = -1};
+    struct flipc_nak_body nak = {.reason = le32_of(FLIPC_NAK_DEAD_PORT),
+                                 .resend_to = le32_of((uint32_t)-1)};
 
     EXPECT_EQUAL(test_send_counted(proxy, 0, &outcomes), MACH_MSG_SUCCESS);
     EXPECT_EQUAL(test_send_counted(proxy, 1, &outcomes), MACH_MSG_SUCCESS);
@@ -335,7 +340,7 @@ static void refusals_of_what_is_not_outstanding_do_nothing(void)
         static const uint32_t sequences[] = {1, 0, 0}; /* not transmitted yet, right, repeated */
 
         message = good_message(&victim);
-        nak.sequence = sequences[i];
+        STORE(nak.sequence, sequences[i]);
         message.header.cmd = FLIPC_NAK;
         message.header.size = sizeof(nak);
         memcpy(&message.mach, &nak, sizeof(nak));

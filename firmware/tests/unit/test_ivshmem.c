@@ -6,6 +6,7 @@
  */
 #include "fake_ivshmem.h"
 #include "hosts.h"
+#include "native.h"
 #include "phys/ivshmem/ring.h"
 #include "unit.h"
 #include <abi/frame.h>
@@ -49,10 +50,10 @@ static void on_frame(void *context, const uint8_t *frame, size_t length,
     }
     EXPECT(end->rx_up);
     if (end->strict) {
-        EXPECT_EQUAL(header.src_incarnation, end->expected);
-        EXPECT_EQUAL(header.length, length - FRAME_HEADER_SIZE);
+        EXPECT_EQUAL(NATIVE(header.src_incarnation), end->expected);
+        EXPECT_EQUAL(NATIVE(header.length), length - FRAME_HEADER_SIZE);
     }
-    end->expected = header.src_incarnation + 1;
+    end->expected = NATIVE(header.src_incarnation) + 1;
     end->received++;
 }
 
@@ -144,7 +145,8 @@ static void end_pair(struct cable_pair *pair)
 static int send_number(struct phy_end *end, uint64_t number, uint32_t payload_bytes)
 {
     static const uint64_t payload[16448 / 8];
-    struct frame_header header = {.src_incarnation = number, .length = payload_bytes};
+    struct frame_header header = {.src_incarnation = le64_of(number),
+                                  .length = le32_of(payload_bytes)};
 
     return end->operations->send(end->phy, &header, payload, payload_bytes);
 }
@@ -379,8 +381,9 @@ static void everything_that_happens_wakes_a_sleeper(void)
 
 static struct cable_ring_control *ring_of(unsigned direction)
 {
-    return (struct cable_ring_control *)(void *)(fake_cable_region() +
-                                                 fake_cable_page()->ends[direction].tx.ring_offset);
+    uint32_t offset = NATIVE(fake_cable_page()->ends[direction].tx.ring_offset);
+
+    return (struct cable_ring_control *)(void *)(fake_cable_region() + offset);
 }
 
 static void garbage_ends_the_session_and_a_new_one_begins(void)
@@ -437,7 +440,7 @@ static void random_life(uint64_t seed, bool hostile)
         case 3:
         case 4:
             if (hostile)
-                shared_store32((uint32_t *)(void *)ring_of(end) + (random >> 50 & 31),
+                shared_store32((le32 *)(void *)ring_of(end) + (random >> 50 & 31),
                                (uint32_t)(random >> 20 & 1 ? random >> 13 : random >> 52));
             break;
         default:
@@ -485,7 +488,7 @@ static void start_fails_without_leftovers(void)
     EXPECT_EQUAL(operations->start(host, &link, &client, &phy),
                  (unsigned long long)ERROR_NOT_FOUND);
     link.slot = 0;
-    fake_cable_page()->magic++;
+    le64_add(&fake_cable_page()->magic, 1);
     EXPECT_EQUAL(operations->start(host, &link, &client, &phy),
                  (unsigned long long)ERROR_UNSUPPORTED);
     heap_fail_after(host, 1, false);

@@ -23,9 +23,9 @@ static void eventful_open(struct eventful_node *eventful)
     eventful->links = kernel_events_link_observer(&eventful->events);
 }
 
-static struct blackbox_event newest(struct eventful_node *eventful, uint16_t kind)
+static struct test_event newest(struct eventful_node *eventful, uint16_t kind)
 {
-    struct blackbox_event event = {.kind = 0};
+    struct test_event event = {.kind = 0};
 
     EXPECT(test_node_count_events(&eventful->node, kind, &event) == 1);
     return event;
@@ -40,7 +40,7 @@ static void test_a_node_up_and_dead(void)
     eventful_open(&eventful);
     test_node_open(&other, 2, 0x200000005, ARENA_BYTES, false);
     test_cable_open(&cable, &eventful.node, &other);
-    struct blackbox_event event = newest(&eventful, BLACKBOX_EVENT_NODE_UP);
+    struct test_event event = newest(&eventful, BLACKBOX_EVENT_NODE_UP);
     EXPECT(event.peer == 2 && event.arg0 == 0x200000005 && event.link == BLACKBOX_NO_LINK);
     EXPECT(node_declare_dead(&eventful.node.host, 2, 0x200000005, NODE_DEATH_SILENCE) == 0);
     event = newest(&eventful, BLACKBOX_EVENT_NODE_DEAD);
@@ -66,7 +66,7 @@ static void test_the_management_link_up_once_both_ways(void)
     eventful_open(&eventful);
     eventful.links.state(eventful.links.context, &change);
     EXPECT(!kernel_events_management_up(&eventful.events));
-    struct blackbox_event event = newest(&eventful, BLACKBOX_EVENT_LINK_STATE);
+    struct test_event event = newest(&eventful, BLACKBOX_EVENT_LINK_STATE);
     EXPECT(event.link == 1 && event.peer == 2);
     EXPECT(event.arg0 == 3 && event.arg1 == (4ull << 32 | 3) && event.arg2 == LINK_REASON_TRAINED);
     change.link = MANAGEMENT_LINK;
@@ -87,7 +87,7 @@ static void test_carrier_refusal_and_drop(void)
 
     eventful_open(&eventful);
     eventful.links.carrier(eventful.links.context, 2, 5, false, true, 9);
-    struct blackbox_event event = newest(&eventful, BLACKBOX_EVENT_CARRIER);
+    struct test_event event = newest(&eventful, BLACKBOX_EVENT_CARRIER);
     EXPECT(event.link == 2 && event.peer == 5 && event.arg0 == 2 && event.arg1 == 9);
     eventful.links.refused(eventful.links.context, 2, 5, LINK_REFUSAL_CONSTANTS, 77, false);
     event = newest(&eventful, BLACKBOX_EVENT_LINK_REFUSED);

@@ -2,11 +2,13 @@
  *
  * Requests to the kernel port and to `echo`, well-formed and hostile, on one node and between two.
  */
+#include "native.h"
 #include "unit.h"
 #include "whole_node.h"
 
 #include <abi/flipc.h>
 #include <abi/services.h>
+#include <kernel/service.h>
 #include <string.h>
 
 #define ARENA_BYTES (4u << 20)
@@ -106,18 +108,18 @@ static void test_statistics_of_the_node(void)
     struct statistics_request request = {.kind = STATISTICS_NODE};
     struct {
         struct service_status status;
-        struct node_statistics node;
-    } reply = {.status.status = 1};
+        struct node_statistics_body node;
+    } reply = {.status = service_status_of(1)};
 
     client_open(&client);
     EXPECT(test_call(&client.node.host, client.port, KERNEL_STATISTICS, &request, sizeof(request),
                      &reply, sizeof(reply)) == (long)sizeof(reply));
-    EXPECT(reply.status.status == ERROR_NONE);
-    EXPECT(reply.node.heap_size_bytes > reply.node.heap_used_bytes);
-    EXPECT(reply.node.ports >= 2);
-    request.kind = 9;
+    EXPECT((int32_t)NATIVE(reply.status.status) == ERROR_NONE);
+    EXPECT(NATIVE(reply.node.heap_size_bytes) > NATIVE(reply.node.heap_used_bytes));
+    EXPECT(NATIVE(reply.node.ports) >= 2);
+    STORE(request.kind, 9);
     EXPECT(status_of(&client, KERNEL_STATISTICS, &request, sizeof(request)) == ERROR_INVALID);
-    request = (struct statistics_request){.kind = STATISTICS_LINK, .index = 0};
+    request = (struct statistics_request){.kind = le32_of(STATISTICS_LINK), .index = le32_of(0)};
     EXPECT(status_of(&client, KERNEL_STATISTICS, &request, sizeof(request)) == ERROR_DOWN);
     client_close(&client);
 }
@@ -133,9 +135,9 @@ static void test_lookup_names_loaded_servers(void)
     EXPECT(kern_server_load(&client.node.host, "echo") == ERROR_NONE);
     EXPECT(test_call(&client.node.host, client.port, KERNEL_LOOKUP, &request, sizeof(request),
                      &reply, sizeof(reply)) == (long)sizeof(reply));
-    EXPECT(reply.status.status == ERROR_NONE);
-    EXPECT(NAME_NODE(reply.port_name) == 1);
-    struct port *echo = port_from_name(&client.node.host, reply.port_name);
+    EXPECT((int32_t)NATIVE(reply.status.status) == ERROR_NONE);
+    EXPECT(NAME_NODE(NATIVE(reply.port_name)) == 1);
+    struct port *echo = port_from_name(&client.node.host, NATIVE(reply.port_name));
     EXPECT(echo != NULL);
     uint32_t word = 0x12345678, back = 0;
     EXPECT(test_call(&client.node.host, echo, KERNEL_ECHO, &word, 4, &back, 4) == 4);
@@ -149,7 +151,7 @@ static void test_lookup_names_loaded_servers(void)
 
 static struct ping_reply ping(struct kernel_client *client, const struct ping_request *request)
 {
-    struct ping_reply reply = {.status.status = 1};
+    struct ping_reply reply = {.status.status = le32_of(1)};
 
     EXPECT(test_call(&client->node.host, client->port, KERNEL_PING, request, sizeof(*request),
                      &reply, sizeof(reply)) == (long)sizeof(reply));
@@ -159,18 +161,20 @@ static struct ping_reply ping(struct kernel_client *client, const struct ping_re
 static void test_ping_of_ourselves(void)
 {
     struct kernel_client client;
-    struct ping_request request = {
-        .node_id = 1, .count = 50, .size_bytes = 61, .timeout_ns = TEST_CALL_NS};
+    struct ping_request request = {.node_id = le32_of(1),
+                                   .count = le32_of(50),
+                                   .size_bytes = le32_of(61),
+                                   .timeout_ns = le64_of(TEST_CALL_NS)};
 
     client_open(&client);
     struct ping_reply reply = ping(&client, &request);
-    EXPECT(reply.status.status == ERROR_NONE);
-    EXPECT(reply.answered == 50);
-    EXPECT(reply.min_ns <= reply.max_ns);
-    EXPECT(reply.total_ns >= reply.max_ns);
-    EXPECT(reply.total_ns <= 50 * reply.max_ns);
+    EXPECT((int32_t)NATIVE(reply.status.status) == ERROR_NONE);
+    EXPECT(NATIVE(reply.answered) == 50);
+    EXPECT(NATIVE(reply.min_ns) <= NATIVE(reply.max_ns));
+    EXPECT(NATIVE(reply.total_ns) >= NATIVE(reply.max_ns));
+    EXPECT(NATIVE(reply.total_ns) <= 50 * NATIVE(reply.max_ns));
     for (int i = 0; i < 20; i++) { /* slots are used again */
-        EXPECT(ping(&client, &request).answered == 50);
+        EXPECT(NATIVE(ping(&client, &request).answered) == 50);
     }
     client_close(&client);
 }
@@ -178,19 +182,21 @@ static void test_ping_of_ourselves(void)
 static void test_hostile_pings(void)
 {
     struct kernel_client client;
-    struct ping_request request = {
-        .node_id = 1, .count = 0, .size_bytes = 8, .timeout_ns = TEST_SECOND_NS};
+    struct ping_request request = {.node_id = le32_of(1),
+                                   .count = le32_of(0),
+                                   .size_bytes = le32_of(8),
+                                   .timeout_ns = le64_of(TEST_SECOND_NS)};
 
     client_open(&client);
-    EXPECT(ping(&client, &request).status.status == ERROR_INVALID);
-    request.count = 1;
-    request.size_bytes = UINT32_MAX;
-    EXPECT(ping(&client, &request).status.status == ERROR_INVALID);
-    request.size_bytes = 8;
-    request.node_id = 7; /* not known here */
-    EXPECT(ping(&client, &request).status.status == ERROR_NOT_FOUND);
-    request.node_id = 0x10001;
-    EXPECT(ping(&client, &request).status.status == ERROR_INVALID);
+    EXPECT((int32_t)NATIVE(ping(&client, &request).status.status) == ERROR_INVALID);
+    STORE(request.count, 1);
+    STORE(request.size_bytes, UINT32_MAX);
+    EXPECT((int32_t)NATIVE(ping(&client, &request).status.status) == ERROR_INVALID);
+    STORE(request.size_bytes, 8);
+    STORE(request.node_id, 7); /* not known here */
+    EXPECT((int32_t)NATIVE(ping(&client, &request).status.status) == ERROR_NOT_FOUND);
+    STORE(request.node_id, 0x10001);
+    EXPECT((int32_t)NATIVE(ping(&client, &request).status.status) == ERROR_INVALID);
     client_close(&client);
 }
 
@@ -217,15 +223,17 @@ static void test_ping_between_two_nodes(void)
     struct kernel_client client;
     struct test_node other;
     struct test_cable cable;
-    struct ping_request request = {
-        .node_id = 2, .count = 100, .size_bytes = 64, .timeout_ns = TEST_CALL_NS};
+    struct ping_request request = {.node_id = le32_of(2),
+                                   .count = le32_of(100),
+                                   .size_bytes = le32_of(64),
+                                   .timeout_ns = le64_of(TEST_CALL_NS)};
 
     client_open(&client);
     test_node_open(&other, 2, 0x100000001, ARENA_BYTES, false);
     test_cable_open(&cable, &client.node, &other);
     struct ping_reply reply = ping(&client, &request);
-    EXPECT(reply.status.status == ERROR_NONE);
-    EXPECT(reply.answered == 100);
+    EXPECT((int32_t)NATIVE(reply.status.status) == ERROR_NONE);
+    EXPECT(NATIVE(reply.answered) == 100);
     test_cable_close(&cable);
     test_node_close(&other);
     client_close(&client);
@@ -236,8 +244,10 @@ static void test_ping_of_a_silent_node_times_out_and_holds_nobody_up(void)
     struct kernel_client client;
     struct test_node other;
     struct test_cable cable;
-    struct ping_request request = {
-        .node_id = 2, .count = 1, .size_bytes = 8, .timeout_ns = TEST_SECOND_NS / 5};
+    struct ping_request request = {.node_id = le32_of(2),
+                                   .count = le32_of(1),
+                                   .size_bytes = le32_of(8),
+                                   .timeout_ns = le64_of(TEST_SECOND_NS / 5)};
     struct port *reply_port;
 
     client_open(&client);

@@ -5,6 +5,7 @@
  * everything is freed.
  */
 #include "hosts.h"
+#include "native.h"
 #include "unit.h"
 #include <stdlib.h>
 #include <string.h>
@@ -204,7 +205,7 @@ static void a_reply_port_without_memory_for_its_proxy_refuses_the_message(void)
     msg = pair_fetch(&pair, 1);
     REQUIRE(msg != MNL_MSG_NULL);
     body = MNL_MSG_PAYLOAD(msg);
-    EXPECT_EQUAL(body->reason, FLIPC_NAK_NO_RESOURCES);
+    EXPECT_EQUAL(NATIVE(body->reason), FLIPC_NAK_NO_RESOURCES);
     EXPECT_EQUAL(pair_deliver(&pair, 0, pair_copy(&pair, 0, msg)), KERN_SUCCESS);
     mnl_msg_complete(pair.nodes[1], msg, 0);
     EXPECT_EQUAL(outcomes.failed, 1);

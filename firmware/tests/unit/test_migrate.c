@@ -224,8 +224,8 @@ static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
     REQUIRE(msg != MNL_MSG_NULL);
     body = MNL_MSG_PAYLOAD(msg);
     if (msg->cmd == FLIPC_NAK) {
-        EXPECT_EQUAL(body->reason, FLIPC_NAK_MOVED);
-        EXPECT_EQUAL(body->resend_to, 2);
+        EXPECT_EQUAL(le32_load(body->reason), FLIPC_NAK_MOVED);
+        EXPECT_EQUAL(le32_load(body->resend_to), 2);
     }
     mnl_msg_complete(mesh.nodes[0][2], msg, 0);
     mesh.cut[0][2] = false;

@@ -76,6 +76,25 @@ static void register_checks_the_info_and_leaves_the_node_as_it_was(void)
     test_host_destroy(host);
 }
 
+/* One wire form: what a peer is like is kept for the receiver of its bodies, and refuses nobody. */
+static void peers_of_every_byte_order_and_data_model_register(void)
+{
+    static const uint8_t orders[] = {MNL_BYTEORDER_LITTLE, MNL_BYTEORDER_BIG};
+    static const uint8_t models[] = {MNL_DATAMODEL_ILP32, MNL_DATAMODEL_LP64};
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct mach_host *host = test_host_create(1, 1);
+        mnl_node_info_t node = new_node(2);
+
+        node->byteorder = orders[i / 2];
+        node->datamodel = models[i % 2];
+        EXPECT_EQUAL(mnl_register(node, 0), KERN_SUCCESS);
+        EXPECT(node->byteorder == orders[i / 2] && node->datamodel == models[i % 2]);
+        mnl_node_release(node, 0);
+        test_host_destroy(host);
+    }
+}
+
 static void a_second_life_waits_for_the_end_of_the_first(void)
 {
     struct mach_host *host = test_host_create(1, 1);
@@ -125,6 +144,29 @@ static void a_stale_incarnation_is_refused(void)
 }
 
 /* --- Link bits -------------------------------------------------------------------------------- */
+
+static void a_message_limit_is_given_before_registration(void)
+{
+    struct mach_host *host = test_host_create(1, 1);
+    mnl_node_info_t node = new_node(2);
+    struct port *port;
+
+    EXPECT_EQUAL(mnl_set_message_max(MNL_NODE_NULL, 1000, 0), KERN_INVALID_ARGUMENT);
+    EXPECT_EQUAL(mnl_set_message_max(node, 55, 0), KERN_INVALID_ARGUMENT);
+    EXPECT_EQUAL(mnl_set_message_max(node, 56, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_set_message_max(node, 100, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_register(node, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_set_message_max(node, 200, 0), KERN_FAILURE);
+    port = port_from_name(host, NAME_WELL_KNOWN(2, NAME_SERIAL_KERNEL));
+    REQUIRE(port != NULL);
+    EXPECT_EQUAL(port_body_maximum(port), 44);
+    EXPECT_EQUAL(mnl_terminate(node, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_set_message_max(node, 200, 0), KERN_NODE_DOWN);
+    EXPECT_EQUAL(port_body_maximum(port), 0);
+    port_release(port);
+    mnl_node_release(node, 0);
+    test_host_destroy(host);
+}
 
 static void link_bits_rise_one_by_one_and_fall(void)
 {
@@ -216,8 +258,11 @@ static const struct unit_test mnl_tests[] = {
     {"only ids of other nodes are instantiated", only_ids_of_other_nodes_are_instantiated},
     {"register checks the info and leaves the node as it was",
      register_checks_the_info_and_leaves_the_node_as_it_was},
+    {"peers of every byte order and data model register",
+     peers_of_every_byte_order_and_data_model_register},
     {"a second life waits for the end of the first", a_second_life_waits_for_the_end_of_the_first},
     {"a stale incarnation is refused", a_stale_incarnation_is_refused},
+    {"a message limit is given before registration", a_message_limit_is_given_before_registration},
     {"link bits rise one by one and fall", link_bits_rise_one_by_one_and_fall},
     {"nothing is fetched or delivered before its bit is up",
      nothing_is_fetched_or_delivered_before_its_bit_is_up},

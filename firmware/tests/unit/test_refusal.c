@@ -3,6 +3,7 @@
  * Messages that are refused, and reply ports: what they leave behind when all is done.
  */
 #include "hosts.h"
+#include "native.h"
 #include "unit.h"
 
 /* --- Refusal ---------------------------------------------------------------------------------- */
@@ -48,9 +49,9 @@ static void a_refused_message_holds_the_ack_until_its_refusal_is_settled(void)
     body = MNL_MSG_PAYLOAD(nak);
     EXPECT_EQUAL(nak->cmd, FLIPC_NAK);
     EXPECT_EQUAL(nak->size, sizeof(*body));
-    EXPECT_EQUAL(body->sequence, 0);
-    EXPECT_EQUAL(body->reason, FLIPC_NAK_UNKNOWN_NAME);
-    EXPECT(body->resend_to == -1);
+    EXPECT_EQUAL(NATIVE(body->sequence), 0);
+    EXPECT_EQUAL(NATIVE(body->reason), FLIPC_NAK_UNKNOWN_NAME);
+    EXPECT((int32_t)NATIVE(body->resend_to) == -1);
     EXPECT_EQUAL(mnl_flow_ack(talk.pair.nodes[1]), 0);
     EXPECT_EQUAL(pair_deliver(&talk.pair, 0, pair_copy(&talk.pair, 0, nak)), KERN_SUCCESS);
     EXPECT_EQUAL(outcomes.failed, 1);

@@ -3,6 +3,7 @@
  * The shared-memory ring: each promise of docs/spec/cable.md section 1 on its own, then long random
  * runs of both ends with restarts, then two threads (which the thread sanitizer watches).
  */
+#include "native.h"
 #include "ring_bench.h"
 #include "unit.h"
 #include <pthread.h>
@@ -91,7 +92,7 @@ static void nothing_moves_before_the_session_is_followed(void)
     struct ring_bench bench;
 
     ring_bench_create(&bench, SIZE, 5);
-    bench.memory.control->session = 0;
+    STORE(bench.memory.control->session, 0);
     ring_consumer_open(&bench.consumer, &bench.memory, BENCH_GENERATION, BENCH_FRAME_MINIMUM,
                        BENCH_FRAME_MAXIMUM);
     EXPECT(!ring_consumer_session_changed(&bench.consumer));

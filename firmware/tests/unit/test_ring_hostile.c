@@ -148,8 +148,8 @@ static void random_words_change(uint64_t seed)
     ring_bench_start(&bench, session);
     for (unsigned step = 0; step < 3000; step++) {
         uint64_t choice = ring_bench_random(&bench) >> 16;
-        uint32_t *words = choice % 3 == 0 ? (uint32_t *)(void *)bench.memory.control
-                                          : (uint32_t *)(void *)bench.memory.data;
+        le32 *words = choice % 3 == 0 ? (le32 *)(void *)bench.memory.control
+                                      : (le32 *)(void *)bench.memory.data;
         uint32_t count = choice % 3 == 0 ? sizeof(struct cable_ring_control) / 4 : SIZE / 4;
 
         if (choice >> 4 & 1)

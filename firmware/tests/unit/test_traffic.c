@@ -3,13 +3,16 @@
  * The traffic server: whole streams, the arithmetic of both ledgers, what a sink makes of hand-made
  * messages, hostile requests, and the end of a peer.
  */
+#include "native.h"
 #include "unit.h"
 #include "whole_node.h"
 
 #include <abi/flipc.h>
 #include <abi/services.h>
 #include <kernel/node.h>
+#include <kernel/service.h>
 #include <servers/traffic/content.h>
+#include <servers/traffic/source.h>
 #include <string.h>
 
 #define ARENA_BYTES (8u << 20)
@@ -48,48 +51,109 @@ static int status_of(struct traffic_client *client, int32_t id, const void *body
     return test_call_status(&client->node.host, client->port, id, body, len_bytes);
 }
 
-static struct traffic_start_request plan_to(uint64_t destination)
+static struct stream_plan plan_to(uint64_t destination)
 {
-    return (struct traffic_start_request){.stream_id = STREAM,
-                                          .destination = destination,
-                                          .size_bytes = 64,
-                                          .window = 16,
-                                          .count = 1000,
-                                          .seed = 5,
-                                          .check = TRAFFIC_CHECK_CONTENT};
+    return (struct stream_plan){.stream_id = STREAM,
+                                .destination = destination,
+                                .size_bytes = 64,
+                                .window = 16,
+                                .count = 1000,
+                                .seed = 5,
+                                .check = TRAFFIC_CHECK_CONTENT};
 }
 
-static int start(struct traffic_client *client, const struct traffic_start_request *plan)
+static int start(struct traffic_client *client, const struct stream_plan *plan)
 {
-    return status_of(client, TRAFFIC_START, plan, sizeof(*plan));
+    struct traffic_start_request request = {
+        .stream_id = le64_of(plan->stream_id),
+        .destination = le64_of(plan->destination),
+        .size_bytes = le32_of(plan->size_bytes),
+        .window = le32_of(plan->window),
+        .count = le64_of(plan->count),
+        .interval_ns = le64_of(plan->interval_ns),
+        .seed = le64_of(plan->seed),
+        .check = le32_of(plan->check),
+    };
+
+    return status_of(client, TRAFFIC_START, &request, sizeof(request));
 }
 
-static struct traffic_stop_reply stop(struct traffic_client *client, uint64_t stream_id,
-                                      uint64_t timeout_ns)
+/* A ledger in native words; those of the other end's kind are 0. */
+struct account {
+    uint32_t peer;
+    uint32_t size_bytes;
+    uint64_t peer_incarnation;
+    uint64_t next_sequence;
+    uint64_t running_hash;
+    uint64_t sent;
+    uint64_t acked;
+    uint64_t failed;
+    uint64_t unknown;
+    uint64_t received;
+    uint64_t duplicates;
+    uint64_t gaps;
+    uint64_t corrupt;
+    uint64_t closed;
+};
+
+static struct account account_of(const struct blackbox_ledger *ledger)
 {
-    struct traffic_stop_request request = {.stream_id = stream_id, .timeout_ns = timeout_ns};
-    struct traffic_stop_reply reply = {.status.status = 1};
+    return (struct account){
+        .peer = NATIVE(ledger->peer),
+        .size_bytes = NATIVE(ledger->size_bytes),
+        .peer_incarnation = NATIVE(ledger->peer_incarnation),
+        .next_sequence = NATIVE(ledger->next_sequence),
+        .running_hash = NATIVE(ledger->running_hash),
+        .sent = NATIVE(ledger->sent),
+        .acked = NATIVE(ledger->acked),
+        .failed = NATIVE(ledger->failed),
+        .unknown = NATIVE(ledger->unknown),
+        .received = NATIVE(ledger->received),
+        .duplicates = NATIVE(ledger->duplicates),
+        .gaps = NATIVE(ledger->gaps),
+        .corrupt = NATIVE(ledger->corrupt),
+        .closed = NATIVE(ledger->closed),
+    };
+}
+
+/* The answer to STOP. */
+struct stopped {
+    int status;
+    struct account ledger;
+    uint64_t elapsed_ns;
+};
+
+static struct stopped stop(struct traffic_client *client, uint64_t stream_id, uint64_t timeout_ns)
+{
+    struct traffic_stop_request request = {.stream_id = le64_of(stream_id),
+                                           .timeout_ns = le64_of(timeout_ns)};
+    struct traffic_stop_reply reply = {.status = service_status_of(1)};
 
     test_call(&client->node.host, client->port, TRAFFIC_STOP, &request, sizeof(request), &reply,
               sizeof(reply));
-    return reply;
+    return (struct stopped){
+        .status = (int)NATIVE(reply.status.status),
+        .ledger = account_of(&reply.ledger),
+        .elapsed_ns = NATIVE(reply.elapsed_ns),
+    };
 }
 
-static struct blackbox_ledger ledger_of(struct traffic_client *client, uint64_t stream_id,
-                                        uint32_t role)
+static struct account ledger_of(struct traffic_client *client, uint64_t stream_id, uint32_t role)
 {
-    struct traffic_ledger_request request = {.stream_id = stream_id, .role = role};
-    struct traffic_ledger_reply reply = {.status.status = 1};
+    struct traffic_ledger_request request = {.stream_id = le64_of(stream_id),
+                                             .role = le32_of(role)};
+    struct traffic_ledger_reply reply = {.status = service_status_of(1)};
 
     EXPECT(test_call(&client->node.host, client->port, TRAFFIC_LEDGER, &request, sizeof(request),
                      &reply, sizeof(reply)) == (long)sizeof(reply));
-    EXPECT(reply.status.status == ERROR_NONE);
-    return reply.ledger;
+    EXPECT(NATIVE(reply.status.status) == ERROR_NONE);
+    return account_of(&reply.ledger);
 }
 
 static int close_stream(struct traffic_client *client, uint64_t stream_id, uint32_t role)
 {
-    struct traffic_ledger_request request = {.stream_id = stream_id, .role = role};
+    struct traffic_ledger_request request = {.stream_id = le64_of(stream_id),
+                                             .role = le32_of(role)};
 
     return status_of(client, TRAFFIC_CLOSE, &request, sizeof(request));
 }
@@ -113,13 +177,14 @@ static void wait_closed(struct traffic_client *client)
     EXPECT(test_wait(is_closed, &wanted));
 }
 
-static uint64_t digest(const struct traffic_start_request *plan, uint64_t count)
+static uint64_t digest(const struct stream_plan *plan, uint64_t count)
 {
     static uint64_t body[16];
     uint64_t running = 0;
 
     for (uint64_t i = 0; i < count; i++) {
-        struct traffic_header header = {.check = plan->check, .sequence = i, .seed = plan->seed};
+        struct traffic_header header = {
+            .check = le32_of(plan->check), .sequence = le64_of(i), .seed = le64_of(plan->seed)};
         running = traffic_hash_add(running, traffic_content_write(body, plan->size_bytes, &header));
     }
     return running;
@@ -130,16 +195,16 @@ static uint64_t digest(const struct traffic_start_request *plan, uint64_t count)
 static void test_a_counted_stream_is_accounted_at_both_ends(void)
 {
     struct traffic_client client;
-    struct blackbox_event last;
+    struct test_event last;
 
     client_open(&client);
     for (uint32_t check = 0; check <= 1; check++) {
-        struct traffic_start_request plan = plan_to(client.name);
+        struct stream_plan plan = plan_to(client.name);
         plan.check = check;
         EXPECT(start(&client, &plan) == ERROR_NONE);
         wait_closed(&client);
-        struct blackbox_ledger source = ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE);
-        struct blackbox_ledger sink = ledger_of(&client, STREAM, BLACKBOX_LEDGER_SINK);
+        struct account source = ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE);
+        struct account sink = ledger_of(&client, STREAM, BLACKBOX_LEDGER_SINK);
         EXPECT(source.sent == 1000 && source.acked == 1000);
         EXPECT(source.failed == 0 && source.unknown == 0);
         EXPECT(source.next_sequence == 1000 && source.size_bytes == 64);
@@ -154,7 +219,7 @@ static void test_a_counted_stream_is_accounted_at_both_ends(void)
         EXPECT(close_stream(&client, STREAM, BLACKBOX_LEDGER_SINK) == ERROR_NONE);
     }
     for (uint32_t i = 0; i < BLACKBOX_LEDGER_COUNT; i++) {
-        EXPECT(test_node_ledgers(&client.node)[i].role == BLACKBOX_LEDGER_FREE);
+        EXPECT(NATIVE(test_node_ledgers(&client.node)[i].role) == BLACKBOX_LEDGER_FREE);
     }
     client_close(&client);
 }
@@ -175,8 +240,8 @@ static bool has_digests(void *context)
 static void test_digests_tell_both_ends(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
-    struct blackbox_event last;
+    struct stream_plan plan;
+    struct test_event last;
 
     client_open(&client);
     plan = plan_to(client.name);
@@ -195,7 +260,7 @@ static void test_digests_tell_both_ends(void)
 static void test_an_endless_stream_stops_when_told(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
 
     client_open(&client);
     plan = plan_to(client.name);
@@ -205,15 +270,15 @@ static void test_an_endless_stream_stops_when_told(void)
     EXPECT(close_stream(&client, STREAM, BLACKBOX_LEDGER_SOURCE) == ERROR_EXISTS);
     while (ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE).sent < 5000) {
     }
-    struct traffic_stop_reply reply = stop(&client, STREAM, TEST_CALL_NS);
-    EXPECT(reply.status.status == ERROR_NONE);
+    struct stopped reply = stop(&client, STREAM, TEST_CALL_NS);
+    EXPECT(reply.status == ERROR_NONE);
     EXPECT(reply.ledger.sent >= 5000 && reply.ledger.acked == reply.ledger.sent);
     EXPECT(reply.ledger.closed == 1);
     EXPECT(reply.elapsed_ns > 0);
     EXPECT(ledger_of(&client, STREAM, BLACKBOX_LEDGER_SINK).received == reply.ledger.sent);
     /* A stream that has ended answers at once, with the same. */
-    struct traffic_stop_reply again = stop(&client, STREAM, 0);
-    EXPECT(again.status.status == ERROR_NONE);
+    struct stopped again = stop(&client, STREAM, 0);
+    EXPECT(again.status == ERROR_NONE);
     EXPECT(memcmp(&again.ledger, &reply.ledger, sizeof(reply.ledger)) == 0);
     EXPECT(again.elapsed_ns == reply.elapsed_ns);
     client_close(&client);
@@ -222,7 +287,7 @@ static void test_an_endless_stream_stops_when_told(void)
 static void test_an_interval_limits_the_rate(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
 
     client_open(&client);
     plan = plan_to(client.name);
@@ -230,7 +295,7 @@ static void test_an_interval_limits_the_rate(void)
     plan.interval_ns = 20000000;
     EXPECT(start(&client, &plan) == ERROR_NONE);
     wait_closed(&client);
-    struct traffic_stop_reply reply = stop(&client, STREAM, 0);
+    struct stopped reply = stop(&client, STREAM, 0);
     EXPECT(reply.ledger.acked == 6);
     EXPECT(reply.elapsed_ns >= 5 * plan.interval_ns);
     client_close(&client);
@@ -239,8 +304,8 @@ static void test_an_interval_limits_the_rate(void)
 static void test_trace_tells_every_message(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
-    struct blackbox_event last;
+    struct stream_plan plan;
+    struct test_event last;
 
     client_open_as(&client, 1, true);
     plan = plan_to(client.name);
@@ -258,18 +323,17 @@ static void test_trace_tells_every_message(void)
 static void test_hostile_starts(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
     uint8_t zeros[128] = {0};
 
     client_open(&client);
-    const struct traffic_start_request good = plan_to(client.name);
+    const struct stream_plan good = plan_to(client.name);
     for (size_t size = 0; size < sizeof(zeros); size++) {
         if (size != sizeof(plan)) {
             EXPECT(status_of(&client, TRAFFIC_START, zeros, size) == ERROR_INVALID);
         }
     }
-    EXPECT(start(&client, (const struct traffic_start_request *)(const void *)zeros) ==
-           ERROR_INVALID);
+    EXPECT(start(&client, (const struct stream_plan *)(const void *)zeros) == ERROR_INVALID);
     plan = good;
     plan.size_bytes = 47;
     EXPECT(start(&client, &plan) == ERROR_INVALID);
@@ -309,7 +373,7 @@ static void test_hostile_requests(void)
         }
     }
     EXPECT(status_of(&client, 2299, zeros, 8) == ERROR_INVALID);
-    EXPECT(stop(&client, STREAM, 0).status.status == ERROR_NOT_FOUND);
+    EXPECT(stop(&client, STREAM, 0).status == ERROR_NOT_FOUND);
     EXPECT(close_stream(&client, STREAM, BLACKBOX_LEDGER_SOURCE) == ERROR_NOT_FOUND);
     EXPECT(close_stream(&client, STREAM, BLACKBOX_LEDGER_SINK) == ERROR_NOT_FOUND);
     EXPECT(close_stream(&client, STREAM, 7) == ERROR_INVALID);
@@ -319,7 +383,7 @@ static void test_hostile_requests(void)
 static void test_a_start_without_memory_leaves_nothing(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
     int error = ERROR_NO_MEMORY;
 
     client_open(&client);
@@ -348,11 +412,11 @@ struct crafted {
 static struct crafted craft(uint64_t stream_id, uint64_t sequence)
 {
     struct crafted message = {.content = {0}};
-    struct traffic_header header = {.check = TRAFFIC_CHECK_CONTENT,
-                                    .stream_id = stream_id,
-                                    .sequence = sequence,
-                                    .source_incarnation = INCARNATION,
-                                    .seed = 5};
+    struct traffic_header header = {.check = le32_of(TRAFFIC_CHECK_CONTENT),
+                                    .stream_id = le64_of(stream_id),
+                                    .sequence = le64_of(sequence),
+                                    .source_incarnation = le64_of(INCARNATION),
+                                    .seed = le64_of(5)};
 
     traffic_content_write(&message, sizeof(message), &header);
     return message;
@@ -376,7 +440,7 @@ static void sequence_send(struct traffic_client *client, uint64_t sequence)
     data_send(client, &message, sizeof(message));
 }
 
-static struct blackbox_ledger sink_of(struct traffic_client *client)
+static struct account sink_of(struct traffic_client *client)
 {
     return ledger_of(client, STREAM, BLACKBOX_LEDGER_SINK);
 }
@@ -391,7 +455,7 @@ static void test_duplicates_are_counted(void)
     uint64_t hash = sink_of(&client).running_hash;
     sequence_send(&client, 1);
     sequence_send(&client, 0);
-    struct blackbox_ledger ledger = sink_of(&client);
+    struct account ledger = sink_of(&client);
     EXPECT(ledger.received == 2 && ledger.duplicates == 2 && ledger.gaps == 0);
     EXPECT(ledger.next_sequence == 2 && ledger.running_hash == hash);
     client_close(&client);
@@ -406,7 +470,7 @@ static void test_gaps_are_counted(void)
     sequence_send(&client, 4);
     sequence_send(&client, 9);
     sequence_send(&client, 5); /* late: below the next expected */
-    struct blackbox_ledger ledger = sink_of(&client);
+    struct account ledger = sink_of(&client);
     EXPECT(ledger.received == 3 && ledger.gaps == 7 && ledger.duplicates == 1);
     EXPECT(ledger.next_sequence == 10);
     EXPECT(ledger.received + ledger.gaps == ledger.next_sequence);
@@ -419,21 +483,20 @@ static void test_corrupt_messages_change_nothing_else(void)
 
     client_open(&client);
     sequence_send(&client, 0);
-    struct blackbox_ledger before = sink_of(&client);
+    struct account before = sink_of(&client);
     struct crafted message = craft(STREAM, 1);
     message.content[7] ^= 1;
     data_send(&client, &message, sizeof(message));
     message = craft(STREAM, 1);
-    message.header.source_incarnation++; /* speaks for another life */
+    le64_add(&message.header.source_incarnation, 1); /* speaks for another life */
     data_send(&client, &message, sizeof(message));
     message = craft(STREAM, 1);
-    message.header.seed++;
+    le64_add(&message.header.seed, 1);
     traffic_content_write(&message, sizeof(message), &message.header); /* of another stream */
     data_send(&client, &message, sizeof(message));
-    struct blackbox_ledger after = sink_of(&client);
+    struct account after = sink_of(&client);
     EXPECT(after.corrupt == 3);
     after.corrupt = before.corrupt;
-    after.version = before.version;
     EXPECT(memcmp(&before, &after, sizeof(after)) == 0);
     sequence_send(&client, 1);
     EXPECT(sink_of(&client).received == 2 && sink_of(&client).gaps == 0);
@@ -448,7 +511,7 @@ struct refusals_wanted {
 static bool has_refused(void *context)
 {
     struct refusals_wanted *wanted = context;
-    struct blackbox_event last;
+    struct test_event last;
 
     return test_node_count_events(&wanted->client->node, BLACKBOX_EVENT_STREAM_REFUSED, &last) !=
                0 &&
@@ -463,10 +526,10 @@ static void test_what_has_no_ledger_is_told(void)
     client_open(&client);
     data_send(&client, &message, 0);
     data_send(&client, &message, sizeof(message.header) - 1);
-    message.header.magic ^= 1;
+    STORE(message.header.magic, ~TRAFFIC_MAGIC);
     data_send(&client, &message, sizeof(message));
     message = craft(STREAM, 0);
-    message.header.check = 2;
+    STORE(message.header.check, 2);
     data_send(&client, &message, sizeof(message));
     message = craft(STREAM | 1ull << 63, 0);
     data_send(&client, &message, sizeof(message));
@@ -476,7 +539,7 @@ static void test_what_has_no_ledger_is_told(void)
     struct refusals_wanted wanted = {.client = &client, .count = 6};
     EXPECT(test_wait(has_refused, &wanted));
     for (uint32_t i = 0; i < BLACKBOX_LEDGER_COUNT; i++) {
-        EXPECT(test_node_ledgers(&client.node)[i].role == BLACKBOX_LEDGER_FREE);
+        EXPECT(NATIVE(test_node_ledgers(&client.node)[i].role) == BLACKBOX_LEDGER_FREE);
     }
     client_close(&client);
 }
@@ -484,8 +547,8 @@ static void test_what_has_no_ledger_is_told(void)
 static void test_the_65th_stream_is_refused(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
-    struct blackbox_event last;
+    struct stream_plan plan;
+    struct test_event last;
 
     client_open(&client);
     for (uint64_t i = 0; i < BLACKBOX_LEDGER_COUNT; i++) {
@@ -512,7 +575,7 @@ static void test_the_65th_stream_is_refused(void)
 static void test_a_stream_to_a_dead_port_ends_itself(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
     struct port *sink;
 
     client_open(&client);
@@ -528,7 +591,7 @@ static void test_a_stream_to_a_dead_port_ends_itself(void)
     }
     port_destroy(sink);
     wait_closed(&client);
-    struct blackbox_ledger ledger = ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE);
+    struct account ledger = ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE);
     EXPECT(ledger.acked == 3 && ledger.unknown == 0);
     EXPECT(ledger.sent == ledger.acked + ledger.failed);
     EXPECT(ledger.failed >= 1);
@@ -538,7 +601,7 @@ static void test_a_stream_to_a_dead_port_ends_itself(void)
 static void test_a_stop_whose_time_passes_says_so(void)
 {
     struct traffic_client client;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
     struct port *sink;
 
     client_open(&client);
@@ -549,8 +612,8 @@ static void test_a_stop_whose_time_passes_says_so(void)
     /* Nobody receives: the window fills and nothing more happens. */
     while (ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE).sent < plan.window) {
     }
-    struct traffic_stop_reply reply = stop(&client, STREAM, 20000000);
-    EXPECT(reply.status.status == ERROR_TIMED_OUT);
+    struct stopped reply = stop(&client, STREAM, 20000000);
+    EXPECT(reply.status == ERROR_TIMED_OUT);
     EXPECT(reply.ledger.closed == 0 && reply.ledger.acked == 0);
     EXPECT(reply.ledger.sent == plan.window);
     EXPECT(close_stream(&client, STREAM, BLACKBOX_LEDGER_SOURCE) == ERROR_EXISTS);
@@ -564,7 +627,7 @@ static void test_a_stream_between_two_nodes(void)
 {
     struct traffic_client source, sink;
     struct test_cable cable;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
 
     client_open_as(&source, 1, false);
     client_open_as(&sink, 2, false);
@@ -574,9 +637,9 @@ static void test_a_stream_between_two_nodes(void)
     plan.count = 5000;
     EXPECT(start(&source, &plan) == ERROR_NONE);
     wait_closed(&source);
-    struct blackbox_ledger sent = ledger_of(&source, STREAM, BLACKBOX_LEDGER_SOURCE);
+    struct account sent = ledger_of(&source, STREAM, BLACKBOX_LEDGER_SOURCE);
     thread_set_host(&sink.node.host);
-    struct blackbox_ledger received = sink_of(&sink);
+    struct account received = sink_of(&sink);
     EXPECT(sent.acked == 5000 && sent.failed == 0 && sent.unknown == 0);
     EXPECT(sent.peer == 2 && sent.peer_incarnation == INCARNATION);
     EXPECT(received.received == 5000 && received.gaps == 0 && received.duplicates == 0);
@@ -590,7 +653,7 @@ static void test_when_the_peer_dies_every_message_has_an_outcome(void)
 {
     struct traffic_client source, sink;
     struct test_cable cable;
-    struct traffic_start_request plan;
+    struct stream_plan plan;
 
     client_open_as(&source, 1, false);
     client_open_as(&sink, 2, false);
@@ -602,8 +665,8 @@ static void test_when_the_peer_dies_every_message_has_an_outcome(void)
     }
     EXPECT(node_declare_dead(&source.node.host, 2, INCARNATION, NODE_DEATH_HOST) == ERROR_NONE);
     wait_closed(&source);
-    struct traffic_stop_reply reply = stop(&source, STREAM, 0);
-    EXPECT(reply.status.status == ERROR_NONE);
+    struct stopped reply = stop(&source, STREAM, 0);
+    EXPECT(reply.status == ERROR_NONE);
     EXPECT(reply.ledger.acked >= 500);
     EXPECT(reply.ledger.sent == reply.ledger.acked + reply.ledger.failed + reply.ledger.unknown);
     EXPECT(close_stream(&source, STREAM, BLACKBOX_LEDGER_SOURCE) == ERROR_NONE);

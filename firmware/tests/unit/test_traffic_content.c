@@ -3,6 +3,7 @@
  * Traffic messages byte by byte. The literals were computed by the other implementation,
  * emulator/protocol/traffic.py.
  */
+#include "native.h"
 #include "unit.h"
 
 #include <abi/services.h>
@@ -19,11 +20,11 @@ union body {
 
 static struct traffic_header header_of(uint64_t seed, uint64_t sequence, uint32_t check)
 {
-    return (struct traffic_header){.check = check,
-                                   .stream_id = 4,
-                                   .sequence = sequence,
-                                   .source_incarnation = 0x100000001,
-                                   .seed = seed};
+    return (struct traffic_header){.check = le32_of(check),
+                                   .stream_id = le64_of(4),
+                                   .sequence = le64_of(sequence),
+                                   .source_incarnation = le64_of(0x100000001),
+                                   .seed = le64_of(seed)};
 }
 
 static void test_what_was_written_checks(void)
@@ -33,8 +34,8 @@ static void test_what_was_written_checks(void)
             union body body = {.words = {0}};
             struct traffic_header header = header_of(99, 5, check);
             uint64_t hash = traffic_content_write(&body, size, &header);
-            EXPECT(body.header.hash == hash);
-            EXPECT(body.header.magic == TRAFFIC_MAGIC);
+            EXPECT(NATIVE(body.header.hash) == hash);
+            EXPECT(NATIVE(body.header.magic) == TRAFFIC_MAGIC);
             EXPECT(traffic_content_check(&body, size));
             EXPECT(!traffic_content_check(&body, size + 1));
         }
@@ -64,13 +65,13 @@ static void test_a_foreign_header_shows(void)
         union body body = {.words = {0}};
         struct traffic_header header = header_of(1, 7, check);
         traffic_content_write(&body, 64, &header);
-        body.header.sequence++;
+        le64_add(&body.header.sequence, 1);
         EXPECT(!traffic_content_check(&body, 64));
-        body.header.sequence--;
-        body.header.seed ^= 1;
+        le64_add(&body.header.sequence, (uint64_t)-1);
+        STORE(body.header.seed, NATIVE(body.header.seed) ^ 1);
         EXPECT(!traffic_content_check(&body, 64));
-        body.header.seed ^= 1;
-        body.header.hash ^= 1ull << 63;
+        STORE(body.header.seed, NATIVE(body.header.seed) ^ 1);
+        STORE(body.header.hash, NATIVE(body.header.hash) ^ 1ull << 63);
         EXPECT(!traffic_content_check(&body, 64));
     }
 }

@@ -3,6 +3,7 @@
  * The driver's side of a virtqueue against a device that this file plays: well, and badly.
  */
 #include "drivers/virtio/virtqueue.h"
+#include "native.h"
 #include "unit.h"
 #include <string.h>
 
@@ -25,17 +26,18 @@ static void start(struct bench *bench)
 /* The device: the next buffer given, or -1. */
 static int device_next(struct bench *bench)
 {
-    if (bench->memory.available.index == bench->seen)
+    if (NATIVE(bench->memory.available.index) == bench->seen)
         return -1;
-    return bench->memory.available.ring[bench->seen++ % SIZE];
+    return NATIVE(bench->memory.available.ring[bench->seen++ % SIZE]);
 }
 
 static void device_return(struct bench *bench, uint32_t buffer, uint32_t len_bytes)
 {
-    uint16_t index = bench->memory.used.index;
+    uint16_t index = NATIVE(bench->memory.used.index);
 
-    bench->memory.used.ring[index % SIZE] = (struct virtqueue_used_element){buffer, len_bytes};
-    bench->memory.used.index = (uint16_t)(index + 1);
+    bench->memory.used.ring[index % SIZE] =
+        (struct virtqueue_used_element){le32_of(buffer), le32_of(len_bytes)};
+    STORE(bench->memory.used.index, (uint16_t)(index + 1));
 }
 
 static void buffers_go_and_come_back_in_any_order(void)
@@ -52,9 +54,9 @@ static void buffers_go_and_come_back_in_any_order(void)
         const struct virtqueue_descriptor *descriptor = &bench.memory.descriptors[i];
 
         EXPECT_EQUAL(device_next(&bench), i);
-        EXPECT_EQUAL(descriptor->address, (uintptr_t)bench.buffers[i]);
-        EXPECT_EQUAL(descriptor->length, 64);
-        EXPECT_EQUAL(descriptor->flags, i % 2 != 0 ? VIRTQUEUE_DESCRIPTOR_WRITE : 0u);
+        EXPECT_EQUAL(NATIVE(descriptor->address), (uintptr_t)bench.buffers[i]);
+        EXPECT_EQUAL(NATIVE(descriptor->length), 64);
+        EXPECT_EQUAL(NATIVE(descriptor->flags), i % 2 != 0 ? VIRTQUEUE_DESCRIPTOR_WRITE : 0u);
     }
     for (uint32_t i = 0; i < SIZE; i++)
         device_return(&bench, SIZE - 1 - i, i);
@@ -120,13 +122,13 @@ static void notices_and_interrupts_follow_the_flags(void)
     struct bench bench;
 
     start(&bench);
-    EXPECT_EQUAL(bench.memory.available.flags, VIRTQUEUE_NO_INTERRUPT);
+    EXPECT_EQUAL(NATIVE(bench.memory.available.flags), VIRTQUEUE_NO_INTERRUPT);
     virtqueue_interrupts(&bench.queue, true);
-    EXPECT_EQUAL(bench.memory.available.flags, 0);
+    EXPECT_EQUAL(NATIVE(bench.memory.available.flags), 0);
     virtqueue_interrupts(&bench.queue, false);
-    EXPECT_EQUAL(bench.memory.available.flags, VIRTQUEUE_NO_INTERRUPT);
+    EXPECT_EQUAL(NATIVE(bench.memory.available.flags), VIRTQUEUE_NO_INTERRUPT);
     EXPECT(virtqueue_must_notify(&bench.queue));
-    bench.memory.used.flags = VIRTQUEUE_NO_NOTIFY;
+    STORE(bench.memory.used.flags, VIRTQUEUE_NO_NOTIFY);
     EXPECT(!virtqueue_must_notify(&bench.queue));
 }
 

@@ -5,6 +5,7 @@
 #include "whole_node.h"
 
 #include <abi/flipc.h>
+#include <kernel/shared.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,31 +94,29 @@ struct blackbox_ledger *test_node_ledgers(const struct test_node *node)
 
 /* The reader's rule of docs/spec/blackbox.md, section 2. False: overwritten or being written. */
 static bool event_read(const struct blackbox_event *slot, uint64_t sequence,
-                       struct blackbox_event *event)
+                       struct test_event *event)
 {
-    if (__atomic_load_n(&slot->sequence, __ATOMIC_ACQUIRE) != sequence) {
+    if (shared_load64_acquire(&slot->sequence) != sequence) {
         return false;
     }
-    event->sequence = sequence;
-    event->time_ns = __atomic_load_n(&slot->time_ns, __ATOMIC_RELAXED);
-    event->kind = __atomic_load_n(&slot->kind, __ATOMIC_RELAXED);
-    event->link = __atomic_load_n(&slot->link, __ATOMIC_RELAXED);
-    event->peer = __atomic_load_n(&slot->peer, __ATOMIC_RELAXED);
-    event->arg0 = __atomic_load_n(&slot->arg0, __ATOMIC_RELAXED);
-    event->arg1 = __atomic_load_n(&slot->arg1, __ATOMIC_RELAXED);
-    event->arg2 = __atomic_load_n(&slot->arg2, __ATOMIC_ACQUIRE);
-    return __atomic_load_n(&slot->sequence, __ATOMIC_RELAXED) == sequence;
+    event->kind = shared_load16(&slot->kind);
+    event->link = shared_load16(&slot->link);
+    event->peer = shared_load32(&slot->peer);
+    event->arg0 = shared_load64(&slot->arg0);
+    event->arg1 = shared_load64(&slot->arg1);
+    event->arg2 = shared_load64_acquire(&slot->arg2);
+    return shared_load64(&slot->sequence) == sequence;
 }
 
 uint32_t test_node_count_events(const struct test_node *node, uint16_t kind,
-                                struct blackbox_event *last)
+                                struct test_event *last)
 {
-    uint64_t head = __atomic_load_n(&test_node_header(node)->event_head, __ATOMIC_ACQUIRE);
+    uint64_t head = shared_load64_acquire(&test_node_header(node)->event_head);
     uint64_t first = head > BLACKBOX_EVENT_COUNT ? head - BLACKBOX_EVENT_COUNT : 0;
     uint32_t count = 0;
 
     for (uint64_t sequence = first; sequence < head; sequence++) {
-        struct blackbox_event event;
+        struct test_event event;
         const struct blackbox_event *slot =
             &test_node_events(node)[sequence % BLACKBOX_EVENT_COUNT];
         if (event_read(slot, sequence, &event) && event.kind == kind) {

@@ -41,9 +41,19 @@ const struct blackbox_header *test_node_header(const struct test_node *node);
 const struct blackbox_event *test_node_events(const struct test_node *node);
 struct blackbox_ledger *test_node_ledgers(const struct test_node *node);
 
+/* An event that was read out of the box. */
+struct test_event {
+    uint16_t kind;
+    uint16_t link;
+    uint32_t peer;
+    uint64_t arg0;
+    uint64_t arg1;
+    uint64_t arg2;
+};
+
 /* Number of events of a kind in the box, up to its size; `last` (may be null) gets the newest. */
 uint32_t test_node_count_events(const struct test_node *node, uint16_t kind,
-                                struct blackbox_event *last);
+                                struct test_event *last);
 
 /* Call a service and wait for its answer. Returns the answer's body size, or -1: no answer in time,
  * or another id. */

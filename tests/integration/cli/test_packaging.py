@@ -16,7 +16,10 @@ FIRMWARE = (
     "x86_64/kernel.elf",
     "aarch64/kernel.elf",
     "riscv64/kernel.elf",
+    "aarch64_be/kernel.elf",
+    "riscv32/kernel.elf",
     "host/libmnlab_core.so",
+    "host/libmnlab_sim.so",
 )
 
 
@@ -29,7 +32,7 @@ def source(tmp_path: Path) -> Path:
         place / "emulator",
         ignore=shutil.ignore_patterns("_images", "__pycache__"),
     )
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("mnlab.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, place)
     return place
 
@@ -57,6 +60,7 @@ def test_prebuilt_firmware_is_taken(source: Path) -> None:
     done = build(source)
     assert done.returncode == 0, done.stderr
     (library,) = (source / "build").glob("lib*")
+    assert (library / "mnlab.py").is_file()
     for name in FIRMWARE:
         assert (library / "emulator" / "_images" / name).read_text() == name
 

@@ -129,7 +129,14 @@ def test_machine_that_ends_by_itself_fails(tmp_path: Path) -> None:
     )
     run = mnlab(tmp_path, "run", str(write(tmp_path / "mine", body)))
     assert run.returncode == 1
-    assert "b ended with status -9, unasked" in run.stdout
+    assert "b was killed by signal 9 (SIGKILL), unasked" in run.stdout
+
+
+def test_scenario_that_exits(tmp_path: Path) -> None:
+    run = mnlab(tmp_path, "run", str(write(tmp_path / "mine", PING + "    raise SystemExit(5)\n")))
+    assert run.returncode == 2
+    assert "mnlab: the scenario raised SystemExit: 5" in run.stderr
+    assert not list(machines(tmp_path))
 
 
 def test_scenario_that_raises(tmp_path: Path) -> None:
@@ -154,7 +161,16 @@ def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
         tmp_path / "mine", PING + "    await cluster.node('a').wait_exited(within_s=40)\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "emulator.cli.main", "run", str(folder)],
+        # whoever runs these tests in the background made us ignore what Ctrl-C sends
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-m",
+            "emulator.cli.main",
+            "run",
+            str(folder),
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
+import subprocess
+import sys
 import tty
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from emulator.cli.main import main
+import mnlab
+from emulator.cli.main import EXIT_INTERRUPTED, main
 from emulator.console_attach import find_console
 from emulator.errors import HostError, TopologyError, UsageError
 from emulator.runtime.run_folder import OWNER, PTY, process_stamp
@@ -78,8 +82,37 @@ def test_help_names_every_verb_and_exit_code(capsys: pytest.CaptureFixture[str])
         main(["--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    for word in ("run", "console", "bench", "doctor", "130 interrupted"):
+    for word in ("run", "console", "sim", "bench", "doctor", "130 interrupted"):
         assert word in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_is_an_interruption(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def examined() -> None:
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("emulator.cli.doctor.examine", examined)
+    before = signal.getsignal(number)
+    code, lines = fails(["doctor"], capsys)
+    assert code == EXIT_INTERRUPTED
+    assert lines == ["mnlab: interrupted; everything it started was taken down"]
+    assert signal.getsignal(number) is before
+
+
+def test_interruption_while_importing(tmp_path: Path) -> None:
+    (tmp_path / "emulator").mkdir()
+    (tmp_path / "emulator" / "__init__.py").write_text("raise KeyboardInterrupt\n")
+    run = subprocess.run(
+        [sys.executable, Path(mnlab.__file__)],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == EXIT_INTERRUPTED
+    assert run.stderr == "mnlab: interrupted before anything was started\n"
 
 
 # --- console ---

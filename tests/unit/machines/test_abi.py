@@ -11,6 +11,8 @@ import pytest
 
 from emulator.links import cable_page
 from emulator.machines import blackbox, boot_page, machine
+from emulator.model import DeathCause
+from emulator.protocol import constants
 
 ABI = Path(__file__).parents[3] / "firmware" / "include" / "abi"
 
@@ -57,9 +59,18 @@ def test_constant(file: str, name: str, ours: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "ours"),
-    [("BLACKBOX_STATE_", blackbox.BoxState), ("BLACKBOX_EVENT_", blackbox.BoxEventKind)],
+    ("file", "prefix", "ours"),
+    [
+        ("blackbox.h", "BLACKBOX_STATE_", blackbox.BoxState),
+        ("blackbox.h", "BLACKBOX_EVENT_", blackbox.BoxEventKind),
+        ("frame.h", "FRAME_", constants.FrameType),
+        ("frame.h", "LINK_REFUSAL_", constants.LinkRefusal),
+        ("frame.h", "LINK_REASON_", constants.LinkReason),
+        ("frame.h", "LINK_DROP_(?!COUNT)", constants.LinkDrop),
+        ("frame.h", "NODE_DEATH_", constants.NodeDeathCause),
+        ("frame.h", "NODE_DEATH_", DeathCause),
+    ],
 )
-def test_enumeration(prefix: str, ours: type[IntEnum]) -> None:
-    theirs = re.findall(rf"^\s+{prefix}(\w+) = (\d+),", header("blackbox.h"), re.MULTILINE)
+def test_enumeration(file: str, prefix: str, ours: type[IntEnum]) -> None:
+    theirs = re.findall(rf"^\s+{prefix}(\w+) = (\d+),", header(file), re.MULTILINE)
     assert {name: int(value) for name, value in theirs} == {item.name: item.value for item in ours}

@@ -54,7 +54,7 @@ def writer(ram: memoryview) -> BoxWriter:
 
 
 def test_no_box_yet(ram: memoryview) -> None:
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     assert box.header() is None
     assert box.take_events() == ([], 0)
     assert box.ledgers() == []
@@ -66,7 +66,7 @@ def test_header_of_literal_bytes(ram: memoryview) -> None:
     head += struct.pack("<QQQQQQ", LIFE, 5, 6, 7, 8, 9)
     ram[BLACKBOX_OFFSET : BLACKBOX_OFFSET + len(head)] = head
     ram[BLACKBOX_OFFSET + 512 : BLACKBOX_OFFSET + 516] = b"oops"
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     header = box.header()
     assert header is not None
     assert (header.state, header.node_id, header.incarnation) == (BoxState.READY, 3, LIFE)
@@ -79,7 +79,7 @@ def test_header_of_literal_bytes(ram: memoryview) -> None:
 def test_unknown_magic_version_or_state_is_no_box(
     ram: memoryview, writer: BoxWriter, offset: int, byte: int
 ) -> None:
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     assert box.header() is not None
     ram[BLACKBOX_OFFSET + offset] = byte
     assert box.header() is None
@@ -90,14 +90,14 @@ def test_event_of_literal_bytes(ram: memoryview, writer: BoxWriter) -> None:
     offset = BLACKBOX_OFFSET + EVENTS_OFFSET
     ram[offset : offset + 48] = record
     ram[BLACKBOX_OFFSET + 32] = 1  # event_head
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     event = BoxEvent(sequence=0, time_ns=11, kind=4, link=1, peer=2, args=(3, 4, 5))
     assert box.take_events() == ([event], 0)
     assert box.take_events() == ([], 0)
 
 
 def test_events_are_taken_once_and_in_order(ram: memoryview, writer: BoxWriter) -> None:
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     for number in range(5):
         writer.event(BoxEventKind.BOOT, number, time_ns=number)
     assert [event.args[0] for event in box.take_events()[0]] == [0, 1, 2, 3, 4]
@@ -106,7 +106,7 @@ def test_events_are_taken_once_and_in_order(ram: memoryview, writer: BoxWriter) 
 
 
 def test_what_was_overwritten_is_counted(ram: memoryview, writer: BoxWriter) -> None:
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     for number in range(EVENT_COUNT + 10):
         writer.event(BoxEventKind.BOOT, number)
     events, lost = box.take_events()
@@ -115,7 +115,7 @@ def test_what_was_overwritten_is_counted(ram: memoryview, writer: BoxWriter) -> 
 
 
 def test_event_that_is_being_overwritten_counts_as_lost(ram: memoryview, writer: BoxWriter) -> None:
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     for number in range(3):
         writer.event(BoxEventKind.BOOT, number)
     offset = BLACKBOX_OFFSET + EVENTS_OFFSET + 48
@@ -126,20 +126,34 @@ def test_event_that_is_being_overwritten_counts_as_lost(ram: memoryview, writer:
 
 
 def test_new_life_starts_over(ram: memoryview, writer: BoxWriter) -> None:
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     for number in range(3):
         writer.event(BoxEventKind.BOOT, number)
     box.take_events()
-    second = BoxWriter(ram, node_id=1, incarnation=LIFE + 1)
+    other = BoxWriter(ram, node_id=1, incarnation=LIFE + 1)
+    other.event(BoxEventKind.READY, 8)
+    assert box.take_events() == ([], 0)  # its place is another one
+    second = BoxWriter(ram, node_id=1, incarnation=LIFE + 2)
     second.event(BoxEventKind.READY, 9)
     assert [event.args[0] for event in box.take_events()[0]] == [9]
 
 
 def test_absurd_head_is_bounded_work(ram: memoryview, writer: BoxWriter) -> None:
     ram[BLACKBOX_OFFSET + 32 : BLACKBOX_OFFSET + 40] = b"\xff" * 8
-    events, lost = BlackBox(ram).take_events()
+    events, lost = BlackBox(ram, boot_count=1).take_events()
     assert events == []
     assert lost >= (1 << 64) - 1 - EVENT_COUNT
+
+
+def test_head_of_which_half_has_changed_is_read_again(ram: memoryview, writer: BoxWriter) -> None:
+    box = BlackBox(ram, boot_count=1)
+    for number in range(3):
+        writer.event(BoxEventKind.BOOT, number)
+    head = BLACKBOX_OFFSET + 32
+    ram[head + 4 : head + 8] = b"\1\0\0\0"
+    assert box.take_events() == ([], 0)
+    ram[head + 4 : head + 8] = bytes(4)
+    assert [event.args[0] for event in box.take_events()[0]] == [0, 1, 2]
 
 
 def test_ledger_of_literal_bytes(ram: memoryview, writer: BoxWriter) -> None:
@@ -148,25 +162,25 @@ def test_ledger_of_literal_bytes(ram: memoryview, writer: BoxWriter) -> None:
     assert len(record) == 128
     offset = BLACKBOX_OFFSET + LEDGERS_OFFSET
     ram[offset : offset + 128] = record
-    assert BlackBox(ram).ledgers() == [LEDGER]
+    assert BlackBox(ram, boot_count=1).ledgers() == [LEDGER]
 
 
 def test_ledgers_in_use(ram: memoryview, writer: BoxWriter) -> None:
     sink = dataclasses.replace(LEDGER, role=2, stream_id=8, closed=True)
     writer.ledger(63, sink)
     writer.ledger(3, LEDGER)
-    assert BlackBox(ram).ledgers() == [LEDGER, sink]
+    assert BlackBox(ram, boot_count=1).ledgers() == [LEDGER, sink]
 
 
 def test_half_written_ledger_is_marked(ram: memoryview, writer: BoxWriter) -> None:
     torn = dataclasses.replace(LEDGER, torn=True)
     writer.ledger(0, torn)
-    assert BlackBox(ram).ledgers() == [torn]
+    assert BlackBox(ram, boot_count=1).ledgers() == [torn]
 
 
 def test_panic(ram: memoryview, writer: BoxWriter) -> None:
     writer.panic("PANIC node=a reason=x")
-    box = BlackBox(ram)
+    box = BlackBox(ram, boot_count=1)
     header = box.header()
     assert header is not None
     assert header.state is BoxState.PANICKED

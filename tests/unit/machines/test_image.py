@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import HostError, UsageError
-from emulator.machines import image
 from emulator.machines.image import check_image, find_image
 from emulator.machines.machine import MACHINES
 from emulator.model import Arch
@@ -27,9 +26,19 @@ def test_image_for_another_architecture(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_image(path, X86_64)
     assert caught.value.message == (
-        f"{path}: image for another architecture: EM_AARCH64, but x86_64 needs EM_X86_64"
+        f"{path}: image for another architecture: EM_AARCH64 64-bit little-endian, but x86_64 "
+        "needs EM_X86_64 64-bit little-endian"
     )
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arch", "wanted"), [(Arch.AARCH64_BE, Arch.AARCH64), (Arch.RISCV32, Arch.RISCV64)]
+)
+def test_image_of_the_other_byte_order_or_width(tmp_path: Path, arch: Arch, wanted: Arch) -> None:
+    path = write_fake_image(tmp_path / "kernel.elf", arch)
+    with pytest.raises(UsageError, match="image for another architecture"):
+        check_image(path, MACHINES[wanted])
 
 
 def test_no_elf(tmp_path: Path) -> None:
@@ -42,7 +51,7 @@ def test_no_elf(tmp_path: Path) -> None:
 def test_missing_image_says_where_it_was_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image, "_PACKAGE", tmp_path / "emulator")
+    monkeypatch.setattr("emulator.machines.built._PACKAGE", tmp_path / "emulator")
     with pytest.raises(HostError) as caught:
         find_image(X86_64)
     assert caught.value.message == "no firmware image for x86_64"
@@ -53,7 +62,7 @@ def test_missing_image_says_where_it_was_looked_for(
 def test_checkout_comes_before_package_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image, "_PACKAGE", tmp_path / "emulator")
+    monkeypatch.setattr("emulator.machines.built._PACKAGE", tmp_path / "emulator")
     packaged = tmp_path / "emulator" / "_images" / "x86_64" / "kernel.elf"
     built = tmp_path / "firmware" / "build" / "x86_64" / "kernel.elf"
     for path in (packaged, built):

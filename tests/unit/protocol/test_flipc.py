@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.protocol import flipc
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.flipc import (
     Arrival,
@@ -357,6 +358,67 @@ def test_two_pairs_over_a_bad_path(seed: int) -> None:
             assert ids == sorted(ids)
         failed = sum(outcome.kind is OutcomeKind.FAILED for outcome in outcomes)
         assert failed == path.pairs[1 - i].statistics().refused
+
+
+def test_a_stuck_port_does_not_stall_the_others() -> None:
+    """One message stays unsettled; far more than a window of others follow it, one by one."""
+    constants = ClusterConstants()
+    source, sink = (Pair(node_id=n, constants=constants) for n in (1, 2))
+    stuck, other = make_name(2, 1, 1), make_name(2, 1, 2)
+    source.enqueue(MachMessage(remote=stuck, id=0), "stuck")
+    source.peer(0, sink.credit())
+    for turn in range(4 * (constants.window + 64)):
+        source.enqueue(MachMessage(remote=other, id=turn), turn)
+        sent = pumped(source)
+        assert sent, f"stalled after {turn} messages"
+        for message in sent:
+            arrival = sink.receive(message, 0)
+            assert isinstance(arrival, IpcArrived)
+            if arrival.message.remote == other:
+                sink.consumed(arrival.sequence, 0)
+        source.receive(sink.snapshot(), 0)
+    assert all(outcome.kind is OutcomeKind.SETTLED for outcome in source.take_outcomes())
+    assert source.statistics().outstanding == 1
+
+
+def test_whatever_credit_a_peer_claims_memory_is_bounded() -> None:
+    constants = ClusterConstants(window=4)
+    source = Pair(node_id=1, constants=constants)
+    for token in range(200):
+        source.enqueue(MachMessage(remote=make_name(2, 1, 1), id=token), token)
+    source.peer(0, 1 << 20)
+    assert len(pumped(source)) == constants.window + 64
+    assert source.statistics().queued == 200 - constants.window - 64
+
+
+def test_a_stuck_message_ends_the_stream_before_its_number_is_ambiguous(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flipc, "SEQUENCE_SPAN", 100)
+    source = Pair(node_id=1, constants=ClusterConstants())
+    sent = 0
+    for turn in range(300):
+        source.enqueue(MachMessage(remote=make_name(2, 1, 1), id=turn), turn)
+        source.peer(0, turn + 2)
+        sent += len(pumped(source))
+        settled = AckSnapshot(next_expected=sent, credit=sent + 2, unsettled=(0,)).serialize()
+        header = MnlHeader(
+            sub=Sub.FLIPC, cmd=FlipcCommand.ACK, sequenced=False, node_id=2, size=len(settled)
+        )
+        source.receive(header.serialize() + settled, 0)
+    assert sent == 100
+
+
+def pumped(pair: Pair) -> list[bytes]:
+    """What a pair sends now."""
+    sent: list[bytes] = []
+
+    def send(message: bytes) -> bool:
+        sent.append(message)
+        return True
+
+    pair.pump(send)
+    return sent
 
 
 @given(st.lists(st.binary(max_size=120), max_size=30))

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from crc32c import crc32c
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.protocol.constants import Direction, Verdict
+from emulator.protocol.constants import Admission, ByteOrder, DataModel, Direction, Verdict
 from emulator.protocol.flipc import OutcomeKind
 from emulator.protocol.frames import FrameStream, cable_frame
-from emulator.protocol.link_types import Transmit
+from emulator.protocol.link import LinkEnd
+from emulator.protocol.link_types import Output, PeerTrained, Transmit
 from emulator.testing.link_script import ScriptFlow, config_of
-from emulator.testing.memory_link import Faults, MakeLink, MemoryLink, MemoryNode
+from emulator.testing.memory_link import Faults, MakeLink, MemoryLink, MemoryNode, SansIoLink
 
 MS = 1_000_000
 HEAL_NS = 4_000 * MS  # longer than silence and the slowest replays together
@@ -40,6 +42,45 @@ seeded = settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 seeds = st.integers(0, 2**32 - 1)
+
+
+@pytest.mark.parametrize("order", list(ByteOrder), ids=lambda order: order.name)
+@pytest.mark.parametrize("model", list(DataModel), ids=lambda model: model.name)
+def test_a_node_of_any_byte_order_and_data_model_is_accepted_and_known(
+    make_link: MakeLink, order: ByteOrder, model: DataModel
+) -> None:
+    """Whatever its own model, the peer trains with it and is told which one it is."""
+    ours = config_of("a", {})
+    theirs = replace(config_of("b", {}), byte_order=order, data_model=model)
+    ends = [make_link(ours, ScriptFlow(), accept), LinkEnd(theirs, ScriptFlow(), accept)]
+    for end in ends:
+        for direction in Direction:
+            end.carrier(direction, True, 1, False, 0)
+    heard = exchange(ends)
+    (record,) = [item.record for item in heard[0] if isinstance(item, PeerTrained)]
+    assert (record.byte_order, record.data_model) == (order, model)
+    (record,) = [item.record for item in heard[1] if isinstance(item, PeerTrained)]
+    assert (record.byte_order, record.data_model) == (ByteOrder.LITTLE, DataModel.LP64)
+
+
+def accept(_node_id: int, _incarnation: int) -> Admission:
+    return Verdict.ACCEPT
+
+
+def exchange(ends: list[SansIoLink]) -> list[list[Output]]:
+    """Carry frames to and fro until both ends are quiet. Returns what else each end put out."""
+    others: list[list[Output]] = [[], []]
+    quiet = False
+    while not quiet:
+        quiet = True
+        for index, end in enumerate(ends):
+            for output in end.take_outputs():
+                if isinstance(output, Transmit):
+                    quiet = False
+                    ends[1 - index].receive(output.frame, 0)
+                else:
+                    others[index].append(output)
+    return others
 
 
 def post_some(world: MemoryLink, index: int) -> None:

@@ -162,6 +162,27 @@ async def test_boot_and_names(lab: Lab) -> None:
     assert "DeathAnnounced" not in kinds
 
 
+async def test_directions_are_down_before_they_are_up(lab: Lab) -> None:
+    async with lab.cluster() as cluster:
+        assert cluster.link("a", "host").is_up
+    changes: dict[str, list[str]] = {}
+    for event in cluster.stream.history:
+        if isinstance(event, types.ClusterStopping):
+            break
+        if isinstance(event, types.DirectionChanged):
+            changes.setdefault(event.direction, []).append(event.state.value)
+    assert set(changes) == {"a->b", "b->a", "a->host", "host->a", "b->host", "host->b"}
+    assert all(states[0] == "down" for states in changes.values())
+    assert all(changes[f"{end}"] == ["down", "up"] for end in ("a->host", "host->a"))
+
+
+async def test_note_is_in_the_stream(lab: Lab) -> None:
+    async with lab.cluster() as cluster:
+        cluster.note("so far so good")
+    (note,) = (event for event in cluster.stream.history if isinstance(event, types.Note))
+    assert note.text == "so far so good"
+
+
 async def test_crash_and_restart(lab: Lab) -> None:
     async with lab.cluster() as cluster:
         a, b = cluster.nodes

@@ -36,8 +36,10 @@ def test_start_is_recorded(tmp_path: Path) -> None:
 def test_place_that_cannot_be_written(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
-    with pytest.raises(HostError, match=r"cannot be written: (Not a directory|File exists)"):
+    with pytest.raises(HostError) as caught:
         RunFolder.create(blocker, "pair")
+    assert caught.value.message == f"{blocker}: cannot be written: File exists"
+    assert caught.value.hint == "choose another place with --runs"
 
 
 def test_full_disk() -> None:
@@ -45,11 +47,22 @@ def test_full_disk() -> None:
     with pytest.raises(HostError) as caught, writing(full):
         full.write_text("x")
     assert caught.value.message == "/dev/full: cannot be written: No space left on device"
+    assert caught.value.hint == "free space there, or choose another place with --runs"
 
 
 def test_stamp_of_nobody() -> None:
     with pytest.raises(ProcessLookupError):
         process_stamp(2**22 + 1)
+
+
+def test_folders_of_others_are_left_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_path: Path, _pattern: str) -> list[Path]:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "glob", forbidden)
+    assert sweep(tmp_path) == []
 
 
 def left_behind(runs: Path, owner: str, process: str) -> Path:

@@ -59,6 +59,21 @@ def test_scenario_without_topology(tmp_path: Path) -> None:
         find_scenario("pair")
 
 
+def test_folder_without_scenario(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_scenario(str(tmp_path))
+    assert caught.value.message == f"{tmp_path} has no scenario.py"
+
+
+def test_folder_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)
+    with pytest.raises(UsageError, match=r"^mine/scenario\.py: cannot be read: Permission denied"):
+        find_scenario("mine")
+
+
 def test_loaded(tmp_path: Path) -> None:
     text = "from emulator import FaultKind\nFAULTS = (FaultKind.CUT,)\n"
     scenario = load_scenario(write(tmp_path / "mine", text + BODY.split('"""')[2]))

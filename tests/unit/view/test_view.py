@@ -7,6 +7,7 @@ import asyncio
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from emulator.checkers import check_run, read_events
@@ -52,9 +53,9 @@ def replay(until: int | None = None) -> ViewState:
     return state
 
 
-def text_of(state: ViewState) -> str:
-    console = Console(file=io.StringIO(), width=100)
-    console.print(render(state, title="crash_restart", elapsed_s=1.5))
+def text_of(state: ViewState, *, width: int = 100, height: int = 40) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(render(state, title="crash_restart", elapsed_s=1.5, width=width, height=height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -108,6 +109,16 @@ def test_picture_shows_nodes_links_and_the_latest_event() -> None:
         "stream 4 to b closed",
     ):
         assert shown in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(120, 40), (80, 24), (60, 15), (100, 19), (40, 12)])
+def test_picture_fits_and_ends_in_the_latest_event(width: int, height: int) -> None:
+    rows = text_of(replay(), width=width, height=height).splitlines()
+    assert len(rows) <= height
+    assert "stream 4 to b closed" in rows[-2]  # the newest of all, above the border
+    assert all(f" {name} " in "\n".join(rows) for name in ("a-b", "b-c", "a-c"))
+    events = [row for row in rows if row[2:3].isdigit()]
+    assert len(events) >= min(4, height - 10)
 
 
 def test_unknown_nodes_and_links_are_left_out() -> None:

@@ -50,11 +50,11 @@ static uint8_t out_payload[FRAME_MTU_MAXIMUM] __attribute__((aligned(64)));
 static void make_header(struct frame_header *header, uint64_t number, uint32_t length)
 {
     *header = (struct frame_header){
-        .magic = FRAME_MAGIC,
+        .magic = le16_of(FRAME_MAGIC),
         .version = FRAME_VERSION,
-        .src_incarnation = number,
+        .src_incarnation = le64_of(number),
         .type = FRAME_DATA,
-        .length = length,
+        .length = le32_of(length),
     };
 }
 
@@ -63,6 +63,7 @@ static void on_frame(void *context, const uint8_t *frame, size_t length,
 {
     struct end *end = context;
     const struct frame_header *header = (const void *)private_frame;
+    uint64_t number;
 
     memcpy(private_frame, frame, length);
     if (!confirm(phy)) {
@@ -75,17 +76,18 @@ static void on_frame(void *context, const uint8_t *frame, size_t length,
         end->stop = true;
         return;
     }
+    number = le64_load(header->src_incarnation);
     if (end->flapping) {
-        end->wrong += header->src_incarnation <= end->latest;
-        end->latest = header->src_incarnation;
+        end->wrong += number <= end->latest;
+        end->latest = number;
         end->received++;
         end->useful_ups += !end->useful;
         end->useful = true;
         return;
     }
-    if (header->src_incarnation != end->expected || header->length != length - FRAME_HEADER_SIZE)
+    if (number != end->expected || le32_load(header->length) != length - FRAME_HEADER_SIZE)
         end->wrong++;
-    end->expected = header->src_incarnation + 1;
+    end->expected = number + 1;
     end->received++;
     if (end->echo &&
         end->operations->send(end->phy, private_frame, private_frame + FRAME_HEADER_SIZE,
@@ -138,7 +140,7 @@ static void send_frame(struct end *end, uint64_t number, uint32_t payload_bytes)
 
     make_header(&header, number, payload_bytes);
     if (end->with_crc)
-        header.header_crc = crc32c(0, &header, FRAME_HEADER_SIZE - 4);
+        header.header_crc = le32_of(crc32c(0, &header, FRAME_HEADER_SIZE - 4));
     while ((error = end->operations->send(end->phy, &header, out_payload, payload_bytes)) ==
            ERROR_FULL) {
         end->operations->flush(end->phy);
@@ -397,9 +399,17 @@ static const struct raw_case raw_trips[] = {{64, 1000}, {64, 20000}, {120, 20000
 static const struct raw_case raw_streams[] = {{64, 2000000}, {4096, 40000}, {65536, 4000}};
 
 /* Ask the raw_ring server of this node, as a client on another node would. */
-static void ask_raw(struct mach_host *host, int32_t id, enum raw_role role,
-                    const struct raw_case *what, struct raw_reply *reply)
+/* The times of struct raw_reply. */
+struct raw_times {
+    uint64_t total_ns;
+    uint64_t min_ns;
+    uint64_t max_ns;
+};
+
+static struct raw_times ask_raw(struct mach_host *host, int32_t id, enum raw_role role,
+                                const struct raw_case *what)
 {
+    struct raw_reply reply;
     struct port *server = port_from_name(host, kern_server_service_name(host, "raw_ring"));
     struct kmsg *message = kmsg_allocate(host, sizeof(struct raw_request));
     struct port *answers;
@@ -407,41 +417,46 @@ static void ask_raw(struct mach_host *host, int32_t id, enum raw_role role,
     if (server == NULL || message == NULL || port_create(host, &answers) != 0)
         fail("no raw_ring server");
     *(struct raw_request *)kmsg_body(message) = (struct raw_request){
-        .role = role,
-        .size_bytes = what->size_bytes,
-        .count = what->count,
-        .timeout_ns = TEST_TIMEOUT_NS,
+        .role = le32_of(role),
+        .size_bytes = le32_of(what->size_bytes),
+        .count = le64_of(what->count),
+        .timeout_ns = le64_of(TEST_TIMEOUT_NS),
     };
     kmsg_set_id(message, id);
     if (mach_msg_send(message, server, answers, PORT_SEND_ONCE, 0) != MACH_MSG_SUCCESS ||
         mach_msg_receive(answers, &message, DEADLINE_NEVER) != MACH_MSG_SUCCESS ||
-        kmsg_id(message) != id + SERVICE_REPLY_OFFSET || kmsg_body_size(message) != sizeof(*reply))
+        kmsg_id(message) != id + SERVICE_REPLY_OFFSET || kmsg_body_size(message) != sizeof(reply))
         fail("no answer from raw_ring");
-    memcpy(reply, kmsg_body(message), sizeof(*reply));
-    if (reply->status.status != 0) {
-        console_printf("raw_ring: status %d\n", reply->status.status);
+    memcpy(&reply, kmsg_body(message), sizeof(reply));
+    if (le32_load(reply.status.status) != 0) {
+        console_printf("raw_ring: status %d\n", (int)le32_load(reply.status.status));
         fail("raw_ring");
     }
     kmsg_free(message);
     port_destroy(answers);
     port_release(server);
+    return (struct raw_times){
+        .total_ns = le64_load(reply.total_ns),
+        .min_ns = le64_load(reply.min_ns),
+        .max_ns = le64_load(reply.max_ns),
+    };
 }
 
 static void run_raw(struct mach_host *host, enum raw_role role)
 {
-    struct raw_reply reply;
+    struct raw_times reply;
 
     if (kern_server_load(host, "raw_ring") != 0)
         fail("load raw_ring");
     for (size_t i = 0; i < sizeof(raw_trips) / sizeof(raw_trips[0]); i++) {
-        ask_raw(host, RAW_PINGPONG, role, &raw_trips[i], &reply);
+        reply = ask_raw(host, RAW_PINGPONG, role, &raw_trips[i]);
         console_printf("RESULT raw_round_trip.%uB_ns=%llu min=%llu max=%llu\n",
                        raw_trips[i].size_bytes,
                        (unsigned long long)(reply.total_ns / raw_trips[i].count),
                        (unsigned long long)reply.min_ns, (unsigned long long)reply.max_ns);
     }
     for (size_t i = 0; i < sizeof(raw_streams) / sizeof(raw_streams[0]); i++) {
-        ask_raw(host, RAW_STREAM, role, &raw_streams[i], &reply);
+        reply = ask_raw(host, RAW_STREAM, role, &raw_streams[i]);
         console_printf("RESULT raw_stream.%uB_ns=%llu bytes_per_s=%llu\n",
                        raw_streams[i].size_bytes,
                        (unsigned long long)(reply.total_ns / raw_streams[i].count),

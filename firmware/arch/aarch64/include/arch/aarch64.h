@@ -21,8 +21,8 @@
 void aarch64_interrupt(void);
 
 /* From the timer driver: the interrupt that its counter raises, and what to do about it. */
-#define AARCH64_TIMER_INTERRUPT                                                                    \
-    27u /* EL1 virtual timer, private peripheral interrupt 11 (Arm BSA 1.0, table 5) */
+/* EL1 virtual timer, private peripheral interrupt 11 (Arm BSA 1.0, table 5) */
+#define AARCH64_TIMER_INTERRUPT 27u
 void aarch64_timer_interrupt(void);
 
 #endif

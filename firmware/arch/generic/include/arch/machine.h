@@ -7,6 +7,7 @@
 #ifndef ARCH_MACHINE_H
 #define ARCH_MACHINE_H
 
+#include <arch/mmu_geometry.h>
 #include <kernel/boot.h>
 #include <kernel/interrupt.h>
 #include <kernel/panic.h>
@@ -49,7 +50,7 @@ struct machine {
     struct scheduler scheduler;
     struct clock clock;
     uint64_t ram_size;
-    uint64_t *mmu_root; /* null before the MMU is on */
+    arch_mmu_entry *mmu_root; /* null before the MMU is on */
     struct page_pool pages;
     struct machine_interrupt interrupts[MACHINE_MSI_MAXIMUM];
     struct pci_device pci[PCI_SLOT_COUNT];

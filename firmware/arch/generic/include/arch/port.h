@@ -13,6 +13,7 @@
 #ifndef ARCH_PORT_H
 #define ARCH_PORT_H
 
+#include <arch/mmu_geometry.h>
 #include <kernel/arch.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,18 +52,19 @@ uint64_t arch_counter_frequency(void);
  * Replaces what was armed. */
 void arch_timer_arm(uint64_t deadline_ns);
 
-/* --- MMU: three levels of 512 entries, 4 KiB pages, 2 MiB blocks at the middle level ---------- */
+/* --- MMU: tables of the shape that <arch/mmu_geometry.h> says --------------------------------- */
 
-uint64_t arch_mmu_table_entry(uint64_t physical);
-uint64_t arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute, bool block);
+arch_mmu_entry arch_mmu_table_entry(uint64_t physical);
+arch_mmu_entry arch_mmu_leaf_entry(uint64_t physical, enum arch_mmu_attribute attribute,
+                                   bool block);
 /* What an entry says; never asked about 0, which is the absent entry on every CPU. */
-bool arch_mmu_entry_is_table(uint64_t entry); /* of an entry above the last level */
-uint64_t arch_mmu_entry_address(uint64_t entry);
-enum arch_mmu_attribute arch_mmu_entry_attribute(uint64_t entry); /* of a leaf */
+bool arch_mmu_entry_is_table(arch_mmu_entry entry); /* of an entry above the last level */
+uint64_t arch_mmu_entry_address(arch_mmu_entry entry);
+enum arch_mmu_attribute arch_mmu_entry_attribute(arch_mmu_entry entry); /* of a leaf */
 
-void arch_mmu_activate(uint64_t *root); /* turn translation on with the finished tables */
-void arch_mmu_flush(uint64_t first,
-                    size_t page_count); /* forget cached translations of these pages */
+void arch_mmu_activate(arch_mmu_entry *root); /* turn translation on with the finished tables */
+/* forget cached translations of these pages */
+void arch_mmu_flush(uint64_t first, size_t page_count);
 void arch_instruction_flush(uint64_t first, size_t len_bytes); /* fetch what was written */
 
 /* --- Boot and panic --------------------------------------------------------------------------- */

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""What the addresses of a panic mean: function, file and line from the image that ran.
+
+A panic names program counters only (the firmware carries no tables); the image has symbols and line
+tables. The first address of a backtrace lies in the instruction that failed; the others are return
+addresses, so the call is looked up, one byte before.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+_BACKTRACE = re.compile(r"^BACKTRACE((?: 0x[0-9a-f]+)+)", re.MULTILINE)
+
+
+def backtrace_of(panic_text: str) -> tuple[int, ...]:
+    """The addresses of a panic's backtrace, innermost first; empty if it has none."""
+    found = _BACKTRACE.search(panic_text)
+    return tuple(int(word, 16) for word in found[1].split()) if found else ()
+
+
+class Symbols:
+    """Functions and lines of one image. Reading them takes some 100 ms: not for an event loop.
+
+    Args:
+        path: the image.
+
+    Raises:
+        OSError: it cannot be read.
+        ELFError: it is no ELF image.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            elf = ELFFile(file)
+            self._functions = sorted(_functions(elf))
+            self._lines = sorted(_lines(elf))
+
+    def describe(self, address: int) -> str:
+        """An address as `0x1234 function+0x12 (core/file.c:34)`, as far as it is known."""
+        words = [f"{address:#x}"]
+        index = bisect.bisect_right(self._functions, (address, 1 << 64, "")) - 1
+        if index >= 0:
+            start, end, name = self._functions[index]
+            if start <= address < end:
+                words.append(f"{name}+{address - start:#x}")
+        index = bisect.bisect_right(self._lines, (address, 1 << 32, "")) - 1
+        if len(words) > 1 and index >= 0:
+            _, line, source = self._lines[index]
+            words.append(f"({source}:{line})")
+        return " ".join(words)
+
+    def describe_backtrace(self, addresses: tuple[int, ...]) -> tuple[str, ...]:
+        """A backtrace, innermost first; return addresses stand for their calls."""
+        return tuple(
+            self.describe(address - (1 if depth else 0)) for depth, address in enumerate(addresses)
+        )
+
+
+def explain_panic(image: Path, panic_text: str) -> tuple[str, ...]:
+    """The backtrace of a panic in words; the bare addresses if the image tells nothing."""
+    addresses = backtrace_of(panic_text)
+    try:
+        return Symbols(image).describe_backtrace(addresses)
+    except (OSError, ELFError):
+        return tuple(f"{address:#x}" for address in addresses)
+
+
+def _functions(elf: ELFFile) -> Iterator[tuple[int, int, str]]:
+    table = elf.get_section_by_name(".symtab")
+    if not isinstance(table, SymbolTableSection):
+        return
+    for symbol in table.iter_symbols():
+        if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_size"]:
+            start = symbol["st_value"]
+            yield start, start + symbol["st_size"], symbol.name
+
+
+def _lines(elf: ELFFile) -> Iterator[tuple[int, int, str]]:
+    if not elf.has_dwarf_info():
+        return
+    dwarf = elf.get_dwarf_info()
+    for unit in dwarf.iter_CUs():
+        program = dwarf.line_program_for_CU(unit)
+        if program is None:
+            continue
+        files = program["file_entry"]
+        folders = program["include_directory"]
+        first = 0 if program["version"] >= 5 else 1
+        for entry in program.get_entries():
+            state = entry.state
+            if state is None or state.end_sequence or not state.line:
+                continue
+            file = files[state.file - first]
+            folder = folders[file.dir_index - first] if file.dir_index >= first else b""
+            name = b"/".join(part for part in (folder, file.name) if part not in (b"", b"."))
+            yield state.address, state.line, name.decode(errors="replace").removeprefix("./")

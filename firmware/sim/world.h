@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the parts of the simulator share: one world with its nodes, lives, links, ports and
+ * messages. Each part touches only what its own file owns:
+ *
+ *   run.c       the phases of a run       timeline.c  what happens when
+ *   node.c      power, lives, notices     program.c   what the nodes do
+ *   network.c   cables and PHYs           damage.c    what cables do to frames
+ *   fault.c     what a schedule asks for  oracle.c    messages: I1 to I4, I8
+ *   watch.c     nodes and links: I5 to I7, I11, I12   trace.c  hash and last events
+ *
+ * Nothing here is allocated during a run; everything is reset by the part that owns it.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "sim.h"
+
+#include <abi/flipc.h>
+#include <kernel/boot.h>
+#include <kernel/host.h>
+#include <kernel/ipc.h>
+#include <kernel/link_manager.h>
+#include <kernel/node.h>
+#include <stdbool.h>
+
+#define SIM_NEVER UINT64_MAX
+#define SIM_NONE UINT32_MAX
+#define SIM_MS 1000000ull
+#define SIM_US 1000ull
+#define SIM_LIVES_MAXIMUM 256u
+#define SIM_LINKS_PER_NODE 8u
+#define SIM_MESSAGE_MAXIMUM 16384u /* bytes of an mnl message */
+#define SIM_ARENA_BYTES (1024u * 1024u)
+
+/* --- trace.c ------------------------------------------------------------------------------- */
+
+enum trace_event {
+    TRACE_BOOT,    /* incarnation */
+    TRACE_END,     /* incarnation */
+    TRACE_UP,      /* node id, incarnation */
+    TRACE_DEAD,    /* node id, incarnation, cause */
+    TRACE_LINK,    /* link, bits << 32 | reason, epochs */
+    TRACE_REFUSED, /* link, reason, by us */
+    TRACE_STALE,   /* incarnation */
+    TRACE_DROP,    /* link, reason */
+    TRACE_FAULT,   /* entry, kind, target */
+    TRACE_HEALED,  /* entry, kind, target */
+    TRACE_SEND,    /* message, port */
+    TRACE_RECEIVE, /* message, port */
+    TRACE_OUTCOME, /* message, outcome */
+    TRACE_FRAME,   /* hash only: link, type, CRC */
+};
+
+#define TRACE_WORLD SIM_NODES_MAXIMUM /* of no node */
+
+void trace_open(void);
+void trace(uint32_t node, enum trace_event event, uint64_t a, uint64_t b, uint64_t c);
+void trace_hash(uint64_t value); /* into the hash alone */
+uint64_t trace_value(void);
+
+/* --- run.c --------------------------------------------------------------------------------- */
+
+struct sim_run {
+    const struct sim_settings *settings;
+    const struct sim_entry *entries;
+    uint32_t entry_count;
+    struct sim_result *result;
+    bool is_over;     /* a violation ends the run */
+    bool is_draining; /* whoever waits for messages takes them all */
+    bool is_closing;  /* the last phase: nothing is restarted any more */
+};
+extern struct sim_run sim;
+
+/* An invariant was looked at and held so far; is violated. The first violation ends the run. */
+void sim_exercised(uint32_t invariant);
+void sim_violated(uint32_t invariant, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* --- timeline.c ---------------------------------------------------------------------------- */
+
+enum timeline_kind {
+    TIMELINE_WAKE,   /* link, end: frames arrived */
+    TIMELINE_BOOT,   /* node */
+    TIMELINE_RESET,  /* node, life: by itself, or the second half of TWICE */
+    TIMELINE_NOTICE, /* node, life that is dead */
+    TIMELINE_HEAL,   /* entry */
+    TIMELINE_FLAP,   /* entry, halves left */
+};
+
+void timeline_open(void);
+void timeline_add(uint64_t time_ns, enum timeline_kind kind, uint32_t a, uint32_t b);
+uint64_t timeline_next_ns(void);    /* SIM_NEVER: nothing is to come */
+void timeline_run(uint64_t now_ns); /* everything due */
+
+/* --- node.c -------------------------------------------------------------------------------- */
+
+struct sim_life {
+    uint64_t incarnation;
+    uint64_t boot_ns;
+    uint64_t end_ns; /* SIM_NEVER: it lives */
+    uint32_t node;
+};
+
+/* What one life knows of another node. */
+struct sim_known {
+    uint64_t up;   /* incarnation told up last; 0: none */
+    uint64_t dead; /* the newest that was told dead; 0: none */
+};
+
+struct sim_node {
+    struct mach_host host;
+    struct node_observer observer;
+    struct boot_link links[SIM_LINKS_PER_NODE];
+    uint32_t world_links[SIM_LINKS_PER_NODE]; /* of each of them */
+    uint32_t link_count;
+    uint32_t index;
+    uint32_t id;
+    uint32_t launch;
+    uint32_t boot_count;
+    uint32_t life; /* SIM_NONE: it is off */
+    bool is_ready; /* bring-up is over */
+    bool is_hung;
+    bool is_stale; /* it was told that it is dead */
+    struct heap_statistics baseline;
+    uint64_t baseline_names;
+    uint64_t disturbed_ns; /* until when something was done to it */
+    struct sim_known known[SIM_NODES_MAXIMUM];
+    bool told_up[SIM_LIVES_MAXIMUM]; /* of other nodes' lives */
+    bool told_dead[SIM_LIVES_MAXIMUM];
+    struct event agent_event; /* node 0's word has come */
+    uint32_t notices[SIM_LIVES_MAXIMUM];
+    uint32_t notice_count;
+    uint32_t notices_done;
+};
+extern struct sim_node sim_nodes[SIM_NODES_MAXIMUM];
+extern struct sim_life sim_lives[SIM_LIVES_MAXIMUM];
+extern uint32_t sim_life_count;
+
+void nodes_open(void);
+void node_boot(uint32_t node);
+void node_end_life(uint32_t node, bool carrier_is_lost); /* crash or reset */
+void node_notice(uint32_t node, uint32_t life);          /* node 0 says that this life is over */
+void node_disturb(uint32_t node, uint64_t until_ns);
+void node_note_stale(uint32_t node);
+
+static inline struct sim_life *node_life(const struct sim_node *node)
+{
+    return &sim_lives[node->life];
+}
+
+/* The life of an incarnation of a node; SIM_NONE: there never was one. */
+uint32_t life_find(uint32_t node, uint64_t incarnation);
+
+/* --- program.c ----------------------------------------------------------------------------- */
+
+#define SIM_WORKERS 2u
+#define PROGRAM_SERVICE_SERIAL NAME_SERIAL_KERNEL
+
+int program_start(uint32_t node);    /* in the node's first fiber, before its links */
+void program_end(uint32_t node);     /* the life is over: nothing is given back */
+void program_submit(uint32_t entry); /* an operation's time has come */
+bool program_is_idle(uint32_t node); /* no worker has anything to do */
+void program_drain(void);            /* from now on every port is emptied */
+void program_close(void);            /* give everything back */
+bool program_is_closed(uint32_t node);
+
+/* --- network.c ----------------------------------------------------------------------------- */
+
+struct phy_operations;
+
+void network_open(void);
+const struct phy_operations *network_find_phy(const char *kind);
+void network_wake(uint32_t link, uint32_t end);
+void network_power(uint32_t node, bool is_on, bool is_visible);
+void network_cut(uint32_t link, uint32_t directions, int change); /* +1 a cut, -1 a splice */
+void network_tap(uint32_t link, int change);                      /* +1, -1 */
+void network_disturb(uint32_t link, uint64_t until_ns);
+bool network_is_up(uint32_t link);                         /* both ends, both directions */
+uint32_t network_index(uint32_t node, uint32_t boot_link); /* the world's link of a node's */
+uint64_t network_disturbed_ns(uint32_t link);              /* its ends included */
+uint64_t network_frames(void);
+
+/* --- fault.c ------------------------------------------------------------------------------- */
+
+void faults_open(void);
+void fault_begin(uint32_t entry);
+void fault_end(uint32_t entry);
+void fault_flap(uint32_t entry, uint32_t halves);
+void faults_end_all(void);
+static inline bool kind_is_fault(uint32_t kind)
+{
+    return kind > SIM_OP_LAST;
+}
+
+/* --- oracle.c ------------------------------------------------------------------------------ */
+
+void oracle_open(void);
+
+/* A port that a program made; `life` owns it. SIM_NONE: too many. */
+uint32_t oracle_port(struct port *of, uint32_t life, uint32_t service_of_node);
+void oracle_port_named(uint32_t port, uint64_t name);
+void oracle_port_died(uint32_t port); /* it is about to be destroyed */
+void oracle_port_gone(uint32_t port); /* it was */
+/* A name that somebody may look up: the port, or SIM_NONE. */
+uint32_t oracle_pick(uint32_t pick, uint64_t *name);
+uint32_t oracle_service_port(uint32_t life);
+bool oracle_port_is_dead(uint32_t port);
+bool oracle_port_is_gone(uint32_t port);
+uint32_t oracle_port_life(uint32_t port);
+
+/* A message to `port` is about to be sent: fill its body and watch it. SIM_NONE: too many. */
+uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port);
+/* mach_msg_send() took it, or did not. */
+void oracle_sent(uint32_t message);
+void oracle_unsent(uint32_t message);
+/* A receiver has it. Returns the port to answer to (SIM_NONE: none was meant). `set`: through a
+ * port set, so any port of the life may have brought it. */
+uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool is_set);
+bool oracle_is_settled(void);               /* every message of every living life has its outcome */
+void oracle_check_end(void);                /* all accounts are final */
+void oracle_excuse_failures(uint32_t node); /* an allocation of it may have failed */
+
+/* --- watch.c ------------------------------------------------------------------------------- */
+
+void watch_observe(struct sim_node *node);
+struct link_observer watch_link_observer(struct sim_node *node);
+void watch_flows(void); /* I5, of every node, now */
+bool watch_links_are_up(void);
+void watch_check_links(uint64_t since_ns);
+bool watch_notices_are_told(void); /* of every end that there was */
+void watch_check_notices(void);
+void watch_check_memory(void);
+
+#endif

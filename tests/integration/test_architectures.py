@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Nodes of both byte orders and both widths understand each other: pings, checked traffic, and a life that ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emulator import Cluster, DeathNotice, RunOptions
+from emulator.config import parse_topology
+from emulator.model import Arch
+
+pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
+
+PAIR = """
+[[node]]
+name = "a"
+arch = "{a}"
+servers = ["traffic"]
+
+[[node]]
+name = "b"
+arch = "{b}"
+servers = ["traffic"]
+
+[[link]]
+kind = "{kind}"
+ends = ["a", "b"]
+"""
+
+ALL_FIVE = "\n".join(
+    [
+        *(
+            f'[[node]]\nname = "{arch.value}"\narch = "{arch.value}"\nservers = ["traffic"]'
+            for arch in Arch
+        ),
+        *(
+            f'[[link]]\nkind = "ivshmem"\nends = ["{one.value}", "{other.value}"]'
+            for one, other in zip(list(Arch), [*list(Arch)[1:], Arch.X86_64], strict=True)
+        ),
+    ]
+)
+
+
+@pytest.mark.parametrize("kind", ["ivshmem", "virtio-serial"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Arch.AARCH64_BE, Arch.X86_64),
+        (Arch.RISCV32, Arch.AARCH64_BE),
+        (Arch.RISCV32, Arch.X86_64),
+    ],
+    ids=lambda arch: arch.value,
+)
+async def test_pair(tmp_path: Path, one: Arch, other: Arch, kind: str) -> None:
+    text = PAIR.format(a=one.value, b=other.value, kind=kind)
+    options = RunOptions(runs_path=tmp_path / "runs")
+    topology = parse_topology(text, source="pair.toml")
+    async with Cluster.from_topology(topology, options=options) as cluster:
+        a, b = cluster.nodes
+        for source, sink in ((a, b), (b, a)):
+            assert 0 < await source.ping(sink) < 1
+            # An odd size: the last word of the content is cut.
+            stream = await source.traffic(to=sink, size_bytes=5003)
+            await stream.wait_received(200, within_s=10)
+            ledger = await stream.stop()
+            assert ledger.sent == ledger.acked == ledger.received >= 200
+            assert ledger.failed == ledger.unknown == 0
+            assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
+            statistics = await source.statistics()
+            assert statistics.sent >= ledger.sent
+        for victim, witness in ((a, b), (b, a)):
+            life = victim.incarnation
+            await victim.crash()
+            await cluster.expect(
+                DeathNotice, node=witness, of=victim, of_incarnation=life, within_s=2
+            )
+            await victim.restart()
+            await cluster.wait_links_up()
+            assert 0 < await witness.ping(victim) < 1
+
+
+async def test_a_ring_of_all_architectures(tmp_path: Path) -> None:
+    options = RunOptions(runs_path=tmp_path / "runs")
+    topology = parse_topology(ALL_FIVE, source="ring.toml")
+    async with Cluster.from_topology(topology, options=options) as cluster:
+        nodes = cluster.nodes
+        for node, following in zip(nodes, [*nodes[1:], nodes[0]], strict=True):
+            assert 0 < await node.ping(following) < 1
+            assert 0 < await following.ping(node) < 1

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""The simulator finds bugs: the core with one planted fails within a few hundred seeds.
+
+Each mutant changes one line of a copy of one file; all other objects are those of the build.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+FIRMWARE = Path(__file__).parents[3] / "firmware"
+OBJECTS = FIRMWARE / "build" / "host" / "sim"
+SEEDS = 1500
+FLAGS = [
+    "-std=c11",
+    "-O2",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-strict-aliasing",
+    "-I.",
+    "-Iinclude",
+    "-Iarch/sim/include",
+    "-Iarch/host/include",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    name: str
+    file: str
+    before: str
+    after: str
+
+
+MUTANTS = (
+    Mutant(
+        name="a duplicate is delivered again",
+        file="core/flipc_receive.c",
+        before="        return ORDER_REPEATED;",
+        after="        return ORDER_NEXT;",
+    ),
+    Mutant(
+        name="nothing is sent again after a retrain",
+        file="core/peer.c",
+        before="        mnl_flow_resume(peer->node, resume_point(peer, &link->link));",
+        after="        (void)resume_point(peer, &link->link);",
+    ),
+    Mutant(
+        name="a TRAIN tells other flags than the epoch began with",
+        file="core/link.c",
+        before="        renegotiate(link, now_ns);",
+        after="        (void)renegotiate;",
+    ),
+    Mutant(
+        name="a proxy of the dead keeps its name",
+        file="core/flipc_transmit.c",
+        before="    name_remove(port->host, port);\n    list_remove(&port->member);",
+        after="    list_remove(&port->member);",
+    ),
+    Mutant(
+        name="a settled message gives no credit back",
+        file="core/flipc_ack.c",
+        before="    word_store(&flow->credit, flow->credit + 1u);\n    if (list_is_empty(&flow->unsettled))\n"
+        "        word_store(&flow->ack, flow->next_expected);\n    else",
+        after="    if (list_is_empty(&flow->unsettled))\n"
+        "        word_store(&flow->ack, flow->next_expected);\n    else",
+    ),
+)
+
+
+def link_mutant(mutant: Mutant, folder: Path) -> Path:
+    source = (FIRMWARE / mutant.file).read_text()
+    assert source.count(mutant.before) == 1, mutant.file
+    changed = folder / Path(mutant.file).name
+    changed.write_text(source.replace(mutant.before, mutant.after))
+    objects = [
+        path
+        for path in OBJECTS.rglob("*.c.o")
+        if path != OBJECTS / f"{mutant.file}.o" and path.name != "main.c.o"
+    ]
+    library = folder / "libmutant.so"
+    subprocess.run(
+        [
+            "clang",
+            *FLAGS,
+            f"-I{(FIRMWARE / mutant.file).parent}",
+            "-shared",
+            "-fuse-ld=lld",
+            "-flto",
+            str(changed),
+            *map(str, objects),
+            "-o",
+            str(library),
+        ],
+        cwd=FIRMWARE,
+        check=True,
+        timeout=60,
+    )
+    return library
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_planted_bug_is_found(mutant: Mutant, tmp_path: Path) -> None:
+    if shutil.which("clang") is None or not OBJECTS.is_dir():
+        pytest.skip("needs clang and the simulator's objects: make -C firmware sim")
+    program = (
+        "from emulator.sim import *\n"
+        f"_, failure = run_range(1, {SEEDS}, Workload())\n"
+        "print('found' if failure else 'missed')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "MNLAB_SIM_LIBRARY": str(link_mutant(mutant, tmp_path))},
+        cwd=FIRMWARE.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode < 0 or done.stdout == "found\n", done.stdout + done.stderr
