@@ -111,12 +111,22 @@ static void refuse_once(const struct kmsg *kmsg, enum flipc_nak_reason reason,
         port_once_died(port, 1, deferred);
 }
 
+static void refuse_moved(const struct kmsg *kmsg)
+{
+    struct port *port = name_lookup(kmsg->host, le64_load(kmsg->header.object));
+
+    if (port != NULL)
+        share_refuse(port, kmsg->source);
+}
+
 void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resend_to,
                   struct deferred *deferred)
 {
     struct node *node = kmsg->source;
     struct flipc_nak_body *body = (struct flipc_nak_body *)(void *)&kmsg->mach;
 
+    if (reason == FLIPC_NAK_MOVED)
+        refuse_moved(kmsg);
     if (kmsg->rights_state == KMSG_RIGHTS_WIRE) {
         refuse_once(kmsg, reason, deferred);
         rights_die(kmsg, deferred);
@@ -187,6 +197,8 @@ static int check_message(const struct receiving *receiving, struct port **port)
 
     if (reason == 0)
         reason = find_destination(receiving->node->host, le64_load(kmsg->header.object), port);
+    if (reason == 0 && !share_accepts(*port, receiving->node, kmsg_is_resumed(kmsg)))
+        reason = FLIPC_NAK_MOVED;
     if (reason == 0 && (le64_load(kmsg->mach.local) != NAME_NULL || kmsg->rights != NULL))
         reason = rights_check_names(receiving->node, kmsg);
     return reason;
@@ -200,6 +212,7 @@ static void receive_message(struct receiving *receiving)
 
     accept_message(receiving->node, kmsg);
     receiving->kmsg = NULL;
+    kmsg_set_resumed(kmsg, false);
     kmsg->rights_state = KMSG_RIGHTS_OURS;
     if (receiving->early_reason != FLIPC_NAK_BAD_MESSAGE && has_rights(kmsg))
         kmsg->rights_state = KMSG_RIGHTS_WIRE;
@@ -208,7 +221,7 @@ static void receive_message(struct receiving *receiving)
         port_enqueue(port, kmsg);
     else
         flipc_refuse(kmsg, (enum flipc_nak_reason)reason,
-                     reason == FLIPC_NAK_MOVED ? (int32_t)port->node->id : -1,
+                     reason == FLIPC_NAK_MOVED ? (int32_t)port_home(port) : -1,
                      &receiving->deferred);
 }
 

@@ -11,7 +11,7 @@
 #include "node.h"
 #include "port.h"
 
-#define ENTRIES_PER_SHARE 7u /* at most */
+#define ENTRIES_PER_SHARE 9u /* at most */
 
 struct kmsg *flow_rights_allocate(struct mach_host *host)
 {
@@ -41,6 +41,7 @@ static void put_share(struct telling *telling, struct share *share)
 {
     const struct port *port = share->port;
 
+    put(telling, share, RIGHTS_STAY, share->tell_stay ? 1 : 0);
     put(telling, share, RIGHTS_ADD_SEND, share->add.send);
     put(telling, share, RIGHTS_ADD_ONCE, share->add.once);
     put(telling, share, RIGHTS_DROP_SEND, share->drop.send);
@@ -49,10 +50,11 @@ static void put_share(struct telling *telling, struct share *share)
     put(telling, share, RIGHTS_PORT_DEAD, share->tell_dead ? 1 : 0);
     if (share->tell_moved && port != NULL && port->kind == PORT_PROXY && !port->dead)
         put(telling, share, RIGHTS_PORT_MOVED, WIRE_HOME(port->node->id));
+    put(telling, share, RIGHTS_GO, share->tell_go ? 1 : 0);
     share->adding = share->add.send != 0 || share->add.once != 0;
     share->add = share->drop = (struct right_counts){0};
     share->dead_once = 0;
-    share->tell_dead = share->tell_moved = false;
+    share->tell_dead = share->tell_moved = share->tell_stay = share->tell_go = false;
 }
 
 struct kmsg *flipc_rights_take(struct node *node)
@@ -88,12 +90,9 @@ struct kmsg *flipc_rights_take(struct node *node)
     return kmsg;
 }
 
-/* The home has all our rights to the port on its account: who answered for them need not any more. */
-static void port_is_registered(struct port *port)
+void flipc_rights_told(struct port *port, struct deferred *deferred)
 {
-    const struct share *home = port->home;
-
-    if (home == NULL || home->adding || home->add.send != 0 || home->add.once != 0)
+    if (port->home == NULL || share_is_adding(port->home))
         return;
     for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
         struct share *share = LIST_CONTAINER(link, struct share, of_port);
@@ -105,6 +104,7 @@ static void port_is_registered(struct port *port)
         share->taken = (struct right_counts){0};
         share_tell(share);
     }
+    port_stop_lingering(port, deferred);
 }
 
 void flipc_rights_settled(struct node *node, struct deferred *deferred)
@@ -118,9 +118,16 @@ void flipc_rights_settled(struct node *node, struct deferred *deferred)
 
         list_remove(&share->notice);
         share->batched = share->adding = false;
-        if (added && share->port != NULL)
-            port_is_registered(share->port);
-        share_settle(share, deferred);
+        struct port *port = share->port;
+
+        if (added && port != NULL) {
+            port_reference(port);
+            flipc_rights_told(port, deferred);
+            share_settle(share, deferred);
+            port_unreference(port, deferred);
+        } else {
+            share_settle(share, deferred);
+        }
     }
     if (!list_is_empty(&flow->notices))
         node_kick(node);
@@ -136,13 +143,14 @@ int flipc_rights_check(const struct flipc_rights_body *body, uint32_t size_bytes
     if (size_bytes < sizeof(*body))
         return -1;
     count = le32_load(body->count);
-    if (count == 0 || count > FLIPC_RIGHTS_MAXIMUM ||
+    if (count > FLIPC_RIGHTS_MAXIMUM ||
         size_bytes != sizeof(*body) + count * sizeof(body->entries[0]))
         return -1;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t operation = le32_load(body->entries[i].operation);
 
-        if (operation == RIGHTS_ADD_SEND || operation == RIGHTS_ADD_ONCE)
+        if (operation == RIGHTS_ADD_SEND || operation == RIGHTS_ADD_ONCE ||
+            operation == RIGHTS_STAY)
             spares++;
     }
     return spares;
@@ -220,6 +228,32 @@ static bool drop_if_given(struct node *node, struct port *port, const struct ent
     return all;
 }
 
+static bool stay(struct node *node, struct port *port, struct share_spares *spares,
+                 struct deferred *deferred)
+{
+    struct share *share;
+
+    if (port == NULL)
+        return true;
+    share = share_open(port, node, spares);
+    share->name = port->name;
+    share_stay(share, true, deferred);
+    return true;
+}
+
+static bool go(struct node *node, struct port *port, struct deferred *deferred)
+{
+    struct share *share = port == NULL ? NULL : share_find(port, node);
+
+    if (share == NULL)
+        return port == NULL;
+    port_reference(port);
+    share_stay(share, false, deferred);
+    share_settle(share, deferred);
+    port_unreference(port, deferred);
+    return true;
+}
+
 static bool told_dead(struct port *port, const struct node *node, struct deferred *deferred)
 {
     if (port == NULL || port_is_here(port) || port->node != node)
@@ -256,6 +290,10 @@ static bool take_entry(struct node *node, const struct entry *entry, struct shar
         return told_dead(port, node, deferred);
     case RIGHTS_PORT_MOVED:
         return told_moved(port, node, entry->value, deferred);
+    case RIGHTS_STAY:
+        return stay(node, port, spares, deferred);
+    case RIGHTS_GO:
+        return go(node, port, deferred);
     default:
         return false;
     }

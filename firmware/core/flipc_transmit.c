@@ -88,6 +88,10 @@ static struct kmsg *take_untransmitted(struct node *node)
     if (!list_is_empty(&port->queue))
         list_append(&flow->ready, &port->ready);
     port->in_flight++;
+    if (port->resume) {
+        kmsg_set_resumed(kmsg, true);
+        port->resume = false;
+    }
     node->host->nodes->counters.sent++;
     return kmsg;
 }
@@ -236,6 +240,8 @@ static void message_done(struct kmsg *kmsg, struct node *node, enum message_outc
         else
             rights_die(kmsg, deferred);
     }
+    if (node != NULL && kmsg_was_sent_once(kmsg))
+        share_once_arrived(proxy, node, deferred);
     kmsg->remote = NULL;
     kmsg_defer(kmsg, outcome, deferred);
     port_room_made(proxy);

@@ -149,6 +149,10 @@ void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resen
  */
 struct kmsg *flipc_rights_take(struct node *node);
 
+/* If the port's home has all our rights on its account, those who answered for them need not any
+ * more. */
+void flipc_rights_told(struct port *port, struct deferred *deferred);
+
 /* The peer has it. */
 void flipc_rights_settled(struct node *node, struct deferred *deferred);
 

@@ -40,7 +40,8 @@ enum kmsg_rights_state {
 /* The right of a descriptor; `port` null: none, dead, taken, or still a name. */
 struct kmsg_right {
     struct port *port;
-    uint32_t offset; /* of its struct wire_descriptor in the body */
+    uint32_t offset;    /* of its struct wire_descriptor in the body */
+    uint16_t departure; /* of a receive right: port.departure */
     uint8_t disposition;
 };
 
@@ -90,7 +91,7 @@ _Static_assert(sizeof(struct flipc_nak_body) <= sizeof(struct wire_mach_header),
 #define MACH_BITS(remote, local) ((uint32_t)(remote) | (uint32_t)(local) << 8)
 #define MACH_BITS_REMOTE(bits) ((bits)&0x1fu)
 #define MACH_BITS_LOCAL(bits) ((bits) >> 8 & 0x1fu)
-#define MACH_BITS_USED (MACH_BITS_COMPLEX | 0x1f1fu)
+#define MACH_BITS_USED (MACH_BITS_COMPLEX | MACH_BITS_RESUMED | 0x1f1fu)
 
 static inline struct kmsg *kmsg_of_queue(struct list *link)
 {
@@ -143,6 +144,17 @@ static inline void kmsg_set_remote_right(struct kmsg *kmsg, enum port_dispositio
 static inline void kmsg_set_local_right(struct kmsg *kmsg, enum port_disposition right)
 {
     kmsg->mach.bits = le32_of((kmsg_bits(kmsg) & ~MACH_BITS(0, 0x1fu)) | MACH_BITS(0, right));
+}
+
+static inline bool kmsg_is_resumed(const struct kmsg *kmsg)
+{
+    return (kmsg_bits(kmsg) & MACH_BITS_RESUMED) != 0;
+}
+
+static inline void kmsg_set_resumed(struct kmsg *kmsg, bool resumed)
+{
+    kmsg->mach.bits =
+        le32_of((kmsg_bits(kmsg) & ~MACH_BITS_RESUMED) | (resumed ? MACH_BITS_RESUMED : 0));
 }
 
 /* Was it sent with a send-once right? */

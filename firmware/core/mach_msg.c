@@ -157,7 +157,7 @@ static void use_once(struct kmsg *kmsg, struct port *remote)
         remote->once--;
         return;
     }
-    remote->home->held.once--;
+    share_once_leaves(remote->home);
     kmsg_set_remote_right(kmsg, PORT_SEND_ONCE);
 }
 

@@ -40,6 +40,20 @@ void migrate_leave(struct port *port)
     condition_broadcast(&port->receivers);
 }
 
+uint16_t migrate_depart(struct port *port, const struct node *node)
+{
+    migrate_leave(port);
+    port->departed = true;
+    port->move_to = node->id;
+    port->move_incarnation = node->incarnation;
+    return ++port->departure;
+}
+
+bool migrate_is_gone(const struct port *port, uint16_t departure)
+{
+    return port->departed && port->departure == departure;
+}
+
 /* A message that came back to the node where the port is now: it is one of this node's. */
 static void message_is_home(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
 {
@@ -68,14 +82,37 @@ static void settle_kind(struct port *port, struct deferred *deferred)
         port->count--; /* counted already */
         port_enqueue(port, kmsg);
     }
-    if (port->given.send == 0 && port->given.once == 0)
+    if (!port_is_needed(port))
         port_out_of_use(port);
 }
 
 void migrate_stay(struct port *port, struct deferred *deferred)
 {
     port->transit = NULL;
+    port->departed = false;
     settle_kind(port, deferred);
+}
+
+/* What waits here was never sent after the port, and nobody was told that it moved: it is as if it
+ * had stayed. Only the node that it went to counts a send right of ours, and the node that it comes
+ * from has one here. */
+void migrate_back(struct port *port, uint32_t limit, struct node *giver,
+                  struct share_spares *spares, struct deferred *deferred)
+{
+    struct node *node = node_live(port->host, port->move_to);
+
+    if (node != NULL && node->incarnation == port->move_incarnation) {
+        struct share *share = share_open(port, node, spares);
+
+        share->name = port->name;
+        share->drop.send++;
+        share_tell(share);
+    }
+    port->moving = false;
+    port->limit = limit;
+    share_give_send(share_open(port, giver, spares), 1);
+    migrate_stay(port, deferred);
+    condition_broadcast(&port->senders);
 }
 
 /* --- Away ------------------------------------------------------------------------------------- */
@@ -120,7 +157,8 @@ static void become_proxy(struct port *port, struct node *node, struct share_spar
 {
     uint32_t once = port->once + port->given.once;
 
-    port->moving = false;
+    port->moving = port->departed = false;
+    port->resume = true;
     port->kind = PORT_PROXY;
     port->node = node;
     port->home = share_open(port, node, spares);
@@ -130,13 +168,12 @@ static void become_proxy(struct port *port, struct node *node, struct share_spar
     port->home->add.once += once;
     port->once = 0;
     list_append(&node->proxies, &port->member);
-    if (port->given.send != 0 || port->given.once != 0)
+    if (port_is_needed(port))
         port_reference(port);
     for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
         struct share *share = LIST_CONTAINER(link, struct share, of_port);
 
-        share->tell_moved =
-            share != port->home && (share->given.send != 0 || share->given.once != 0);
+        share->tell_moved = share != port->home && share_gives(share);
         if (share->tell_moved)
             share_tell(share);
     }
@@ -162,8 +199,10 @@ static void recall_queue(struct port *port, struct node *former, struct share *h
 
         list_remove(&kmsg->queue);
         rights_return(kmsg, former, deferred);
-        if (kmsg_was_sent_once(kmsg))
+        if (kmsg_was_sent_once(kmsg)) {
+            share_once_back(home);
             home->drop.once++;
+        }
         message_is_home(port, kmsg, deferred);
         list_append(&port->held, &kmsg->queue);
         if (port->held_mark == &port->held)
@@ -171,17 +210,65 @@ static void recall_queue(struct port *port, struct node *former, struct share *h
     }
 }
 
-/* The accounts of a proxy that becomes a principal: nobody has to answer for its rights any more. */
-static void close_accounts(struct port *port)
+/* Those to whom we passed rights on will put them on the account of the home that they know, which
+ * may be the former one: it has to be there to tell them of us. Whoever keeps a right for us in that
+ * way knows already where the port went. */
+static bool passed_on(struct port *port, const struct share *former)
 {
+    bool any = false;
+
     for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
         struct share *share = LIST_CONTAINER(link, struct share, of_port);
 
-        share->drop.send += share->held.send + share->taken.send;
-        share->drop.once += share->held.once + share->taken.once;
-        share->held = share->taken = (struct right_counts){0};
+        if (share != former && !share->keeps && share_gives(share))
+            share->passed = true;
+        any = any || share->passed;
+    }
+    return any;
+}
+
+static uint32_t least(uint32_t left, uint32_t right)
+{
+    return left < right ? left : right;
+}
+
+/* Rights that the former home was not told of, and that are gone: it never will be. Returns how many
+ * send-once rights among them died, which somebody has to be told. */
+static uint32_t forget_untold(struct share *former)
+{
+    uint32_t send = least(former->add.send, former->drop.send);
+    uint32_t once = least(former->add.once, former->drop.once);
+    uint32_t dead = least(former->add.once - once, former->dead_once);
+
+    former->add.send -= send;
+    former->drop.send -= send;
+    former->add.once -= once + dead;
+    former->drop.once -= once;
+    former->dead_once -= dead;
+    return dead;
+}
+
+/* The accounts of a proxy that becomes a principal: nobody has to answer for its rights any more. */
+static void close_accounts(struct port *port, struct share *former, struct deferred *deferred)
+{
+    uint32_t dead;
+
+    former->drop.send += former->held.send;
+    former->drop.once += former->held.once;
+    former->held = (struct right_counts){0};
+    dead = forget_untold(former);
+    port->once += dead; /* for a moment */
+    port_once_died(port, dead, deferred);
+    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
+        struct share *share = LIST_CONTAINER(link, struct share, of_port);
+
+        share->drop.send += share->taken.send;
+        share->drop.once += share->taken.once;
+        share->taken = (struct right_counts){0};
         share->tell_moved = false;
     }
+    if (passed_on(port, former))
+        share_keep(former, true);
 }
 
 static void proxy_take(struct port *port, struct deferred *deferred)
@@ -196,9 +283,10 @@ static void proxy_take(struct port *port, struct deferred *deferred)
     port->once = less(home->held.once, port->given.once);
     port->home = NULL;
     port->node = NULL;
-    close_accounts(port);
-    if (port->given.send != 0 || port->given.once != 0)
+    close_accounts(port, home, deferred);
+    if (port_is_needed(port))
         port_unreference(port, deferred);
+    port_stop_lingering(port, deferred);
 }
 
 static void settle_accounts(struct port *port, struct deferred *deferred)
@@ -238,7 +326,7 @@ void migrate_moved(struct port *port, uint32_t node_id, struct deferred *deferre
 
     if (port->moving || port->dead)
         return;
-    if (node == NULL || node == port->node || ++port->moves > MOVES_MAXIMUM) {
+    if (node == NULL || ++port->moves > MOVES_MAXIMUM) {
         port_die(port, deferred);
         return;
     }
@@ -256,12 +344,13 @@ void migrate_returned(struct port *port, struct kmsg *kmsg, const struct node *f
     struct share *former;
 
     list_append(port->held_mark, &kmsg->queue);
+    kmsg_set_resumed(kmsg, false);
+    former = kmsg_was_sent_once(kmsg) ? share_find(port, from) : NULL;
+    if (former != NULL)
+        share_once_back(former);
     if (port->kind == PORT_PROXY) {
         migrate_moved(port, node_id, deferred);
-        return;
-    }
-    former = kmsg_was_sent_once(kmsg) ? share_find(port, from) : NULL;
-    if (former != NULL) {
+    } else if (former != NULL) {
         former->drop.once++;
         share_tell(former);
     }
@@ -284,21 +373,30 @@ static void change_home(struct port *port, struct node *node, struct share_spare
 {
     struct share *former = port->home;
     struct share *home = share_open(port, node, spares);
-    struct right_counts held = former->held, add = former->add;
+    struct right_counts held = former->held;
+    struct right_counts untold;
+    uint32_t dead;
 
     home->held.send += held.send;
     home->held.once += held.once;
+    home->away += once_in_messages;
     held.once += once_in_messages;
-    former->held = former->add = (struct right_counts){0};
-    former->taken.send += less(held.send, add.send);
-    former->taken.once += less(held.once, add.once);
+    untold.send = least(held.send, former->add.send);
+    untold.once = least(held.once, former->add.once);
+    former->held = (struct right_counts){0};
+    former->add.send -= untold.send;
+    former->add.once -= untold.once;
+    dead = forget_untold(former);
+    former->taken.send += held.send - untold.send;
+    former->taken.once += held.once - untold.once;
     home->add.send += held.send;
-    home->add.once += held.once;
+    home->add.once += held.once + dead;
+    home->dead_once += dead;
     port->home = home;
     port->node = node;
     list_remove(&port->member);
     list_append(&node->proxies, &port->member);
-    if (held.send != 0 || held.once != 0)
+    if (held.send != 0 || held.once != 0 || dead != 0)
         share_tell(home);
 }
 
@@ -329,11 +427,18 @@ static void follow(struct port *port, struct node *node, struct share_spares *sp
     port->moving = false;
     for (link = port->queue.next; link != &port->queue; link = link->next) {
         rights_return(kmsg_of_queue(link), former, deferred);
-        once += kmsg_was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
+        if (!kmsg_was_sent_once(kmsg_of_queue(link)))
+            continue;
+        share_once_back(former_home);
+        once++;
     }
     for (link = port->held.next; link != &port->held; link = link->next)
         once += kmsg_was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
-    change_home(port, node, spares, once);
+    if (node != former)
+        change_home(port, node, spares, once);
+    else
+        former_home->away += once; /* it moved away and back */
+    port->resume = true;
     list_splice(&port->held, &port->queue);
     list_splice(&port->queue, &port->held);
     port->held_mark = &port->held;
@@ -342,6 +447,7 @@ static void follow(struct port *port, struct node *node, struct share_spares *sp
         send_after(port, kmsg_of_queue(link), spares, deferred);
     }
     share_settle(former_home, deferred);
+    flipc_rights_told(port, deferred);
     flipc_make_ready(port);
 }
 

@@ -16,11 +16,22 @@ struct port;
 /* The receive right goes into a message. */
 void migrate_leave(struct port *port);
 
-/* A receiver on this node took it out again. */
+/* The message goes to `node`. Returns the number of this departure. */
+uint16_t migrate_depart(struct port *port, const struct node *node);
+
+/* A receiver on this node took it out again, or it came back unread. */
 void migrate_stay(struct port *port, struct deferred *deferred);
+
+/* Is what becomes of that departure of any interest? Not if the right has come back since. */
+bool migrate_is_gone(const struct port *port, uint16_t departure);
 
 /* `node` has received it: this port becomes a proxy. */
 void migrate_arrived(struct port *port, const struct node *node, struct deferred *deferred);
+
+/* The receive right of a port that has departed from here came back, from `giver`, before what
+ * became of the departure was known. */
+void migrate_back(struct port *port, uint32_t limit, struct node *giver,
+                  struct share_spares *spares, struct deferred *deferred);
 
 /* A receive right came from `giver`: `port`, a new one or the proxy of that name,
  * becomes its principal. */

@@ -64,11 +64,32 @@ void port_defer_work(struct port *port, enum port_work work, struct deferred *de
     deferred->work = port;
 }
 
+/* Who gave us rights answers for them until the home has heard of them, even if they are gone by
+ * then: it is told that they need no answer when the home was told. */
+static bool must_linger(const struct port *port)
+{
+    return port->kind == PORT_PROXY && !port->dead && port->home != NULL &&
+           share_is_adding(port->home);
+}
+
+void port_stop_lingering(struct port *port, struct deferred *deferred)
+{
+    if (!port->lingers)
+        return;
+    port->lingers = false;
+    port_unreference(port, deferred);
+}
+
 void port_unreference(struct port *port, struct deferred *deferred)
 {
     if (--port->references != 0) {
         if (port->requests != NULL)
             port_check_senders(port, deferred);
+        return;
+    }
+    if (must_linger(port)) {
+        port->lingers = true;
+        port->references = 1;
         return;
     }
     if (port->kind == PORT_PROXY && !port->dead) {
@@ -131,7 +152,7 @@ void port_right_die(struct port *port, enum port_disposition right, struct defer
 
 void port_once_died(struct port *port, uint32_t count, struct deferred *deferred)
 {
-    if (port->dead)
+    if (port->dead || count == 0)
         return;
     if (port_is_here(port)) {
         port->once -= count < port->once ? count : port->once;
@@ -193,6 +214,7 @@ void port_die(struct port *port, struct deferred *deferred)
     notify_requests_forget(port, deferred);
     condition_broadcast(&port->senders);
     condition_broadcast(&port->receivers);
+    port_stop_lingering(port, deferred);
     port_unreference(port, deferred);
 }
 
@@ -325,6 +347,11 @@ int port_publish(struct port *port, uint64_t well_known_name)
     }
     ipc_unlock(host);
     return error;
+}
+
+uint32_t port_home(const struct port *port)
+{
+    return port_is_here(port) ? port->host->node_id : port->node->id;
 }
 
 void port_become_proxy(struct port *port, struct node *node, uint64_t name)

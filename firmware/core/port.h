@@ -74,10 +74,16 @@ struct port {
     struct list held;       /* kmsg.queue: messages that came back, and what was sent after them */
     struct list *held_mark; /* the first of `held` that did not come back, or `held` */
     struct port *transit;   /* the local port in whose queue the receive right waits */
-    uint32_t move_to;       /* node id, while `moving` */
+    uint32_t move_to;       /* node id, while `moving` or `departed` */
     uint64_t move_incarnation; /* of that node */
-    bool moving;   /* of a proxy: bound for `move_to`; of a postprincipal: arrived there */
-    uint8_t moves; /* since a message was settled last */
+    uint16_t departure;        /* how often the receive right was sent to another node */
+    bool departed;     /* of a postprincipal: bound for `move_to`, which may have it already */
+    bool moving;       /* of a proxy: bound for `move_to`; of a postprincipal: arrived there */
+    bool lingers;      /* of a proxy: without rights, until its home has heard of those it had */
+    bool resume;       /* of a proxy: the next message is the first after others came back */
+    uint8_t moves;     /* since a message was settled last */
+    uint16_t kept;     /* share.kept among `shares` */
+    uint16_t refusals; /* share.refused among `shares` */
 };
 
 struct port_set {
@@ -114,6 +120,15 @@ static inline bool port_is_here(const struct port *port)
     return port->kind != PORT_PROXY;
 }
 
+/* The node where the receive right is, as far as this one knows. */
+uint32_t port_home(const struct port *port);
+
+/* Do other nodes have rights from this one, or need it to find the port? */
+static inline bool port_is_needed(const struct port *port)
+{
+    return port->given.send != 0 || port->given.once != 0 || port->kept != 0;
+}
+
 /* A send-once right to a principal, with its reference. */
 static inline void port_make_once(struct port *port)
 {
@@ -123,6 +138,9 @@ static inline void port_make_once(struct port *port)
 
 /* Give a reference back; the last one ends the port. */
 void port_unreference(struct port *port, struct deferred *deferred);
+
+/* The home has heard of all rights, or there is none any more. */
+void port_stop_lingering(struct port *port, struct deferred *deferred);
 
 /* Free the memory of an ended port when the lock is released. */
 void port_defer_free(struct port *port, struct deferred *deferred);

@@ -35,18 +35,19 @@ uint32_t rights_give_needs(const struct kmsg *kmsg, const struct port *local,
 /* --- Give ------------------------------------------------------------------------------------- */
 
 /* False: the account is full. */
-static bool give_one(struct port *port, enum port_disposition disposition, struct node *node,
-                     struct share_spares *spares)
+static bool give_one(const struct rights_slot *slot, struct node *node, struct share_spares *spares)
 {
+    enum port_disposition disposition = slot->disposition;
+    struct port *port = *slot->port;
     struct share *share;
 
     if (!is_on_account(port, node)) {
         if (disposition == PORT_SEND_ONCE)
-            port->home->held.once--;
+            share_once_leaves(port->home);
         return true;
     }
     if (disposition == PORT_RECEIVE) {
-        migrate_leave(port);
+        *slot->departure = migrate_depart(port, node);
         return true;
     }
     share = share_open(port, node, spares);
@@ -70,8 +71,7 @@ static void give_slot(struct rights_slot *slot, struct node *node, struct share_
         return;
     if (slot->disposition != PORT_RECEIVE)
         port->holds++;
-    if (port->dead || port_name_locked(port) == NAME_NULL ||
-        !give_one(port, slot->disposition, node, spares))
+    if (port->dead || port_name_locked(port) == NAME_NULL || !give_one(slot, node, spares))
         return;
     *slot->name = le64_of(port->name);
     if (!port_is_here(port))
@@ -118,11 +118,17 @@ static void tell_again(struct port *port, const struct node *node)
         return;
     if (port->dead)
         share->tell_dead = true;
-    else if (share->given.send != 0 || share->given.once != 0)
+    else if (share_gives(share))
         share->tell_moved = true;
     else
         return;
     share_tell(share);
+}
+
+/* Is it a send-once right that goes home? */
+static bool is_homeward(const struct rights_slot *slot, const struct node *node)
+{
+    return slot->disposition == PORT_SEND_ONCE && le16_load(*slot->home) == WIRE_HOME(node->id);
 }
 
 static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
@@ -130,6 +136,8 @@ static void leave_slot(struct rights_slot *slot, struct node *node, struct defer
     struct port *port = *slot->port;
 
     if (slot->disposition == PORT_RECEIVE) {
+        if (!migrate_is_gone(port, *slot->departure))
+            return;
         /* Its reference is the right's, and goes with the end of the move. */
         if (node != NULL && rights_slot_name(slot) != NAME_NULL)
             migrate_arrived(port, node, deferred);
@@ -139,6 +147,8 @@ static void leave_slot(struct rights_slot *slot, struct node *node, struct defer
     }
     if (node != NULL && rights_slot_name(slot) != NAME_NULL)
         tell_again(port, node);
+    if (node != NULL && is_homeward(slot, node))
+        share_once_arrived(port, node, deferred);
     port->holds--;
     port_unreference(port, deferred);
 }
@@ -162,11 +172,12 @@ void rights_leave(struct kmsg *kmsg, struct node *node, struct deferred *deferre
  * still answers for it. */
 static void return_home(struct port *port, const struct node *node)
 {
-    struct share *former;
+    struct share *former = share_find(port, node);
 
+    if (former != NULL)
+        share_once_back(former);
     if (port->dead || (!port_is_here(port) && port->home == NULL))
         return;
-    former = share_find(port, node);
     if (port_is_here(port)) {
         port->once++;
         if (former != NULL)
@@ -188,6 +199,8 @@ static bool return_one(struct rights_slot *slot, struct node *node, struct defer
     struct port *port = *slot->port;
     struct share *share;
 
+    if (slot->disposition == PORT_RECEIVE)
+        port->departed = false;
     if (slot->disposition == PORT_RECEIVE || slot->disposition == PORT_NONE)
         return true;
     if (le16_load(*slot->home) == WIRE_HOME(node->id)) {
@@ -219,6 +232,10 @@ void rights_return(struct kmsg *kmsg, struct node *node, struct deferred *deferr
 
         if (port == NULL)
             continue;
+        if (slot.disposition == PORT_RECEIVE && !migrate_is_gone(port, *slot.departure)) {
+            *slot.port = NULL;
+            continue;
+        }
         if (slot.disposition != PORT_RECEIVE)
             port->holds--;
         if (rights_slot_name(&slot) == NAME_NULL || !return_one(&slot, node, deferred)) {

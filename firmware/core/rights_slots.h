@@ -12,7 +12,8 @@ struct rights_slot {
     struct port **port;
     le64 *name;
     le16 *home;
-    le32 *count; /* null for the reply right */
+    le32 *count;         /* null for the reply right */
+    uint16_t *departure; /* same */
     enum port_disposition disposition;
 };
 
@@ -48,6 +49,7 @@ static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
                                 .name = &descriptor->name,
                                 .home = &descriptor->home,
                                 .count = &descriptor->count,
+                                .departure = &right->departure,
                                 .disposition = (enum port_disposition)right->disposition};
 }
 

@@ -178,7 +178,9 @@ static int check_name(const struct node *node, const struct rights_slot *slot)
         return FLIPC_NAK_BAD_MESSAGE;
     port = name_lookup(host, name);
     if (port != NULL)
-        return slot->disposition == PORT_RECEIVE && port_is_here(port) ? FLIPC_NAK_BAD_MESSAGE : 0;
+        return slot->disposition == PORT_RECEIVE && port_is_here(port) && !port->departed
+                   ? FLIPC_NAK_BAD_MESSAGE
+                   : 0;
     if (!name_is_possible(host, name, home))
         return FLIPC_NAK_BAD_MESSAGE;
     if (home != host->node_id && node_live(host, home) == NULL)
@@ -268,6 +270,8 @@ static void count_needs(const struct giver *giver, const struct rights_slot *slo
     if (rights_slot_name(slot) == NAME_NULL)
         return;
     port = name_lookup(giver->host, rights_slot_name(slot));
+    if (slot->disposition == PORT_RECEIVE)
+        needs->shares += 2;
     if (port == NULL && (slot->disposition == PORT_RECEIVE || home != giver->host->node_id)) {
         needs->ports++;
         if (home != giver->node_id)
@@ -398,6 +402,11 @@ static void take_slot(const struct giver *giver, struct rights_slot *slot,
         return;
     }
     port = name_lookup(giver->host, rights_slot_name(slot));
+    if (port != NULL && port->departed) {
+        migrate_back(port, le32_load(*slot->count), giver->node, &supplies->shares, deferred);
+        *slot->port = port;
+        return;
+    }
     if (port != NULL && port_is_here(port)) {
         giver->host->nodes->counters.dropped++; /* the same right twice */
         return;

@@ -110,7 +110,8 @@ void share_tell_unknown(struct node *node, uint64_t name, struct share_spares *s
 static bool share_has_news(const struct share *share)
 {
     return share->add.send != 0 || share->add.once != 0 || share->drop.send != 0 ||
-           share->drop.once != 0 || share->dead_once != 0 || share->tell_dead || share->tell_moved;
+           share->drop.once != 0 || share->dead_once != 0 || share->tell_dead ||
+           share->tell_moved || share->tell_stay || share->tell_go;
 }
 
 void share_tell(struct share *share)
@@ -125,13 +126,23 @@ static bool share_is_empty(const struct share *share)
 {
     return !share->batched && share->given.send == 0 && share->given.once == 0 &&
            share->held.send == 0 && share->held.once == 0 && share->taken.send == 0 &&
-           share->taken.once == 0 && !share_has_news(share);
+           share->taken.once == 0 && share->away == 0 && !share->keeps && !share->kept &&
+           !share_has_news(share);
+}
+
+static void set_refused(struct share *share, bool refused)
+{
+    if (share->port == NULL || share->refused == refused)
+        return;
+    share->refused = refused;
+    share->port->refusals += refused ? 1 : -1;
 }
 
 static void share_end(struct share *share, struct deferred *deferred)
 {
     struct port *port = share->port;
 
+    set_refused(share, false);
     list_remove(&share->of_port);
     list_remove(&share->of_node);
     list_remove(&share->notice);
@@ -162,16 +173,32 @@ void share_settle(struct share *share, struct deferred *deferred)
         share_end(share, deferred);
 }
 
-/* --- Giving ----------------------------------------------------------------------------------- */
+/* --- Order ------------------------------------------------------------------------------------ */
 
-static bool port_gives(const struct port *port)
+/* Without an account nobody can have a counted right to the port, and there is no order to keep. */
+void share_refuse(struct port *port, const struct node *node)
 {
-    return port->given.send != 0 || port->given.once != 0;
+    struct share *share = share_find(port, node);
+
+    if (share != NULL)
+        set_refused(share, true);
 }
+
+bool share_accepts(struct port *port, const struct node *node, bool resumed)
+{
+    struct share *share = port->refusals == 0 ? NULL : share_find(port, node);
+
+    if (share == NULL || !share->refused)
+        return true;
+    set_refused(share, !resumed);
+    return resumed;
+}
+
+/* --- Giving ----------------------------------------------------------------------------------- */
 
 static void given_before(struct port *port)
 {
-    if (port_gives(port))
+    if (port_is_needed(port))
         return;
     if (port->kind == PORT_PROXY)
         port_reference(port);
@@ -181,7 +208,7 @@ static void given_before(struct port *port)
 
 static void given_after(struct port *port, struct deferred *deferred)
 {
-    if (port_gives(port))
+    if (port_is_needed(port))
         return;
     if (port->kind == PORT_PROXY)
         port_unreference(port, deferred);
@@ -209,6 +236,61 @@ uint32_t share_give_once(struct share *share, uint32_t count)
     return count;
 }
 
+/* Ask once for each, and do not ask what was not told yet. */
+void share_keep(struct share *share, bool keep)
+{
+    if (share->keeps == keep)
+        return;
+    share->keeps = keep;
+    if (keep ? share->tell_go : share->tell_stay)
+        share->tell_go = share->tell_stay = false;
+    else if (keep)
+        share->tell_stay = true;
+    else
+        share->tell_go = true;
+}
+
+/* The former homes of a port need not be there any more: those for whom they were are gone, or have
+ * accounts of their own. */
+static void forget_former(struct port *port, struct deferred *deferred)
+{
+    struct list *link, *next;
+
+    for (link = port->shares.next; link != &port->shares; link = link->next) {
+        if (share_of_port(link)->passed)
+            return;
+    }
+    for (link = port->shares.next; link != &port->shares; link = next) {
+        struct share *share = share_of_port(link);
+
+        next = link->next;
+        if (!share->keeps)
+            continue;
+        share_keep(share, false);
+        share_settle(share, deferred);
+    }
+}
+
+static void returned(struct share *share, struct deferred *deferred)
+{
+    if (!share->passed || share_gives(share))
+        return;
+    share->passed = false;
+    forget_former(share->port, deferred);
+}
+
+void share_stay(struct share *share, bool stay, struct deferred *deferred)
+{
+    if (share->kept == stay)
+        return;
+    if (stay)
+        given_before(share->port);
+    share->kept = stay;
+    share->port->kept += stay ? 1 : -1;
+    if (!stay)
+        given_after(share->port, deferred);
+}
+
 uint32_t share_return_send(struct share *share, uint32_t count, struct deferred *deferred)
 {
     if (count > share->given.send)
@@ -217,6 +299,7 @@ uint32_t share_return_send(struct share *share, uint32_t count, struct deferred 
         return 0;
     share->given.send -= count;
     share->port->given.send -= count;
+    returned(share, deferred);
     port_check_senders(share->port, deferred);
     given_after(share->port, deferred);
     return count;
@@ -230,6 +313,7 @@ uint32_t share_return_once(struct share *share, uint32_t count, struct deferred 
         return 0;
     share->given.once -= count;
     share->port->given.once -= count;
+    returned(share, deferred);
     given_after(share->port, deferred);
     return count;
 }
@@ -242,10 +326,19 @@ uint32_t share_once_died(struct share *share, uint32_t count, struct deferred *d
     count = share_return_once(share, count, deferred);
     if (port_is_here(port))
         port->once += count; /* for a moment: they die here */
-    if (count != 0)
-        port_once_died(port, count, deferred);
+    port_once_died(port, count, deferred);
     port_unreference(port, deferred);
     return count;
+}
+
+void share_once_arrived(struct port *port, const struct node *node, struct deferred *deferred)
+{
+    struct share *home = share_find(port, node);
+
+    if (home == NULL)
+        return;
+    share_once_back(home);
+    share_settle(home, deferred);
 }
 
 /* --- Ends ------------------------------------------------------------------------------------- */
@@ -257,6 +350,7 @@ static void share_release_held(struct share *share)
     share->drop.once += share->taken.once;
     share->dead_once += share->held.once;
     share->held = share->taken = (struct right_counts){0};
+    share_keep(share, false);
 }
 
 bool share_port_ended(struct port *port, struct deferred *deferred)
@@ -290,18 +384,19 @@ bool share_port_ended(struct port *port, struct deferred *deferred)
 void share_port_died(struct port *port, struct deferred *deferred)
 {
     struct list *link, *next;
-    bool gave = port_gives(port);
+    bool gave = port_is_needed(port);
 
     port->given = (struct right_counts){0};
+    port->kept = 0;
     port->home = NULL;
     for (link = port->shares.next; link != &port->shares; link = next) {
         struct share *share = share_of_port(link);
 
         next = link->next;
-        if (share->given.send != 0 || share->given.once != 0)
+        if (share_gives(share))
             share->tell_dead = true;
         share->given = (struct right_counts){0};
-        share->tell_moved = false;
+        share->tell_moved = share->kept = false;
         share_release_held(share);
         share_settle(share, deferred);
     }
@@ -321,9 +416,12 @@ static void share_take_back(struct share *share, struct deferred *deferred)
     port_reference(port); /* the last right may have been the dead node's */
     share_return_send(share, share->given.send, deferred);
     (void)share_once_died(share, share->given.once, deferred);
+    share_stay(share, false, deferred);
     share->held = share->taken = share->add = share->drop = (struct right_counts){0};
     share->dead_once = 0;
     share->tell_dead = share->tell_moved = share->batched = false;
+    share->tell_stay = share->tell_go = share->keeps = share->passed = false;
+    share->away = 0;
     if (port->home == share)
         port->home = NULL;
     share_end(share, deferred);

@@ -46,16 +46,49 @@ struct share {
     struct right_counts held;  /* we have them, the node - the port's home - has our account */
     struct right_counts taken; /* we had them from the node, which answers for them until we have
                                   an account at the port's home */
+    uint32_t away;             /* send-once rights on their way to the node, their home */
     /* To tell the node. */
     struct right_counts add; /* of `held` */
     struct right_counts drop;
     uint32_t dead_once;
     bool tell_dead;
     bool tell_moved;
+    bool tell_stay;
+    bool tell_go;
+    bool keeps;    /* the node was asked to stay as a former home */
+    bool kept;     /* we were asked by it */
     bool batched;  /* in a message on its way */
     bool adding;   /* ... with additions */
     bool embedded; /* it is port->first */
+    bool refused;  /* messages of the node came back as moved: it has to begin anew */
+    bool passed;   /* of what is given, something was passed on when the port was elsewhere */
 };
+
+/* Ask the node, a former home of the port, to stay and tell where it is; or not any more. */
+void share_keep(struct share *share, bool keep);
+
+/* The node asks that of us. */
+void share_stay(struct share *share, bool stay, struct deferred *deferred);
+
+/* Has the node, the home, still to hear of rights that we had or have? */
+static inline bool share_is_adding(const struct share *share)
+{
+    return share->adding || share->add.send != 0 || share->add.once != 0;
+}
+
+/* A message of the node to the port was refused as moved. From now on the order of its messages is
+ * kept by refusing all of them, also when the port comes back, until the node begins anew. */
+void share_refuse(struct port *port, const struct node *node);
+
+/* A message of the node to the port, which is here; `resumed`: it begins anew with it. May it be
+ * delivered? */
+bool share_accepts(struct port *port, const struct node *node, bool resumed);
+
+/* Has the node something from us? */
+static inline bool share_gives(const struct share *share)
+{
+    return share->given.send != 0 || share->given.once != 0;
+}
 
 /* Shares that were allocated without the lock, to be used with it. */
 struct share_spares {
@@ -95,6 +128,22 @@ uint32_t share_return_once(struct share *share, uint32_t count, struct deferred 
 
 /* `count` given send-once rights died with the node or at it: returned, and the port's owner told. */
 uint32_t share_once_died(struct share *share, uint32_t count, struct deferred *deferred);
+
+/* A send-once right goes to its home, in a message or with the message that it is used for; it came
+ * back; it is not on its way any more. Until then there is a share to enter it in. */
+static inline void share_once_leaves(struct share *home)
+{
+    home->held.once--;
+    home->away++;
+}
+
+static inline void share_once_back(struct share *home)
+{
+    if (home->away != 0)
+        home->away--;
+}
+
+void share_once_arrived(struct port *port, const struct node *node, struct deferred *deferred);
 
 /* The port has ended: what we owe is told, the rest is forgotten. True: nothing is left that needs
  * port->first. */

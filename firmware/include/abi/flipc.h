@@ -31,7 +31,7 @@ enum flipc_nak_reason {
     FLIPC_NAK_NO_RESOURCES = 3,
     FLIPC_NAK_BAD_MESSAGE = 4,
     FLIPC_NAK_NOT_PRINCIPAL = 5,
-    FLIPC_NAK_MOVED = 6, /* the port is at node resend_to now */
+    FLIPC_NAK_MOVED = 6, /* begin anew at node resend_to, where the port is now */
     /* it carries a right to a port of a node that the destination cannot reach */
     FLIPC_NAK_NO_ROUTE = 7,
     FLIPC_NAK_NO_RIGHT = 8, /* sent with a send-once right that its sender does not have */
@@ -90,6 +90,10 @@ struct wire_mach_header {
 #define WIRE_HOME(node_id) ((uint16_t)((node_id) + 1u))
 #define WIRE_HOME_NODE(home) ((uint32_t)(home)-1u)
 
+/* The first message to a port after one came back as moved: nothing that its source sent to the port
+ * before is on its way any more. */
+#define MACH_BITS_RESUMED 0x40000000u
+
 /* What follows the Mach header when MACH_BITS_COMPLEX is set: this, the descriptors, the inline
  * body, and the data of the out-of-line descriptors in their order; each part starts at a multiple
  * of 8 bytes, and what fills it up is zero. */
@@ -127,7 +131,9 @@ enum flipc_rights_operation {
     RIGHTS_DROP_ONCE = 4,  /* ... send-once rights: another node has an account of them now */
     RIGHTS_DEAD_ONCE = 5,  /* `value` send-once rights died unused */
     RIGHTS_PORT_DEAD = 6,  /* the port is dead */
-    RIGHTS_PORT_MOVED = 7, /* the port is at node `value` now */
+    RIGHTS_PORT_MOVED = 7, /* the port is at WIRE_HOME `value` now */
+    RIGHTS_STAY = 8,       /* the port came to me: tell those who ask you where it is */
+    RIGHTS_GO = 9,         /* nobody will ask you any more */
 };
 
 struct flipc_rights_entry {
@@ -138,7 +144,7 @@ struct flipc_rights_entry {
 
 #define FLIPC_RIGHTS_MAXIMUM 64u
 struct flipc_rights_body {
-    le32 count; /* 1 .. FLIPC_RIGHTS_MAXIMUM */
+    le32 count; /* 0 .. FLIPC_RIGHTS_MAXIMUM */
     le32 reserved;
     struct flipc_rights_entry entries[];
 };

@@ -189,7 +189,7 @@ static void bad_mach_headers_are_refused(void)
     STORE(messages[2].mach.local_home, WIRE_HOME(PEER)); /* of no reply port */
     STORE(messages[3].mach.bits, 0);
     STORE(messages[4].mach.bits, 19);
-    STORE(messages[5].mach.bits, 0x40000000u | PORT_SEND);
+    STORE(messages[5].mach.bits, 0x20000000u | PORT_SEND);
     STORE(messages[6].mach.bits, PORT_SEND | PORT_SEND << 8);   /* a reply right to nothing */
     STORE(messages[7].mach.local, NAME_MAKE(PEER, ITS_TAG, 1)); /* a name without a right */
     STORE(messages[8].mach.bits, PORT_SEND | 20u << 8);

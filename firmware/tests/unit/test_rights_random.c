@@ -425,7 +425,7 @@ static void run_seeds(bool deaths)
     uint64_t begin = first == NULL ? 1 : strtoull(first, NULL, 0);
     uint64_t moved = 0;
 
-    for (uint64_t seed = begin; seed < begin + seeds(60); seed++) {
+    for (uint64_t seed = begin; seed < begin + seeds(400); seed++) {
         if (first != NULL)
             fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
         moved += run(seed * 0x10001, deaths);
