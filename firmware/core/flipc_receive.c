@@ -11,6 +11,7 @@
 #include "heap.h"
 #include "name_table.h"
 #include "node.h"
+#include "node_notice.h"
 #include "port.h"
 #include "rights.h"
 
@@ -90,6 +91,7 @@ static void accept_message(struct node *node, struct kmsg *kmsg)
     kmsg->source = node;
     kmsg->source_node = node->id;
     kmsg->source_incarnation = node->incarnation;
+    kmsg->source_sender = le16_load(kmsg->mach.sender);
     kmsg->sequence_in = flow->next_expected;
     list_append(&flow->unsettled, &kmsg->flow);
     flow->unsettled_count++;
@@ -185,6 +187,7 @@ struct receiving {
     struct node *node;
     struct kmsg *kmsg; /* null: it went somewhere */
     bool death;        /* `kmsg` is a DEATH message of node 0 */
+    uint8_t notice;    /* `kmsg` is another NODE message: its command */
     int early_reason; /* a message that is refused whatever else there is: an enum flipc_nak_reason */
     struct share_spares spares; /* for a RIGHTS message */
     struct deferred deferred;
@@ -241,8 +244,12 @@ static void receive_control(struct receiving *receiving)
              flipc_rights_check(payload, size_bytes) >= 0) {
         understood = true;
         flipc_rights_received(node, payload, &receiving->spares, &receiving->deferred);
-    } else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0)
+    } else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0) {
         understood = receiving->death = size_bytes == sizeof(struct node_death_body);
+    } else if (header->sub == MNL_SUB_NODE && node_notice_is_sound(node, header, payload)) {
+        receiving->notice = header->cmd;
+        understood = true;
+    }
     if (!understood)
         node->host->nodes->counters.dropped++;
 }
@@ -306,7 +313,7 @@ static bool prepare(struct receiving *receiving, enum arrival arrival)
         receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
         return true;
     }
-    rights = heap_allocate(host, sizeof(*rights) + (size_t)count * sizeof(rights->right[0]));
+    rights = kmsg_rights_allocate(kmsg, (uint32_t)count);
     if (rights == NULL) {
         receiving->early_reason = FLIPC_NAK_NO_RESOURCES;
         return true;
@@ -333,6 +340,8 @@ static kern_return_t receive_classified(struct receiving *receiving, enum arriva
 kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_bytes)
 {
     struct mach_host *host = node->host;
+    uint64_t incarnation = node->incarnation;
+    uint32_t node_id = node->id;
     struct receiving receiving = {.node = node, .kmsg = kmsg};
     enum arrival arrival = classify(node, kmsg, length_bytes);
     kern_return_t result;
@@ -349,10 +358,11 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
     result = receive_classified(&receiving, arrival);
     deferred_run(host, &receiving.deferred);
     share_spares_free(host, &receiving.spares);
+    if (receiving.notice != 0)
+        node_notice_received(host, node_id, incarnation, receiving.notice);
     if (receiving.death)
         node_death_received(host, (const struct node_death_body *)(const void *)&kmsg->mach);
     if (receiving.kmsg != NULL)
-        heap_free(host, receiving.kmsg->rights);
-    heap_free(host, receiving.kmsg);
+        kmsg_discard(receiving.kmsg);
     return result;
 }

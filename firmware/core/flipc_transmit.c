@@ -9,6 +9,7 @@
  */
 #include "migrate.h"
 #include "node.h"
+#include "node_notice.h"
 #include "port.h"
 #include "rights.h"
 #include <kernel/panic.h>
@@ -42,6 +43,7 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spar
     kmsg->mach.remote = kmsg->header.object;
     kmsg->mach.local = le64_of(NAME_NULL);
     kmsg->mach.local_home = le16_of(0);
+    kmsg->mach.sender = le16_of(kmsg->source_sender);
     if (kmsg->local != NULL || kmsg->rights != NULL)
         rights_give(kmsg, node, spares);
     if (le64_load(kmsg->mach.local) == NAME_NULL)
@@ -106,6 +108,10 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = kmsg_of_queue(flow->control.next);
         list_remove(&kmsg->queue);
+    } else if (node_notice_is_due(node)) {
+        if (!may_send_control(flow))
+            return NULL;
+        kmsg = node_notice_take(node);
     } else if (!list_is_empty(&flow->notices) && !flow->rights_busy && flow->rights->held == 0) {
         if (!may_send_control(flow))
             return NULL;
@@ -175,8 +181,8 @@ void flipc_complete(struct node *node, mnl_msg_t msg, struct deferred *deferred)
         return;
     }
     panic_unless(kmsg->held != 0);
-    if (kmsg == node->flow.rights) {
-        if (--kmsg->held == 0 && !list_is_empty(&node->flow.notices))
+    if (kmsg == node->flow.rights || kmsg == node->flow.notice) {
+        if (--kmsg->held == 0 && (node->untold != 0 || !list_is_empty(&node->flow.notices)))
             node_kick(node);
         return;
     }
@@ -275,6 +281,10 @@ static void outstanding_settled(struct node *node, struct kmsg *kmsg, struct def
     }
     if (kmsg == node->flow.rights) {
         flipc_rights_settled(node, deferred);
+        return;
+    }
+    if (kmsg == node->flow.notice) {
+        node_notice_settled(node);
         return;
     }
     flipc_settle(kmsg);
@@ -455,7 +465,7 @@ void flipc_abandon(struct node *node, struct deferred *deferred)
         if (kmsg->remote != NULL) {
             message_back(kmsg->remote, deferred);
             message_done(kmsg, NULL, MESSAGE_UNKNOWN, deferred);
-        } else if (kmsg != flow->rights) {
+        } else if (kmsg != flow->rights && kmsg != flow->notice) {
             kmsg_defer(kmsg, (enum message_outcome)0, deferred);
         }
     }

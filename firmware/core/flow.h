@@ -55,6 +55,9 @@ struct flow {
     struct list batch;   /* share.notice: those that `rights` tells of */
     struct kmsg *rights; /* the one RIGHTS message, sent again and again */
     bool rights_busy;    /* it is outstanding */
+    struct kmsg
+        *notice;      /* the one message for NODE notices (node_notice.c), used again and again */
+    bool notice_busy; /* it is outstanding */
 
     /* From the peer. */
     uint32_t next_expected; /* (published) */

@@ -103,12 +103,16 @@ static void service_open(struct kernel *kernel)
     require(kernel_service_start(&kernel->host, &operations, &kernel->service), "kernel service");
 }
 
+/* Every node has a node server. */
+#define NODE_SERVER "node"
+
 /* Load the servers of the boot page: names separated by one blank. */
 static void servers_open(struct kernel *kernel)
 {
     const char *rest = kernel->boot->servers;
 
     require(kern_servers_initialize(&kernel->host), "servers");
+    require(kern_server_load(&kernel->host, NODE_SERVER), "node server");
     while (*rest != '\0') {
         char name[SERVER_NAME_SIZE] = {0};
         for (size_t length = 0; *rest != '\0' && *rest != ' '; rest++) {
@@ -117,6 +121,9 @@ static void servers_open(struct kernel *kernel)
             }
         }
         rest += *rest == ' ' ? 1 : 0;
+        if (strcmp(name, NODE_SERVER) == 0) {
+            continue;
+        }
         int error = kern_server_load(&kernel->host, name);
         if (error != ERROR_NONE) {
             panic("bring-up: server %s: error %d", name, error);

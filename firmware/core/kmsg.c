@@ -35,6 +35,8 @@ static struct kmsg *allocate_kind(struct mach_host *host, size_t payload_bytes, 
     kmsg->outcome = 0;
     kmsg->disposal = KMSG_OWNED;
     kmsg->rights_state = KMSG_RIGHTS_OURS;
+    kmsg->source_sender = 0;
+    kmsg->sender = 0;
     kmsg->header = (struct wire_mnl_header){.size = le32_of((uint32_t)payload_bytes)};
     return kmsg;
 }
@@ -83,6 +85,21 @@ void kmsg_free(struct kmsg *kmsg)
     deferred_run(host, &deferred);
 }
 
+struct kmsg_rights *kmsg_rights_allocate(struct kmsg *kmsg, uint32_t count)
+{
+    if (count <= KMSG_RIGHTS_FEW)
+        return (struct kmsg_rights *)(void *)&kmsg->few;
+    return heap_allocate(kmsg->host,
+                         sizeof(struct kmsg_rights) + count * sizeof(struct kmsg_right));
+}
+
+void kmsg_discard(struct kmsg *kmsg)
+{
+    if (kmsg_rights_are_apart(kmsg))
+        heap_free(kmsg->host, kmsg->rights);
+    heap_free(kmsg->host, kmsg);
+}
+
 void *kmsg_body(struct kmsg *kmsg)
 {
     if (kmsg_is_complex(kmsg))
@@ -127,6 +144,26 @@ uint32_t kmsg_source_node(const struct kmsg *kmsg)
     return kmsg->source_node;
 }
 
+void kmsg_set_sender(struct kmsg *kmsg, uint16_t sender)
+{
+    kmsg->sender = sender;
+}
+
+uint16_t kmsg_sender(const struct kmsg *kmsg)
+{
+    return kmsg->source_sender;
+}
+
+bool kmsg_is_from_kernel(const struct kmsg *kmsg)
+{
+    return kmsg->source_sender == 0;
+}
+
+bool kmsg_is_from_this_kernel(const struct kmsg *kmsg)
+{
+    return kmsg->source_sender == 0 && kmsg->source_node == kmsg->host->node_id;
+}
+
 uint64_t kmsg_source_incarnation(const struct kmsg *kmsg)
 {
     return kmsg->source_incarnation;
@@ -138,6 +175,11 @@ struct port *kmsg_take_reply_port(struct kmsg *kmsg)
 
     kmsg->local = NULL;
     return port;
+}
+
+void kmsg_put_reply_port(struct kmsg *kmsg, struct port *reply)
+{
+    kmsg->local = reply;
 }
 
 enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg)

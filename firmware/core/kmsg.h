@@ -51,6 +51,18 @@ struct kmsg_rights {
     struct kmsg_right right[];
 };
 
+/* So many rights have their place in the message itself. */
+#define KMSG_RIGHTS_FEW 4u
+
+struct kmsg_few_rights {
+    struct kmsg_rights *next; /* these are a struct kmsg_rights */
+    uint32_t count;
+    struct kmsg_right right[KMSG_RIGHTS_FEW];
+};
+
+_Static_assert(offsetof(struct kmsg_few_rights, right) == offsetof(struct kmsg_rights, right),
+               "few rights are rights");
+
 struct kmsg {
     struct list queue;
     struct list flow; /* of `source`: unsettled messages, ascending */
@@ -65,12 +77,15 @@ struct kmsg {
     void *completion_context;
     uint64_t source_incarnation;
     uint32_t source_node;
+    uint16_t source_sender;    /* who on that node sent it; 0: its kernel */
+    uint16_t sender;           /* as whom it will be sent next */
     uint32_t payload_capacity; /* bytes that fit behind `header` */
     uint32_t sequence_in;      /* under which `source` sent it */
     uint16_t held;             /* fetches by a link that are not completed */
     uint8_t outcome;           /* enum message_outcome, of a deferred message */
     uint8_t disposal;          /* enum kmsg_disposal */
     uint8_t rights_state;      /* enum kmsg_rights_state */
+    struct kmsg_few_rights few;
     _Alignas(8) struct wire_mnl_header header;
     struct wire_mach_header mach;
     uint8_t body[];
@@ -120,6 +135,18 @@ struct kmsg *kmsg_allocate_payload(struct mach_host *host, size_t payload_bytes)
 
 /* The same for a message that is there as long as its node: it is not one of those that are counted. */
 struct kmsg *kmsg_allocate_standing(struct mach_host *host, size_t payload_bytes);
+
+/* Places for `count` rights: the message's own, or allocated. Null: no memory. Without the lock. */
+struct kmsg_rights *kmsg_rights_allocate(struct kmsg *kmsg, uint32_t count);
+
+/* Were they allocated? Then they are freed apart from it. */
+static inline bool kmsg_rights_are_apart(const struct kmsg *kmsg)
+{
+    return kmsg->rights != NULL && (const void *)kmsg->rights != &kmsg->few;
+}
+
+/* Free places that nothing is in, and the message. Without the lock. */
+void kmsg_discard(struct kmsg *kmsg);
 
 /* The message is at its end and its rights die with it: as kmsg_defer(). */
 void kmsg_end(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred);

@@ -55,6 +55,7 @@ struct sending {
     struct port *local;
     enum port_disposition disposition; /* of `local` */
     bool once;                         /* the right to `remote` is a send-once right */
+    bool moves;                        /* the right to `local` is the caller's own */
     uint64_t deadline_ns;
     struct share_spares spares;
     struct deferred deferred;
@@ -146,6 +147,8 @@ static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_dispos
 
 static void stamp(struct kmsg *kmsg, const struct mach_host *host)
 {
+    kmsg->source_sender = kmsg->sender;
+    kmsg->sender = 0;
     kmsg->source_node = host->node_id;
     kmsg->source_incarnation = host->incarnation;
 }
@@ -173,6 +176,20 @@ static void deliver_here(struct port *remote, struct kmsg *kmsg)
     port_deliver(remote, kmsg);
 }
 
+/* The message got a right of its own; the caller's goes. A send-once right of another node's port
+ * moved already. */
+static void give_up_own(struct sending *sending)
+{
+    struct port *local = sending->local;
+
+    if (!local->dead && sending->disposition == PORT_SEND_ONCE) {
+        if (!port_is_here(local))
+            return;
+        local->once--;
+    }
+    port_unreference(local, &sending->deferred);
+}
+
 static void send_locked(struct sending *sending)
 {
     struct kmsg *kmsg = sending->kmsg;
@@ -181,6 +198,8 @@ static void send_locked(struct sending *sending)
     if (kmsg->local != NULL) /* of a received message that is sent on, if nobody took it */
         port_right_die(kmsg->local, kmsg_reply_disposition(kmsg), &sending->deferred);
     attach_reply(kmsg, sending->local, sending->disposition);
+    if (sending->moves && sending->local != NULL)
+        give_up_own(sending);
     stamp(kmsg, remote->host);
     if (sending->once)
         use_once(kmsg, remote);
@@ -271,6 +290,13 @@ mach_msg_return_t mach_msg_send_once(struct kmsg *kmsg, struct port *remote, str
     ipc_unlock(host);
     return send(&(struct sending){
         .kmsg = kmsg, .remote = remote, .local = local, .disposition = disposition, .once = true});
+}
+
+mach_msg_return_t mach_msg_forward(struct kmsg *kmsg, struct port *remote, struct port *reply,
+                                   enum port_disposition right)
+{
+    return send(&(struct sending){
+        .kmsg = kmsg, .remote = remote, .local = reply, .disposition = right, .moves = true});
 }
 
 mach_msg_return_t mach_msg_reply(struct kmsg *kmsg, struct port *reply, enum port_disposition right)

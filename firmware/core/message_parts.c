@@ -259,8 +259,7 @@ int kmsg_create(struct mach_host *host, size_t body_bytes, const struct message_
     kmsg = kmsg_allocate(host, layout.bytes);
     if (kmsg == NULL)
         return ERROR_NO_MEMORY;
-    kmsg->rights =
-        heap_allocate(host, sizeof(*kmsg->rights) + layout.rights * sizeof(kmsg->rights->right[0]));
+    kmsg->rights = kmsg_rights_allocate(kmsg, layout.rights);
     if (kmsg->rights == NULL) {
         heap_free(host, kmsg);
         return ERROR_NO_MEMORY;
@@ -270,8 +269,7 @@ int kmsg_create(struct mach_host *host, size_t body_bytes, const struct message_
     write_items(kmsg, body_bytes, items, count);
     error = put_rights_in(kmsg, items, count);
     if (error != 0) {
-        heap_free(host, kmsg->rights);
-        heap_free(host, kmsg);
+        kmsg_discard(kmsg);
         return error;
     }
     *out = kmsg;

@@ -6,13 +6,14 @@
 #include "node.h"
 #include "heap.h"
 #include "name_table.h"
+#include "node_notice.h"
 #include "port.h"
 
 mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
 {
     struct mach_host *host = thread_current_host();
     struct node *node;
-    struct kmsg *rights;
+    struct kmsg *rights, *notice;
 
     (void)flags;
     if (host == NULL || nid < 0 || node_slot_of(host, (uint32_t)nid) == NULL)
@@ -21,7 +22,10 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     if (node == NULL)
         return MNL_NODE_NULL;
     rights = flow_rights_allocate(host);
-    if (rights == NULL) {
+    notice = node_notice_allocate(host);
+    if (rights == NULL || notice == NULL) {
+        heap_free(host, rights);
+        heap_free(host, notice);
         heap_free(host, node);
         return MNL_NODE_NULL;
     }
@@ -33,6 +37,7 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     condition_init(&node->fetch);
     flow_init(&node->flow, &host->constants);
     node->flow.rights = rights;
+    node->flow.notice = notice;
     ipc_lock(host);
     list_append(&host->nodes->handles, &node->handle);
     ipc_unlock(host);
@@ -138,6 +143,7 @@ bool node_becomes_up(struct node *node)
     if (node->state != NODE_REGISTERED || node->link != MNL_LINK_UP || node->told_up)
         return false;
     node->told_up = true;
+    node_notice_up(node);
     return true;
 }
 
@@ -256,5 +262,6 @@ void mnl_node_release(mnl_node_info_t handle, uint32_t flags)
     list_remove(&node->handle);
     ipc_unlock(node->host);
     heap_free(node->host, node->flow.rights);
+    heap_free(node->host, node->flow.notice);
     heap_free(node->host, node);
 }

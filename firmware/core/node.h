@@ -38,6 +38,8 @@ struct node {
     bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
                   */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
+    bool bootstrap_up;    /* it has a bootstrap port */
+    uint8_t untold;       /* notices that it has to be told (node_notice.c) */
     uint32_t fetchers_waiting;
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
@@ -69,6 +71,7 @@ struct node_table {
     struct node_observer *observers;
     struct list handles; /* node.handle */
     struct node_counters counters;
+    struct port *bootstrap; /* with a reference; null: none */
     uint32_t slot_count;
     struct node_slot slots[];
 };

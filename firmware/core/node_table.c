@@ -9,6 +9,7 @@
 #include "heap.h"
 #include "name_table.h"
 #include "node.h"
+#include "node_notice.h"
 #include <kernel/string.h>
 
 int node_table_open(struct mach_host *host)
@@ -105,6 +106,7 @@ int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarna
                       enum node_death_cause cause)
 {
     struct node_slot *slot = node_slot_of(host, node_id);
+    bool had_bootstrap = false;
     uint64_t older = 0; /* an incarnation that lived here and must have died unnoticed */
     struct deferred deferred;
 
@@ -124,6 +126,7 @@ int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarna
             older = slot->live->incarnation;
             host->nodes->counters.deaths++;
         }
+        had_bootstrap = slot->live->bootstrap_up;
         node_end(slot->live, &deferred);
     }
     ipc_unlock(host);
@@ -131,6 +134,8 @@ int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarna
     if (older != 0)
         node_tell_dead(host, node_id, older, NODE_DEATH_INCARNATION);
     node_tell_dead(host, node_id, incarnation, cause);
+    if (had_bootstrap)
+        node_bootstrap_gone(host, node_id);
     ipc_lock(host);
     slot->closing--;
     ipc_unlock(host);

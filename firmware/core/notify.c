@@ -107,16 +107,6 @@ bool port_has_senders(struct port *port)
     return senders;
 }
 
-/* The requests are answered when the lock is released: to answer may end another port, and this one
- * is being counted. */
-void port_check_senders(struct port *port, struct deferred *deferred)
-{
-    if (port->requests != NULL && !port->dead && port_is_here(port) && !has_senders(port))
-        port_defer_work(port, PORT_WORK_NOTIFY, deferred);
-}
-
-/* --- Requests --------------------------------------------------------------------------------- */
-
 static bool request_exists(const struct port *port, uint32_t id)
 {
     const struct port_request *request = port->requests;
@@ -125,6 +115,17 @@ static bool request_exists(const struct port *port, uint32_t id)
         request = request->next;
     return request != NULL;
 }
+
+/* The requests are answered when the lock is released: to answer may end another port, and this one
+ * is being counted. */
+void port_check_senders(struct port *port, struct deferred *deferred)
+{
+    if (port->requests != NULL && !port->dead && port_is_here(port) && !has_senders(port) &&
+        request_exists(port, NOTIFY_NO_SENDERS))
+        port_defer_work(port, PORT_WORK_NOTIFY, deferred);
+}
+
+/* --- Requests --------------------------------------------------------------------------------- */
 
 static int request_add(struct port *port, struct port *notify, uint32_t id,
                        struct deferred *deferred)

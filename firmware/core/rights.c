@@ -98,10 +98,10 @@ static void forget_rights(struct kmsg *kmsg, struct deferred *deferred)
 {
     kmsg->local = NULL;
     kmsg->rights_state = KMSG_RIGHTS_OURS;
-    if (kmsg->rights == NULL)
-        return;
-    kmsg->rights->next = deferred->rights;
-    deferred->rights = kmsg->rights;
+    if (kmsg_rights_are_apart(kmsg)) {
+        kmsg->rights->next = deferred->rights;
+        deferred->rights = kmsg->rights;
+    }
     kmsg->rights = NULL;
 }
 

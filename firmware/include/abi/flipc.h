@@ -23,6 +23,10 @@ enum flipc_command {
 
 enum node_command {
     NODE_DEATH = 1,
+    NODE_HELLO = 2,          /* struct node_hello_body */
+    NODE_BOOTSTRAP_UP = 3,   /* struct node_bootstrap_body: the node has a bootstrap port */
+    NODE_BOOTSTRAP_DOWN = 4, /* the same: it has none any more */
+    NODE_LEAVE = 5,          /* struct node_leave_body: this life ends */
 };
 
 enum flipc_nak_reason {
@@ -72,6 +76,24 @@ struct flipc_nak_body {
 struct node_death_body {
     le32 node_id;
     le32 cause; /* enum node_death_cause */
+    le64 incarnation;
+};
+
+/* All must be what training told. */
+struct node_hello_body {
+    le64 incarnation;
+    uint8_t protocol_minimum;
+    uint8_t protocol_maximum;
+    uint8_t data_model;
+    uint8_t byte_order;
+    le32 reserved;
+};
+
+struct node_bootstrap_body {
+    le64 name; /* well-known serial 1 */
+};
+
+struct node_leave_body {
     le64 incarnation;
 };
 
@@ -178,6 +200,9 @@ _Static_assert(sizeof(struct wire_mnl_header) == 24, "mnl header");
 _Static_assert(sizeof(struct flipc_ack_body) == 16, "ack body");
 _Static_assert(sizeof(struct flipc_nak_body) == 16, "nak body");
 _Static_assert(sizeof(struct node_death_body) == 16, "death body");
+_Static_assert(sizeof(struct node_hello_body) == 16, "hello body");
+_Static_assert(sizeof(struct node_bootstrap_body) == 8, "bootstrap body");
+_Static_assert(sizeof(struct node_leave_body) == 8, "leave body");
 _Static_assert(sizeof(struct wire_mach_header) == 32, "Mach header");
 _Static_assert(sizeof(struct wire_complex) == 8, "complex header");
 _Static_assert(sizeof(struct wire_descriptor) == 16, "descriptor");

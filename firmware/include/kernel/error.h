@@ -18,6 +18,7 @@ enum error {
     ERROR_DOWN = -7,        /* no carrier, link down or node dead */
     ERROR_GARBAGE = -8,     /* bytes from the other side break the protocol */
     ERROR_UNSUPPORTED = -9, /* this device or peer cannot do that */
+    ERROR_DENIED = -10,     /* whoever asked may not */
 };
 
 #define MUST_CHECK __attribute__((warn_unused_result))

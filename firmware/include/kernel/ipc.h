@@ -106,8 +106,18 @@ void kmsg_set_completion(struct kmsg *kmsg, message_completion completion, void 
 /* id of the node that sent it; the local id for a local one */
 uint32_t kmsg_source_node(const struct kmsg *kmsg);
 uint64_t kmsg_source_incarnation(const struct kmsg *kmsg); /* of that node */
+/* Who on that node sent it: 0 its kernel, else the id that the sender gave itself by
+ * kmsg_set_sender(). Only a node vouches for its own senders: what came from another node is never
+ * this kernel's word. */
+uint16_t kmsg_sender(const struct kmsg *kmsg);
+bool kmsg_is_from_kernel(const struct kmsg *kmsg);      /* of whatever node */
+bool kmsg_is_from_this_kernel(const struct kmsg *kmsg); /* and of this one */
+/* The next send of the message is in the name of `sender`; without this, the kernel's. */
+void kmsg_set_sender(struct kmsg *kmsg, uint16_t sender);
 /* moves the reply right to the caller; null: none, or taken */
 struct port *kmsg_take_reply_port(struct kmsg *kmsg);
+/* gives it back to the message that it was taken from */
+void kmsg_put_reply_port(struct kmsg *kmsg, struct port *reply);
 enum port_disposition kmsg_reply_disposition(const struct kmsg *kmsg); /* also after it was taken */
 
 /* A message with a body and `count` items. The rights that are moved are its own from now on. 0, and
@@ -191,6 +201,11 @@ mach_msg_return_t mach_msg_send_once(struct kmsg *kmsg, struct port *remote, str
  * the message stays the caller's. */
 mach_msg_return_t mach_msg_reply(struct kmsg *kmsg, struct port *reply,
                                  enum port_disposition right);
+
+/* As mach_msg_send() without waiting, with a reply right of the caller's, which is gone on success:
+ * whoever receives the message answers in the caller's place. `reply` may be null. */
+mach_msg_return_t mach_msg_forward(struct kmsg *kmsg, struct port *remote, struct port *reply,
+                                   enum port_disposition right);
 
 /* Take the oldest message of a port (or of any member of a set). The message is the caller's.
  * Returns MACH_MSG_SUCCESS, MACH_RCV_TIMED_OUT, MACH_RCV_PORT_DIED, MACH_RCV_PORT_CHANGED (set

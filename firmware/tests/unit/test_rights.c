@@ -284,6 +284,20 @@ static void l3_local_rights_count_as_well(void)
     mesh_destroy(&mesh);
 }
 
+static void l3_a_dead_name_is_told_without_senders_too(void)
+{
+    struct mesh mesh = mesh_create(1);
+    struct port *port = new_port(&mesh, 0), *notify = mesh_door(&mesh, 0);
+
+    port_retain(port);
+    EXPECT_EQUAL(port_notify_dead(port, notify), 0);
+    port_release(port);
+    EXPECT(!notified(notify, NOTIFY_DEAD_NAME));
+    port_destroy(port);
+    EXPECT(notified(notify, NOTIFY_DEAD_NAME));
+    mesh_destroy(&mesh);
+}
+
 static void l3_a_right_on_its_way_counts(void)
 {
     struct mesh mesh = mesh_create(2);
@@ -657,6 +671,7 @@ static const struct unit_test rights_tests[] = {
      h11_what_cannot_be_sent_is_refused_and_nothing_moved},
     {"L3: the last right of another node is told", l3_the_last_right_of_another_node_is_told},
     {"L3: local rights count as well", l3_local_rights_count_as_well},
+    {"L3: a dead name is told without senders too", l3_a_dead_name_is_told_without_senders_too},
     {"L3: a right on its way counts", l3_a_right_on_its_way_counts},
     {"L3: a refused right comes back", l3_a_refused_right_comes_back},
     {"L3: the death of a node gives back its rights", l3_the_death_of_a_node_gives_back_its_rights},
