@@ -5,6 +5,8 @@
 #define _GNU_SOURCE /* nanosleep(), clock_gettime() */
 #include "link_network.h"
 #include "core/heap.h"
+#include "core/ipc_state.h"
+#include "core/node.h"
 #include "hosts.h"
 #include "unit.h"
 #include <kernel/link.h>
@@ -246,6 +248,17 @@ void network_start(struct network_node *node)
 void network_stop(struct network_node *node)
 {
     link_manager_stop(node->host);
+}
+
+mnl_node_info_t network_handle(struct network_node *node, uint32_t peer)
+{
+    mnl_node_info_t handle;
+
+    ipc_lock(node->host);
+    REQUIRE(node_slot_of(node->host, peer)->live != NULL);
+    handle = &node_slot_of(node->host, peer)->live->info;
+    ipc_unlock(node->host);
+    return handle;
 }
 
 /* --- Traffic ---------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include <kernel/host.h>
 #include <kernel/ipc.h>
 #include <kernel/link_manager.h>
+#include <kernel/mach_node_link.h>
 #include <kernel/node.h>
 #include <pthread.h>
 
@@ -69,6 +70,9 @@ void network_plug(struct network_node *node, struct memory_cable *cable, int end
 
 void network_start(struct network_node *node);
 void network_stop(struct network_node *node); /* in order: the peers are told */
+
+/* What the link manager of a node has of a living peer. */
+mnl_node_info_t network_handle(struct network_node *node, uint32_t peer);
 
 /* Wait for a fact from index `from` on; true if it came in time, `found` (may be null) is its
  * index. A field that is FACT_ANY is not compared. */
