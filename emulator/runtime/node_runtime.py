@@ -80,6 +80,11 @@ class NodeRuntime:
             node_names=node_names(world.topology),
         )
 
+    @property
+    def link_names(self) -> tuple[str, ...]:
+        """Names of its links by index in its boot page; the first is the management link."""
+        return self._context.link_names
+
     # --- power ---
 
     def start(self) -> None:
