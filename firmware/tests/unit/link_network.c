@@ -226,11 +226,31 @@ void network_plug(struct network_node *node, struct memory_cable *cable, int end
     };
 }
 
+void network_route(struct network_node *node, uint32_t via, uint32_t peer, uint16_t route)
+{
+    REQUIRE(node->link_count < NETWORK_LINKS_MAXIMUM);
+    node->links[node->link_count++] = (struct boot_link){.kind = BOOT_LINK_ROUTE,
+                                                         .use = BOOT_LINK_USE_LINK,
+                                                         .peer = peer,
+                                                         .via = via,
+                                                         .route = route};
+}
+
+void network_transit(struct network_node *node, uint16_t route, uint16_t first, uint8_t first_link,
+                     uint16_t second, uint8_t second_link)
+{
+    REQUIRE(node->transit_count < NETWORK_TRANSITS_MAXIMUM);
+    node->transits[node->transit_count++] = (struct boot_transit){
+        .route = route, .ends = {first, second}, .links = {first_link, second_link}};
+}
+
 void network_start(struct network_node *node)
 {
     struct link_manager_configuration configuration = {
         .links = node->links,
         .link_count = node->link_count,
+        .transits = node->transits,
+        .transit_count = node->transit_count,
         .poll_ns = node->poll_ns,
         .message_max = node->message_max,
         .find_phy = memory_find_phy,
