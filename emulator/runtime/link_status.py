@@ -17,6 +17,7 @@ from emulator.links.carrier import END_COUNT, Direction
 from emulator.model import DirectionState
 
 _NEVER: Final = (0, 0)
+_ECHOES: Final = ("none", "trained", "peer lost us", "peer closed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class LinkStatus:
             tx_up=event.tx_up,
             own_epoch=event.own_epoch,
             peer_epoch=event.peer_epoch,
-            reason=event.reason.name.lower(),
+            reason=event.reason.name.lower().replace("_", " "),
         )
 
     def gone(self, end: int) -> None:
@@ -82,6 +83,18 @@ class LinkStatus:
             and writer.epoch_key > self._stale[direction]
         )
         return DirectionState.UP if trained else DirectionState.DOWN
+
+    def reason(self, direction: int) -> str:
+        """Why a direction that has carrier is not up, in a few words; empty when it is up."""
+        if self.state(direction) is DirectionState.UP:
+            return ""
+        writer, reader = self._ends[direction], self._ends[1 - direction]
+        if not (writer.tx_up or reader.rx_up):
+            # Both ends have closed it: who gave another reason than the other's word for it?
+            reasons = [end.reason for end in (reader, writer) if end.reason not in _ECHOES]
+            return reasons[0] if reasons else "training"
+        closed = reader.reason if writer.tx_up else writer.reason
+        return closed if not (writer.tx_up and reader.rx_up) else "training"
 
     def states(self) -> tuple[DirectionState, DirectionState]:
         """State of both directions."""

@@ -80,6 +80,7 @@ static int initialize_link(struct managed_link *link, const struct boot_link *bo
         .cable_frames = phy != NULL && !phy->lossless,
         .byte_order = MNL_BYTEORDER_LOCAL,
         .data_model = MNL_DATAMODEL_LOCAL,
+        .version = boot->version,
     };
 
     return link_initialize(&link->link, &configuration, &link_owner_operations, link);
