@@ -282,7 +282,7 @@ class ManagementLink(Link):
                         link=self.name,
                         direction=self.directions[index],
                         state=state,
-                        reason=self._why(index),
+                        reason=self._why(index) or _of_training(before[index], state),
                     )
                 )
         if self._shown != before:
@@ -325,3 +325,8 @@ class ManagementLink(Link):
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def _of_training(before: DirectionState, state: DirectionState) -> str:
+    """What a direction with carrier does that was cut until now."""
+    return "training" if (before, state) == (DirectionState.CUT, DirectionState.DOWN) else ""

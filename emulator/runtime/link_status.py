@@ -17,7 +17,8 @@ from emulator.links.carrier import END_COUNT, Direction
 from emulator.model import DirectionState
 
 _NEVER: Final = (0, 0)
-_ECHOES: Final = ("none", "trained", "peer lost us", "peer closed")
+# What says only that the other end closed it, or that nothing is wrong with the cable any more.
+_NO_CAUSES: Final = ("none", "carrier", "trained", "retrain", "peer lost us", "peer closed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +90,9 @@ class LinkStatus:
         if self.state(direction) is DirectionState.UP:
             return ""
         writer, reader = self._ends[direction], self._ends[1 - direction]
-        if not (writer.tx_up or reader.rx_up):
-            # Both ends have closed it: who gave another reason than the other's word for it?
-            reasons = [end.reason for end in (reader, writer) if end.reason not in _ECHOES]
-            return reasons[0] if reasons else "training"
-        closed = reader.reason if writer.tx_up else writer.reason
-        return closed if not (writer.tx_up and reader.rx_up) else "training"
+        closed = ([] if reader.rx_up else [reader]) + ([] if writer.tx_up else [writer])
+        causes = [end.reason for end in closed if end.reason not in _NO_CAUSES]
+        return causes[0] if causes else "training"
 
     def states(self) -> tuple[DirectionState, DirectionState]:
         """State of both directions."""

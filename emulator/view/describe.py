@@ -36,7 +36,7 @@ from emulator.events.types import (
     StreamOpened,
     ToldStale,
 )
-from emulator.model import HOST_NAME, incarnation_text
+from emulator.model import HOST_NAME, DeathCause, incarnation_text
 
 _NODE_FAULTS = {
     FaultKind.CRASH: "power cut",
@@ -46,6 +46,16 @@ _NODE_FAULTS = {
     FaultKind.RESET: "reset pressed",
     FaultKind.PANIC: "asked to panic",
 }
+
+_DEATHS = {
+    DeathCause.HOST: "was told that {} is dead",
+    DeathCause.INCARNATION: "met a newer life: {} is dead",
+    DeathCause.SILENCE: "heard nothing for too long: {} is dead",
+    DeathCause.DRIVER: "has it from its driver: {} is dead",
+}
+
+# Why a direction is not up, where another line says so already: the fault's receipt, the start.
+_PASSED_OVER = ("by us", "training")
 
 
 def describe(event: Event) -> tuple[str, str] | None:
@@ -114,7 +124,7 @@ def _of_node(event: Event) -> tuple[str, str] | None:
             return "host", f"told {told}: {event.of} {incarnation_text(event.incarnation)} is dead"
         case DeathNotice():
             life = f"{event.of} {incarnation_text(event.of_incarnation)}"
-            return event.node, f"knows that {life} is dead ({event.cause.name.lower()})"
+            return event.node, _DEATHS[event.cause].format(life)
         case HostPresumedDeath():
             life = incarnation_text(event.incarnation)
             return "host", f"heard nothing of {event.node} {life} for too long: it counts as dead"
@@ -132,7 +142,7 @@ def _of_node(event: Event) -> tuple[str, str] | None:
 
 def _of_link(event: Event) -> tuple[str, str] | None:
     match event:
-        case DirectionChanged():
+        case DirectionChanged() if event.reason not in _PASSED_OVER:
             why = f" ({event.reason})" if event.reason else ""
             return event.link, f"{event.direction} {event.state.value}{why}"
         case FaultReceipt():
