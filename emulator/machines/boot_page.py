@@ -41,7 +41,18 @@ _COUNT = struct.Struct("<8sII")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootLink:
-    """One `link` line: what the node must know of one of its links."""
+    """One `link` line: what the node must know of one of its links.
+
+    Args:
+        name: the link's name.
+        kind: what its frames travel through.
+        slot: PCI device number on bus 0.
+        peer: the node at the other end.
+        payload_crc: whether this end asks for payload CRCs.
+        replay: whether this end offers replay.
+        raw: left to the `raw_ring` server; the link protocol does not run on it.
+        version: of the link protocol, to offer in training; None: what the image speaks.
+    """
 
     name: str
     kind: LinkKind
@@ -50,13 +61,15 @@ class BootLink:
     payload_crc: bool
     replay: bool
     raw: bool = False
+    version: int | None = None
 
     def line(self) -> str:
         """The value of the line."""
         use = "raw" if self.raw else "link"
+        version = "" if self.version is None else f" version:{self.version}"
         return (
             f"name:{self.name} kind:{self.kind.value} slot:{self.slot} peer:{self.peer} "
-            f"payload_crc:{self.payload_crc:d} replay:{self.replay:d} use:{use}"
+            f"payload_crc:{self.payload_crc:d} replay:{self.replay:d} use:{use}{version}"
         )
 
 

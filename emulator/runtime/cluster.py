@@ -15,7 +15,15 @@ from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from emulator.config import load_topology
-from emulator.errors import AmbiguousLink, DeadlineExpired, HostError, MnlabError, UsageError
+from emulator.errors import (
+    AmbiguousLink,
+    DeadlineExpired,
+    HostError,
+    MnlabError,
+    TrainingRefused,
+    UsageError,
+)
+from emulator.events.refusal import refusal_text
 from emulator.events.stream import EventStream, Subscription
 from emulator.events.types import (
     ClusterReady,
@@ -25,11 +33,13 @@ from emulator.events.types import (
     HostPresumedDeath,
     HostRefusal,
     LinkEndChanged,
+    LinkRefused,
     NodePanicked,
     Note,
     PanicExplained,
     RunStarted,
 )
+from emulator.machines.boot_page import BootArguments
 from emulator.machines.image import check_image, find_image
 from emulator.machines.machine import MACHINES, Machine
 from emulator.machines.symbols import explain_panic
@@ -40,6 +50,7 @@ from emulator.model import (
     DirectionState,
     LinkKind,
     NodeId,
+    Refusal,
     Route,
     Topology,
     incarnation_of,
@@ -80,6 +91,8 @@ class RunOptions:
         name: the run's name; default: the topology's.
         machines: the machine of each architecture.
         images: firmware images to use instead of the built ones.
+        tell: the last word on what a node is told at power-up; for tests of nodes that disagree
+            with the topology or with each other.
         listeners: called with every event, from the first one on; must not block.
     """
 
@@ -89,6 +102,7 @@ class RunOptions:
     name: str | None = None
     machines: Mapping[Arch, Machine] = field(default_factory=lambda: MACHINES)
     images: Mapping[Arch, Path] = field(default_factory=dict)
+    tell: Callable[[BootArguments], BootArguments] = lambda arguments: arguments
     listeners: tuple[Callable[[Event], None], ...] = ()
 
 
@@ -362,6 +376,7 @@ class Cluster:
             seed=self._seed,
             machines=options.machines,
             find_image=self._image,
+            tell=options.tell,
             folder=folder,
             stream=stream,
             watch=Watch(),
@@ -437,14 +452,25 @@ class Cluster:
                 self._link_runtimes[event.link].end_changed(event)
             elif event.link in self._route_runtimes:
                 self._route_runtimes[event.link].end_changed(event)
+        elif isinstance(event, LinkRefused):
+            if event.link in self._link_runtimes:
+                self._link_runtimes[event.link].end_refused(event)
+            elif event.link in self._route_runtimes:
+                self._route_runtimes[event.link].end_refused(event)
+        elif isinstance(event, HostRefusal):
+            self._management[event.node].refused(event)
         elif isinstance(event, DirectionChanged) and event.link not in self._route_runtimes:
             for route in self._route_runtimes.values():
                 route.look()
 
     async def _wait_booted(self, deadline: Deadline) -> None:
-        """Wait until every node is ready and every link is up; fail at once when a machine ends."""
+        """Wait until every node is ready and every link is up.
+
+        Fails at once when a machine ends, or when two nodes will never train with each other.
+        """
 
         def booted() -> bool:
+            self._check_refusals()
             ready = [node.is_ready() for node in self._nodes.values()]
             return all(ready) and not self._links_missing()
 
@@ -452,6 +478,16 @@ class Cluster:
             await self._running().watch.until(booted, deadline)
         except TimeoutError:
             raise self._not_up(deadline.within_s) from None
+
+    def _check_refusals(self) -> None:
+        links = (*self._management.values(), *self._links.values(), *self._routes.values())
+        for link in links:
+            refusal = link.refusal
+            if refusal is not None and refusal.refusal is not Refusal.STALE:
+                raise TrainingRefused(
+                    f"link {link.name}: {refusal_text(refusal)}",
+                    hint=f"consoles and events are in {self.folder}",
+                )
 
     # --- ending ---
 

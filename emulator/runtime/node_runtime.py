@@ -359,7 +359,7 @@ class NodeRuntime:
             machine=machine,
             image=self._world.find_image(machine),
             ram_bytes=self.spec.memory_bytes,
-            arguments=self._arguments(devices),
+            arguments=self._world.tell(self._arguments(devices)),
             devices=devices,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from emulator.events.types import DirectionChanged, LinkEndChanged
+from emulator.events.types import DirectionChanged, LinkEndChanged, LinkRefused
 from emulator.model import DirectionState, Route
 from emulator.runtime.link_status import EndReport
 from emulator.runtime.world import World
@@ -29,6 +29,7 @@ class RouteRuntime:
     def __init__(self, route: Route, path_states: PathStates, world: World) -> None:
         self.route = route
         self.ends = [EndReport(), EndReport()]
+        self.refusal: LinkRefused | None = None  # the first since a life at its ends changed
         self._path_states = path_states
         self._world = world
         self._shown = (DirectionState.CUT, DirectionState.CUT)
@@ -39,10 +40,15 @@ class RouteRuntime:
             self.ends[self.route.ends.index(event.node)] = EndReport.of(event)
             self.look()
 
+    def end_refused(self, event: LinkRefused) -> None:
+        """An end was refused, or refused the other."""
+        self.refusal = self.refusal or event
+
     def life_over(self, node: str) -> None:
         """The life of a node on the path is over."""
         if node in self.route.ends:
             self.ends[self.route.ends.index(node)] = EndReport()
+            self.refusal = None
         self.look()
 
     def state(self, index: int) -> DirectionState:

@@ -179,6 +179,11 @@ static bool link_use(struct span value, struct boot_link *link)
     return choice >= 0;
 }
 
+static bool link_version(struct span value, struct boot_link *link)
+{
+    return span_number32(value, 1, UINT32_MAX, &link->version);
+}
+
 static const struct {
     const char *name;
     bool (*parse)(struct span value, struct boot_link *link);
@@ -192,6 +197,7 @@ static const struct {
     {"payload_crc", link_payload_crc, false, "link payload_crc: 0 or 1"},
     {"replay", link_replay, false, "link replay: 0 or 1"},
     {"use", link_use, false, "link use: link or raw"},
+    {"version", link_version, false, "link version: 1 or more"},
     {"via", link_via, false, "link via: the index of a link"},
     {"route", link_route, false, "link route: 1 to 65535"},
 };

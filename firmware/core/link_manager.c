@@ -83,6 +83,7 @@ static int initialize_link(struct managed_link *link, const struct boot_link *bo
         .cable_frames = phy != NULL && !phy->lossless && boot->kind != BOOT_LINK_ROUTE,
         .byte_order = MNL_BYTEORDER_LOCAL,
         .data_model = MNL_DATAMODEL_LOCAL,
+        .version = boot->version,
     };
 
     return link_initialize(&link->link, &configuration, &link_owner_operations, link);

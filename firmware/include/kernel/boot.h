@@ -42,8 +42,9 @@ struct boot_link {
     char name[BOOT_NAME_SIZE];
     enum boot_link_kind kind;
     enum boot_link_use use;
-    uint32_t slot; /* PCI device number on bus 0, below 32 */
-    uint32_t peer; /* node id of the other end */
+    uint32_t slot;    /* PCI device number on bus 0, below 32 */
+    uint32_t peer;    /* node id of the other end */
+    uint32_t version; /* of the link protocol, to offer in training; 0: FRAME_VERSION */
     bool payload_crc;
     bool replay;
     uint32_t via;   /* of a route: index of the link over which it starts */

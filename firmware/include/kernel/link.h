@@ -77,6 +77,7 @@ struct link_configuration {
     bool cable_frames;      /* the end of a stream whose cable speaks by CABLE frames */
     uint8_t byte_order;     /* MNL_BYTEORDER_* of this node */
     uint8_t data_model;     /* MNL_DATAMODEL_* of this node */
+    uint32_t version;       /* the one it offers and accepts in training; 0: FRAME_VERSION */
 };
 
 struct link_event {

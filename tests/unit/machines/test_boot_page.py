@@ -88,6 +88,11 @@ def test_routes_and_transits_follow_the_links() -> None:
     )
 
 
+def test_version_is_written_only_where_it_is_asked_for() -> None:
+    assert "version" not in RAW.line()
+    assert replace(RAW, version=2).line() == RAW.line() + " version:2"
+
+
 def test_page_is_laid_out_as_specified() -> None:
     page = build_boot_page(arguments(MANAGEMENT, RAW))
     text = TEXT.encode()
