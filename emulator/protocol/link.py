@@ -197,6 +197,8 @@ class LinkEnd:
         header = check_frame(frame, self._config.mtu, payload_checked=self._rx_mode.payload_checked)
         if isinstance(header, LinkDrop):
             self._drop(header)
+            if header is LinkDrop.BAD_PAYLOAD:
+                self._take_damaged(FrameHeader.parse(frame), now_ns)
             return
         self._counters.rx_frames += 1
         self._counters.rx_bytes += len(frame)
@@ -680,6 +682,8 @@ class LinkEnd:
                 self._confirmed(header, now_ns)
         if header.type == FrameType.DATA:
             self._take_data(header, payload, now_ns)
+        elif header.type == FrameType.ACK:
+            self._take_count(header, now_ns)
         elif header.type == FrameType.NAK:
             self._take_nak(header, now_ns)
         elif header.type == FrameType.DOWN:
@@ -706,6 +710,29 @@ class LinkEnd:
     def _take_nak(self, header: FrameHeader, now_ns: int) -> None:
         if header.dst_epoch == self._epoch and self._window.oldest_sent_ns is not None:
             self._replay(now_ns)
+
+    def _take_damaged(self, header: FrameHeader, now_ns: int) -> None:
+        """DATA of the epoch heard lost its payload: where nothing is replayed, nobody else will say
+        so (3.5)."""
+        is_heard = (
+            header.type == FrameType.DATA
+            and self._rx_up
+            and header.dst_node == self._config.node_id
+            and header.src_node == self._config.peer_id
+            and header.dst_incarnation in (0, self._config.incarnation)
+            and (header.src_incarnation, header.src_epoch)
+            == (self._peer.incarnation, self._peer_epoch)
+        )
+        if is_heard and not self._rx_mode.replay:
+            self._close_rx(LinkReason.GAP, now_ns)
+
+    def _take_count(self, header: FrameHeader, now_ns: int) -> None:
+        """A pure ack says how many DATA frames were sent before it: are some missing at the end,
+        where no further DATA shows it (3.5)?"""
+        ahead = (header.seq - self._expected) & 0xFFFFFFFF
+        if self._rx_up and not self._rx_mode.replay and 0 < ahead < 0x80000000:
+            self._drop(LinkDrop.OUT_OF_ORDER)
+            self._close_rx(LinkReason.GAP, now_ns)
 
     def _take_data(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
         distance = (header.seq - self._expected) & 0xFFFFFFFF
