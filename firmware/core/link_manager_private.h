@@ -21,7 +21,8 @@
 /* Taken in before receivers run: some 16 small frames, so that a peer that sent a window full hears
  * of the first quarter while it still has something to send. */
 #define LINK_MANAGER_POLL_BYTES 3072u
-#define LINK_MANAGER_CLOCK_TURNS 16u /* idle turns between two looks at the clock */
+#define LINK_MANAGER_CLOCK_TURNS 8u  /* idle turns between two looks at the clock */
+#define LINK_MANAGER_WATCH_LOOKS 32u /* at the watched words, between two idle turns */
 /* Between two reports of one kind of drop or refusal of a link. */
 #define LINK_MANAGER_REPORT_INTERVAL_NS 100000000ull
 #define LINK_REFUSALS (LINK_REFUSAL_INCARNATION + 1)
@@ -35,6 +36,7 @@ struct managed_link {
     struct peer *peer;
     const struct phy_operations *phy_operations;
     struct phy *phy; /* null: raw, or its PHY did not start */
+    struct phy_watch watch;
     uint32_t index;
     bool is_unflushed;
     bool is_touched;            /* its deadline has to be computed again */
@@ -58,6 +60,9 @@ struct peer {
     uint32_t message_max;        /* what that life receives, whichever link it comes by */
     int link_bits;               /* MNL_LINK_* as the node layer has them */
     struct managed_link *active; /* the link that DATA goes over; null: none is up */
+    bool is_flow_due;            /* told_* were not given to the node layer yet */
+    uint32_t told_ack;           /* as the last header had it */
+    uint32_t told_credit;
     bool flow_known;
     uint32_t
         flow_ack; /* the newest that the peer told: lowest sequence number it has not settled */
@@ -139,8 +144,9 @@ int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnatio
 void peer_begin_life(struct peer *peer, const struct managed_link *link);
 void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
 void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except);
-void peer_bury(struct peer *peer); /* if somebody else declared it dead */
-void peer_pump(struct peer *peer); /* from the node layer to the active link */
+void peer_bury(struct peer *peer);      /* if somebody else declared it dead */
+void peer_pump(struct peer *peer);      /* from the node layer to the active link */
+void peer_take_flow(struct peer *peer); /* what headers told, to the node layer */
 void peer_tick(struct peer *peer, uint64_t now_ns);
 uint64_t peer_deadline_ns(const struct peer *peer);
 void peer_release(struct peer *peer);

@@ -20,6 +20,22 @@ struct link_frame {
     const uint8_t *payload; /* where it arrived; the other side may still write there */
 };
 
+/* Every image has one owner of links, known when it is linked; its callbacks are then called
+ * directly and inlined, which under an emulator saves two look-ups of code a call. A library does
+ * not know who will use it. */
+#ifdef LINK_ONE_OWNER
+extern const struct link_operations link_owner_operations;
+#endif
+static inline const struct link_operations *link_operations_of(const struct link *link)
+{
+#ifdef LINK_ONE_OWNER
+    (void)link;
+    return &link_owner_operations;
+#else
+    return link->operations;
+#endif
+}
+
 /* link.c */
 void link_drop(struct link *link, enum link_drop reason);
 /* Enter a state; what the old one held is given back, and the owner hears of it if a direction came

@@ -86,6 +86,11 @@ mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t handle, uint32_t flags)
     return msg;
 }
 
+bool mnl_has_to_node(mnl_node_info_t handle)
+{
+    return node_is_kicked(node_of_handle(handle));
+}
+
 mnl_msg_t mnl_msg_to_node(mnl_node_info_t handle, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);

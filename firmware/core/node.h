@@ -35,8 +35,8 @@ struct node {
     uint8_t state;        /* enum node_state */
     uint8_t link;         /* MNL_LINK_* bits that are up */
     bool told_up;
-    bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
-                  */
+    bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
+                    it all yet */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
     uint32_t fetchers_waiting;
     struct condition fetch; /* something to fetch, or the end */
@@ -83,6 +83,16 @@ struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id);
 
 /* The living node that a name of another node can belong to; null: none. */
 struct node *node_of_name(struct mach_host *host, uint64_t name);
+
+static inline bool node_is_kicked(const struct node *node)
+{
+    return __atomic_load_n(&node->kicked, __ATOMIC_RELAXED);
+}
+
+static inline void node_set_kicked(struct node *node, bool kicked)
+{
+    __atomic_store_n(&node->kicked, kicked, __ATOMIC_RELAXED);
+}
 
 /* Tell the link that there is something to fetch. Cheap when it knows. */
 void node_kick(struct node *node);

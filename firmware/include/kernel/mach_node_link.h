@@ -147,6 +147,10 @@ kern_return_t mnl_msg_take_from_node(mnl_node_info_t node, mnl_msg_t msg, size_t
 /* As mnl_msg_to_node(), without waiting: null also when there is nothing to send now. */
 mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t node, uint32_t flags);
 
+/* False: mnl_msg_try_to_node() would return null. Without a lock, so it may be late; what comes
+ * after it is told by an event. */
+bool mnl_has_to_node(mnl_node_info_t node);
+
 /* Lower link bits. 0; 4: null, no bit, or a bit outside the mask; 47: dead. Bits that are down
  * already stay down. */
 kern_return_t mnl_set_link_down(mnl_node_info_t node, int link, uint32_t flags);

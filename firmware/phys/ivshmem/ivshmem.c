@@ -229,6 +229,18 @@ static int ivshmem_send(struct phy *phy, const void *header, const void *payload
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
+/* While the direction is up, nothing arrived until the producer's head moves. */
+static void rx_set_state(struct phy *phy, enum direction_state state)
+{
+    struct phy_watch *watch = phy->client.watch;
+
+    phy->rx.state = state;
+    if (watch == NULL)
+        return;
+    watch->word = state == DIRECTION_UP ? &phy->rx.ring.memory.control->head : NULL;
+    watch->seen = &phy->rx.ring.tail;
+}
+
 static void rx_report(struct phy *phy, bool up)
 {
     phy->client.carrier(phy->client.context, PHY_DIRECTION_RX, up, phy->rx.view.generation,
@@ -239,7 +251,7 @@ static void rx_leave_up(struct phy *phy)
 {
     if (phy->rx.state == DIRECTION_UP)
         rx_report(phy, false);
-    phy->rx.state = DIRECTION_WAITING;
+    rx_set_state(phy, DIRECTION_WAITING);
 }
 
 static void rx_read_page(struct phy *phy)
@@ -247,7 +259,7 @@ static void rx_read_page(struct phy *phy)
     struct receiver *rx = &phy->rx;
     bool was_up = rx->state == DIRECTION_UP;
 
-    rx->state = DIRECTION_DOWN;
+    rx_set_state(phy, DIRECTION_DOWN);
     rx->cut = false;
     if (cable_view_read(&rx->view) != 0)
         count_garbage(phy);
@@ -257,7 +269,7 @@ static void rx_read_page(struct phy *phy)
         return;
     ring_consumer_open(&rx->ring, &rx->view.ring, rx->view.generation, FRAME_HEADER_SIZE,
                        FRAME_MAXIMUM);
-    rx->state = DIRECTION_WAITING;
+    rx_set_state(phy, DIRECTION_WAITING);
 }
 
 static void rx_follow(struct phy *phy)
@@ -268,7 +280,7 @@ static void rx_follow(struct phy *phy)
     rx->cut = false;
     if (!ring_consumer_follow(&rx->ring))
         return;
-    rx->state = DIRECTION_UP;
+    rx_set_state(phy, DIRECTION_UP);
     ivshmem_device_ring(&phy->device, rx->view.doorbell);
     rx_report(phy, true);
 }
