@@ -83,6 +83,7 @@ void link_refresh_constants(struct link *link)
     tx->src_epoch = le32_of(link->tx_epoch);
     tx->dst_epoch = le32_of(link->rx_up ? link->peer_epoch : 0);
     link->tx_constant_crc = frame_constant_crc(tx);
+    frame_crc_restart(&link->tx_crc, link->tx_constant_crc);
 
     rx->magic = le16_of(FRAME_MAGIC);
     rx->version = FRAME_VERSION;
@@ -93,6 +94,7 @@ void link_refresh_constants(struct link *link)
     rx->src_epoch = tx->dst_epoch;
     rx->dst_epoch = tx->src_epoch;
     link->rx_constant_crc = frame_constant_crc(rx);
+    frame_crc_restart(&link->rx_crc, link->rx_constant_crc);
     link->rx_constant_valid = link->rx_up && link->tx_state == LINK_DIRECTION_UP;
 }
 

@@ -33,7 +33,7 @@ static int transmit(struct link *link, struct frame_header *header, const void *
     }
     header->flipc_ack = le32_of(flipc_ack);
     header->flipc_credit = le32_of(flipc_credit);
-    header->header_crc = le32_of(frame_header_crc(header, link->tx_constant_crc));
+    header->header_crc = le32_of(frame_crc_next(&link->tx_crc, header, link->tx_constant_crc));
     status = operations->transmit(link->context, header, payload, length);
     if (status != ERROR_NONE) {
         return status;

@@ -37,6 +37,7 @@ struct node {
     bool told_up;
     bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
                     it all yet */
+    bool brings_reply_ports; /* (published) its last message named a port that was not known */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
     uint32_t fetchers_waiting;
     struct condition fetch; /* something to fetch, or the end */

@@ -24,6 +24,7 @@
 
 #include <abi/frame.h>
 #include <kernel/error.h>
+#include <kernel/frame.h>
 #include <kernel/host.h>
 #include <kernel/statistics.h>
 #include <stdbool.h>
@@ -209,6 +210,8 @@ struct link {
     struct frame_header rx_constant;
     uint32_t tx_constant_crc;
     uint32_t rx_constant_crc;
+    struct frame_crc tx_crc;
+    struct frame_crc rx_crc;
     bool rx_constant_valid;
 
     struct link_statistics statistics;
