@@ -123,6 +123,9 @@ mnl_msg_t flipc_fetch(struct node *node)
     }
     kmsg->held++;
     panic_unless(kmsg->held != 0);
+    if (list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
+        flow->resend == &flow->outstanding && !flow->snapshot_due)
+        node_set_kicked(node, false); /* that was all */
     return msg_of_kmsg(kmsg);
 }
 

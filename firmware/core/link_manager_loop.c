@@ -162,7 +162,9 @@ static void tick_touched(struct link_manager *manager)
 static void yield(struct link_manager *manager)
 {
     if (thread_others_runnable()) {
+        manager->is_busy = false;
         thread_yield();
+        manager->is_busy = true;
         manager->now_is_fresh = false;
     }
 }
@@ -184,13 +186,14 @@ static void serve_peers(struct link_manager *manager)
  * something to do at once. */
 static bool turn(struct link_manager *manager, struct managed_link *arrived)
 {
-    uint64_t frames_before = manager->frames;
+    uint64_t frames_before = manager->frames_seen; /* senders may have sent some since */
+    uint64_t frames_polled = manager->frames;
     bool has_more = arrived == NULL
                         ? poll_phys(manager)
                         : arrived->phy_operations->poll(arrived->phy, LINK_MANAGER_POLL_BYTES);
 
     /* Receivers first: their answers and what they settled then leave with this turn. */
-    if (manager->frames != frames_before) {
+    if (manager->frames != frames_polled) {
         yield(manager);
     }
     send_backlogs(manager);
@@ -200,6 +203,7 @@ static bool turn(struct link_manager *manager, struct managed_link *arrived)
         tick_touched(manager);
     }
     flush_phys(manager);
+    manager->frames_seen = manager->frames;
     return has_more || manager->frames != frames_before;
 }
 
@@ -240,7 +244,10 @@ static void sleep_until_needed(struct link_manager *manager)
         deadline_ns = tick_all(manager);
         flush_phys(manager);
         if (manager->frames == frames_before) {
+            manager->is_polling = false;
+            manager->is_busy = false;
             (void)event_wait(&manager->host->link_event, deadline_ns);
+            manager->is_busy = true;
         }
     }
     disarm_phys(manager);
@@ -269,6 +276,7 @@ static bool idle(struct link_manager *manager, struct idleness *idleness)
         return true;
     }
     manager->now_is_fresh = false;
+    manager->is_polling = true;
     (void)tick_all(manager);
     flush_phys(manager);
     if (!manager->configuration.poll_forever &&
@@ -280,12 +288,30 @@ static bool idle(struct link_manager *manager, struct idleness *idleness)
     return true;
 }
 
+void link_manager_transmit(void *argument)
+{
+    struct peer *peer = argument;
+    struct link_manager *manager = peer->manager;
+
+    if (manager->is_busy || peer->active == NULL) {
+        return;
+    }
+    manager->is_busy = true;
+    /* A link that keeps nothing only has to know when it sent last; one that does asks a clock. */
+    manager->now_is_fresh = manager->is_polling && !link_replays(&peer->active->link);
+    peer_pump(peer);
+    flush_phys(manager);
+    manager->now_is_fresh = false;
+    manager->is_busy = false;
+}
+
 void link_manager_run(void *argument)
 {
     struct link_manager *manager = argument;
     struct idleness idleness = {0};
     struct managed_link *arrived = NULL;
 
+    manager->is_busy = true;
     while (!flag_read(&manager->must_stop)) {
         bool has_worked = turn(manager, arrived);
 

@@ -4,7 +4,9 @@
  * (its thread), link_owner.c (between a link, its PHY and the node layer), peer.c (the life of the
  * node at the far end).
  *
- * Everything below is touched by the link manager's thread alone, except what says otherwise.
+ * Everything below is touched by the link manager's thread alone, except what says otherwise, and
+ * but for link_manager_transmit(): while that thread has let others run, one of them takes its
+ * place for the time of one message.
  */
 #ifndef CORE_LINK_MANAGER_PRIVATE_H
 #define CORE_LINK_MANAGER_PRIVATE_H
@@ -92,6 +94,9 @@ struct link_manager {
     bool now_is_fresh;
     uint64_t
         frames; /* received and sent since the start; tells a turn with work from one without */
+    uint64_t frames_seen; /* of these, until the end of the last turn */
+    bool is_busy;         /* in the middle of something: links are touched by nobody else */
+    bool is_polling;      /* `now_ns` is a few microseconds old at most */
 
     /* Any thread. */
     bool is_running; /* set and cleared by start and stop */
@@ -131,6 +136,10 @@ static inline bool flag_read(const bool *flag)
 
 /* link_manager_loop.c */
 void link_manager_run(void *manager);
+/* For mnl_set_transmitter() where threads take turns: send what waits for that peer, now and in the
+ * caller's thread, unless the link manager's thread is in the middle of something. What is left,
+ * and what is due later, is up to that thread, which is woken as for any message. */
+void link_manager_transmit(void *peer);
 
 /* link_owner.c */
 extern const struct link_operations link_owner_operations;

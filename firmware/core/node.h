@@ -39,6 +39,8 @@ struct node {
                     it all yet */
     bool brings_reply_ports; /* (published) its last message named a port that was not known */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
+    void (*transmit)(void *context); /* null: none */
+    void *transmit_context;
     uint32_t fetchers_waiting;
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */

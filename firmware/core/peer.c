@@ -154,6 +154,9 @@ static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
     node->byteorder = record->byte_order;
     node->proto_vers_min = le32_load(record->version_min);
     node->proto_vers_max = le32_load(record->version_max);
+    if (thread_runs_alone()) {
+        mnl_set_transmitter(node, link_manager_transmit, peer);
+    }
     if (mnl_set_incarnation(node, incarnation, 0) != KERN_SUCCESS ||
         mnl_set_message_max(node, message_limit(peer, incarnation), 0) != KERN_SUCCESS ||
         mnl_register(node, 0) != KERN_SUCCESS) {

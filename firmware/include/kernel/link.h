@@ -285,5 +285,10 @@ static inline bool link_rx_is_up(const struct link *link)
 {
     return link->rx_up;
 }
+/* Does it keep frames until they are acknowledged? */
+static inline bool link_replays(const struct link *link)
+{
+    return link->tx_replay;
+}
 
 #endif

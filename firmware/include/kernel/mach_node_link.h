@@ -151,6 +151,11 @@ mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t node, uint32_t flags);
  * after it is told by an event. */
 bool mnl_has_to_node(mnl_node_info_t node);
 
+/* Before registration: let transmit(context) be called by the thread that queued a message for the
+ * node, without a lock, when the driver had nothing left to fetch. It may fetch, or leave that to
+ * whoever is woken for it as always. */
+void mnl_set_transmitter(mnl_node_info_t node, void (*transmit)(void *context), void *context);
+
 /* Lower link bits. 0; 4: null, no bit, or a bit outside the mask; 47: dead. Bits that are down
  * already stay down. */
 kern_return_t mnl_set_link_down(mnl_node_info_t node, int link, uint32_t flags);
