@@ -452,8 +452,11 @@ class Cluster:
                 self._link_runtimes[event.link].end_changed(event)
             elif event.link in self._route_runtimes:
                 self._route_runtimes[event.link].end_changed(event)
-        elif isinstance(event, LinkRefused) and event.link in self._link_runtimes:
-            self._link_runtimes[event.link].end_refused(event)
+        elif isinstance(event, LinkRefused):
+            if event.link in self._link_runtimes:
+                self._link_runtimes[event.link].end_refused(event)
+            elif event.link in self._route_runtimes:
+                self._route_runtimes[event.link].end_refused(event)
         elif isinstance(event, HostRefusal):
             self._management[event.node].refused(event)
         elif isinstance(event, DirectionChanged) and event.link not in self._route_runtimes:
