@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import fnmatch
 import json
 import sys
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from emulator.bench import NAMES, Figure, measure
 from emulator.bench.bounds import broken
+from emulator.bench.pair import pair_of
 from emulator.cli.bench_table import is_fit, show_figures
 from emulator.cli.output import make_console
 from emulator.errors import HostError, VerdictFailure
@@ -88,7 +90,10 @@ def _judge(figures: Sequence[Figure]) -> int:
 def _names(pattern: str) -> list[str]:
     names = fnmatch.filter(NAMES, pattern)
     if not names:
+        near = difflib.get_close_matches(pattern, NAMES, n=1, cutoff=0.4)
+        bases = dict.fromkeys(pair_of(name)[1] for name in NAMES)
+        valid = f"did you mean '{near[0]}'?" if near else f"valid: {', '.join(bases)}"
         raise argparse.ArgumentTypeError(
-            f"{pattern!r} is no figure; valid: {', '.join(NAMES)}, and patterns like 'rtt.*'"
+            f"{pattern!r} is no figure; {valid} (patterns like 'rtt.*' and '*.mixed' are welcome)"
         )
     return names

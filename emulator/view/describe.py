@@ -111,7 +111,8 @@ def _of_node(event: Event) -> tuple[str, str] | None:
         case NodeExited():
             how = f"signal {-event.status}" if event.status < 0 else f"status {event.status}"
             asked = "" if event.requested else ", unasked"
-            return event.node, f"{incarnation_text(event.incarnation)} ended, {how}{asked}"
+            who = incarnation_text(event.incarnation) if event.incarnation else "its machine"
+            return event.node, f"{who} ended, {how}{asked}"
         case NodePanicked():
             return event.node, f"panicked: {event.text}"
         case PanicExplained():
