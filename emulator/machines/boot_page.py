@@ -24,6 +24,7 @@ from emulator.model import (
     Trace,
     incarnation_of,
 )
+from emulator.protocol.route import Transit
 
 BOOT_PAGE_OFFSET: Final = 0x800000
 BOOT_COUNT_OFFSET: Final = 0x801000
@@ -73,8 +74,32 @@ class BootLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootRoute:
+    """A `link` line of a route that ends at the node.
+
+    Args:
+        name: as events call it.
+        peer: the node at its other end.
+        via: index of the link over which it starts.
+        route: its number.
+    """
+
+    name: str
+    peer: NodeId
+    via: int
+    route: int
+
+    def line(self) -> str:
+        """The value of the line."""
+        return f"name:{self.name} kind:route peer:{self.peer} via:{self.via} route:{self.route}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BootArguments:
-    """Everything a node is told at power-up; link 0 is the management link."""
+    """Everything a node is told at power-up; link 0 is the management link.
+
+    The indices of routes follow those of the links.
+    """
 
     node_id: NodeId
     node_name: str
@@ -86,6 +111,8 @@ class BootArguments:
     trace: Trace
     servers: tuple[str, ...]
     links: Sequence[BootLink]
+    routes: Sequence[BootRoute] = ()
+    transits: Sequence[Transit] = ()
 
     def text(self) -> str:
         """The page's text: one `key=value` line each."""
@@ -107,6 +134,8 @@ class BootArguments:
             ("trace", self.trace.value),
             ("servers", " ".join(self.servers)),
             *(("link", link.line()) for link in self.links),
+            *(("link", route.line()) for route in self.routes),
+            *(("transit", str(transit)) for transit in self.transits),
         ]
         return "".join(f"{key}={value}\n" for key, value in pairs)
 
@@ -125,7 +154,8 @@ def build_boot_page(arguments: BootArguments) -> bytes:
         raise UsageError(
             f"node {arguments.node_name}: boot arguments take {len(text)} bytes of "
             f"{BOOT_TEXT_MAXIMUM}",
-            hint="give the node fewer links or servers, or its links shorter names",
+            hint="give the node fewer links or servers, let fewer nodes forward, or give its links "
+            "shorter names",
         )
     head = _HEAD.pack(BOOT_MAGIC, BOOT_VERSION, len(text), crc32c.crc32c(text))
     return (head.ljust(BOOT_TEXT_OFFSET, b"\0") + text).ljust(BOOT_PAGE_BYTES, b"\0")

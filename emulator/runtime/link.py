@@ -24,6 +24,7 @@ from emulator.model import HOST_NAME, DirectionState, LinkKind
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.link_runtime import LinkRuntime
 from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.route_runtime import RouteRuntime
 from emulator.runtime.world import World
 
 
@@ -242,6 +243,74 @@ class GuestLink(Link):
             cable.splice(index)
         else:
             cable.cut(index)
+
+
+class RouteLink(Link):
+    """A link without a cable: a path between two guests over nodes that forward."""
+
+    def __init__(self, runtime: RouteRuntime, kind: LinkKind, world: World) -> None:
+        super().__init__(runtime.route.name, runtime.route.ends, world)
+        self._runtime = runtime
+        self._kind = kind
+
+    @property
+    def kind(self) -> LinkKind:
+        """What its frames travel through on the first stretch."""
+        return self._kind
+
+    @property
+    def refusal(self) -> LinkRefused | None:
+        """The first refusal to train since a life on the path ended."""
+        return self._runtime.refusal
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the nodes along it, both ends included."""
+        return self._runtime.route.nodes
+
+    async def cut(self, *, direction: str | None = None, allow_management: bool = False) -> None:
+        """A route has no carrier of its own.
+
+        Raises:
+            UsageError: always.
+        """
+        raise self._no_cable("cut")
+
+    async def splice(self, *, direction: str | None = None) -> None:
+        """A route has no carrier of its own.
+
+        Raises:
+            UsageError: always.
+        """
+        raise self._no_cable("splice")
+
+    def _no_cable(self, verb: str) -> UsageError:
+        return UsageError(
+            f"{self._name} is a route and has no cable to {verb}",
+            hint=f"{verb} a link of its path: {' - '.join(self.path)}",
+        )
+
+    def _state_of(self, index: int) -> DirectionState:
+        return self._runtime.state(index)
+
+    def _is_down_at_both_ends(self, index: int) -> bool:
+        writer, reader = self._runtime.ends[index], self._runtime.ends[1 - index]
+        return not writer.tx_up and not reader.rx_up
+
+    def _reason_of(self, index: int) -> str:
+        state = self._state_of(index)
+        if state is DirectionState.UP:
+            return ""
+        if state is DirectionState.CUT:
+            return f" (its path {' - '.join(self.path)} is cut)"
+        writer, reader = self._runtime.ends[index], self._runtime.ends[1 - index]
+        return (
+            f" ({self.ends[index]}: last change {writer.reason}; "
+            f"{self.ends[1 - index]}: last change {reader.reason})"
+        )
+
+    def _set_carrier(self, index: int, *, up: bool) -> None:
+        raise self._no_cable("splice" if up else "cut")
 
 
 class ManagementLink(Link):

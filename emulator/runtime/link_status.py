@@ -32,6 +32,18 @@ class EndReport:
     peer_epoch: int = 0
     reason: str = "none"
 
+    @classmethod
+    def of(cls, event: LinkEndChanged) -> EndReport:
+        """What an end says with an event."""
+        return cls(
+            incarnation=event.incarnation,
+            rx_up=event.rx_up,
+            tx_up=event.tx_up,
+            own_epoch=event.own_epoch,
+            peer_epoch=event.peer_epoch,
+            reason=event.reason.name.lower().replace("_", " "),
+        )
+
     @property
     def epoch_key(self) -> tuple[int, int]:
         """Names the epoch of what this end transmits, among all its lives."""
@@ -53,14 +65,7 @@ class LinkStatus:
 
     def report(self, end: int, event: LinkEndChanged) -> None:
         """An end changed."""
-        self._ends[end] = EndReport(
-            incarnation=event.incarnation,
-            rx_up=event.rx_up,
-            tx_up=event.tx_up,
-            own_epoch=event.own_epoch,
-            peer_epoch=event.peer_epoch,
-            reason=event.reason.name.lower().replace("_", " "),
-        )
+        self._ends[end] = EndReport.of(event)
 
     def gone(self, end: int) -> None:
         """The life behind an end is over."""
