@@ -441,7 +441,9 @@ class Cluster:
         links = tuple(self._link_runtimes.values())
         assert self._failure is not None
         self._background += [
-            self._tasks.create_task(sample(nodes, links, world.watch), name="sampler"),
+            self._tasks.create_task(
+                sample(nodes, links, world.watch, world.stream), name="sampler"
+            ),
             self._tasks.create_task(_raise_from(self._failure), name="guardian"),
         ]
 
