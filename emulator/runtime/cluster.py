@@ -482,7 +482,8 @@ class Cluster:
             raise self._not_up(deadline.within_s) from None
 
     def _check_refusals(self) -> None:
-        for link in (*self._management.values(), *self._links.values()):
+        links = (*self._management.values(), *self._links.values(), *self._routes.values())
+        for link in links:
             refusal = link.refusal
             if refusal is not None and refusal.refusal is not Refusal.STALE:
                 raise TrainingRefused(
