@@ -49,6 +49,7 @@ void link_owner_client(struct managed_link *link, struct phy_client *client)
         .frame = phy_frame,
         .carrier = phy_carrier,
         .drop = phy_drop,
+        .sessions = &link->sessions,
     };
 }
 

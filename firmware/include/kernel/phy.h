@@ -38,6 +38,8 @@ struct phy_client {
     void (*carrier)(void *context, uint32_t direction, bool up, uint32_t generation, bool checked);
     /* `count` bytes or records were thrown away; reason is an enum link_drop. */
     void (*drop)(void *context, uint32_t reason, uint32_t count);
+    uint32_t *sessions; /* for the driver: how many sessions it began on this link in this life of
+                           the node. Outlives the driver, so that no session number comes twice */
 };
 
 struct phy_operations {
