@@ -2,21 +2,8 @@
 #
 #   make servers         every server for every architecture
 #
-# A server's sources, and its scripts if it is more than a record, are said here once. Its object is compiled apart from the
-# kernel's, linked into one, and may call what core/exports.h lists. Included by Makefile, which defines compile().
-
-SERVERS := echo traffic raw_ring phy_ivshmem phy_virtio_serial
-SOURCES_echo := $(wildcard servers/echo/*.c)
-SOURCES_traffic := $(wildcard servers/traffic/*.c)
-SOURCES_raw_ring := $(wildcard servers/raw_ring/*.c) phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/device.c
-SOURCES_phy_ivshmem := $(wildcard phys/ivshmem/*.c)
-SOURCES_phy_virtio_serial := $(wildcard phys/virtio_serial/*.c phys/stream/*.c drivers/virtio/*.c)
-
-LOAD_echo := servers/echo/echo.load
-UNLOAD_echo :=
-# What a server that is a record needs.
-LOAD_DEFAULT := servers/record.load
-UNLOAD_DEFAULT := servers/record.unload
+# What servers there are says servers.mk. An object is compiled apart from the kernel's, linked into one, and may call what
+# core/exports.h lists. Included by Makefile, which defines compile().
 
 .PHONY: servers
 

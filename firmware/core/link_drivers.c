@@ -20,6 +20,8 @@ static const char *kind_name(enum boot_link_kind kind)
         return "ivshmem";
     case BOOT_LINK_VIRTIO_SERIAL:
         return "virtio-serial";
+    case BOOT_LINK_ROUTE:
+        break; /* the link manager's own */
     }
     return "";
 }
@@ -32,6 +34,9 @@ const struct phy_operations *link_driver_find(const struct managed_link *link)
     const struct boot_link *boot = link_boot(link);
     const struct phy_operations *phy = NULL;
 
+    if (boot->kind == BOOT_LINK_ROUTE) {
+        return &link_route_phy;
+    }
     if (boot->peer != 0 && configuration->find_loaded_phy != NULL) {
         phy = configuration->find_loaded_phy(link->manager->host, kind_name(boot->kind));
     }
@@ -85,7 +90,7 @@ void link_drivers_find(struct link_manager *manager)
         }
         link_set_phy(&link->link, link->phy_operations->mtu, boot->payload_crc, boot->replay,
                      link->phy_operations->lossless);
-        if (link_driver_start(link) && !link->phy_operations->lossless) {
+        if (link_driver_start(link) && link->link.configuration.cable_frames) {
             restore_cable(link);
         }
     }
