@@ -260,6 +260,7 @@ class NodeLoader:
         self._table.check_circle(new)
         new.check_imports(self._operations.running_kernel())
         async with self._lock(server):
+            self._check_known(server)
             was_loaded = server.state is State.LOADED
             if was_loaded or server.state is State.DETACHED:
                 self._operations.check_loaded(server)
@@ -481,8 +482,7 @@ class NodeLoader:
         async with self._lock(server):
             if server.state in (State.LOADED, State.DETACHED):
                 return
-            if server.state is State.DEALLOCATED:
-                raise LoaderError(Code.SERVER_DELETED, server.name)
+            self._check_known(server)
             new = self._setup.files.read(server.path, self._setup.kind)
             if new.name != server.name:
                 what = f"{server.path} is a server '{new.name}' now"
@@ -506,6 +506,12 @@ class NodeLoader:
                     raise
         if server.state is not State.DEALLOCATED:
             await self._operations.deallocate(server, reason)
+
+    @staticmethod
+    def _check_known(server: Server) -> None:
+        """Refuse what was deleted, or failed to be allocated, while somebody waited for it."""
+        if server.state is State.DEALLOCATED:
+            raise LoaderError(Code.SERVER_DELETED, server.name)
 
     def _lock(self, server: Server) -> asyncio.Lock:
         return self._locks.setdefault(server.name, asyncio.Lock())
