@@ -24,6 +24,7 @@
 
 #include <abi/frame.h>
 #include <kernel/error.h>
+#include <kernel/frame.h>
 #include <kernel/host.h>
 #include <kernel/statistics.h>
 #include <stdbool.h>
@@ -73,9 +74,11 @@ struct link_configuration {
     uint32_t message_max; /* bytes of the largest mnl message this end receives, header included */
     bool wants_payload_crc; /* even where the cable does not require it */
     bool offers_replay;     /* even where the cable does not require it */
+    uint16_t route;         /* what its frames say they are of; 0: of a cable */
     bool cable_frames;      /* the end of a stream whose cable speaks by CABLE frames */
     uint8_t byte_order;     /* MNL_BYTEORDER_* of this node */
     uint8_t data_model;     /* MNL_DATAMODEL_* of this node */
+    uint32_t version;       /* the one it offers and accepts in training; 0: FRAME_VERSION */
 };
 
 struct link_event {
@@ -209,6 +212,8 @@ struct link {
     struct frame_header rx_constant;
     uint32_t tx_constant_crc;
     uint32_t rx_constant_crc;
+    struct frame_crc tx_crc;
+    struct frame_crc rx_crc;
     bool rx_constant_valid;
 
     struct link_statistics statistics;
@@ -281,6 +286,11 @@ static inline bool link_tx_is_up(const struct link *link)
 static inline bool link_rx_is_up(const struct link *link)
 {
     return link->rx_up;
+}
+/* Does it keep frames until they are acknowledged? */
+static inline bool link_replays(const struct link *link)
+{
+    return link->tx_replay;
 }
 
 #endif
