@@ -47,11 +47,14 @@ class ServerConfig:
 
     Args:
         path: of the relocatable.
-        load: whether to load it at once, as if its script said START.
+        load: load it at once, whatever its script says (True), wait for its first message (False),
+            or do what the script says: at once if START is in it (None).
+        parameters: `name=value` words.
     """
 
     path: Path
-    load: bool = True
+    load: bool | None = None
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ class LoaderSetup:
         find_kernel: reads the image that it runs.
         files: objects, shared with other nodes.
         folders: where objects are looked for by a server's name.
-        config: servers to bring up in each life, in this order.
+        config: reads which servers to bring up, in this order.
         lines: status lines.
         spawn: runs a coroutine of the loader's own; the run ends it.
     """
@@ -76,7 +79,7 @@ class LoaderSetup:
     find_kernel: Callable[[], KernelImage]
     files: ObjectFiles
     folders: Sequence[Path]
-    config: Sequence[ServerConfig]
+    config: Callable[[], Sequence[ServerConfig]]
     lines: StatusLines
     spawn: Callable[[Coroutine[Any, Any, None]], object]
 
@@ -129,8 +132,11 @@ class NodeLoader:
 
     # --- lives of the node ---
 
-    async def node_up(self) -> None:
+    async def node_up(self) -> tuple[LoaderError, ...]:
         """A life of the node can be reached: become its loader and bring up its configuration.
+
+        Returns:
+            What went wrong with it.
 
         Raises:
             LoaderError: NODE_UNREACHABLE; WRONG_IMAGE: the image that runs is not the one we have.
@@ -145,7 +151,7 @@ class NodeLoader:
                 hint="restart the cluster: the image was built again since it started",
             )
         self._operations.kernel = kernel
-        await self.bring_up()
+        return await self.bring_up()
 
     def node_down(self, reason: str) -> None:
         """The life is over, and with it everything that was on the node."""
@@ -155,30 +161,43 @@ class NodeLoader:
         for name in list(self._readers):
             self._close_log(name)
 
-    async def bring_up(self) -> None:
+    async def bring_up(self) -> tuple[LoaderError, ...]:
         """Allocate and load the configured servers: none waits for another that it does not need,
-        and a bad one does not stop the others."""
-        config = self._setup.config
-        self._lines.post(Priority.INFO, f"start, {len(config)} servers are configured")
-        adding = [self._add_configured(item) for item in config]
-        servers = [server for server in await asyncio.gather(*adding) if server is not None]
-        await asyncio.gather(*(self._load_configured(server) for server in servers))
+        and a bad one does not stop the others.
 
-    async def _add_configured(self, item: ServerConfig) -> Server | None:
+        Returns:
+            What went wrong; lines were told about it.
+        """
+        config = self._setup.config()
+        self._lines.post(Priority.INFO, f"start, {len(config)} servers are configured")
+        failures: list[LoaderError] = []
+        adding = [self._add_configured(item, failures) for item in config]
+        servers = [server for server in await asyncio.gather(*adding) if server is not None]
+        await asyncio.gather(*(self._load_configured(server, failures) for server in servers))
+        return tuple(failures)
+
+    async def _add_configured(
+        self, item: ServerConfig, failures: list[LoaderError]
+    ) -> Server | None:
         """Allocate a configured server; None: it is not to be loaded now."""
         try:
             server = await self._allocate(item.path)
         except LoaderError as error:
             if error.code is not Code.SERVER_EXISTS:
-                return None  # a line was told
+                failures.append(error)
+                return None
             server = self._table.find(error.what)  # it came as a dependency of another
-        return server if item.load or server.object.load_script.start else None
+        server.parameters = item.parameters
+        starts = server.object.load_script.start if item.load is None else item.load
+        return server if starts else None
 
-    async def _load_configured(self, server: Server) -> None:
+    async def _load_configured(self, server: Server, failures: list[LoaderError]) -> None:
         try:
             await self._load(server)
         except LoaderError as error:
-            self._lines.post(Priority.ERR, error.message, server.name)
+            failures.append(error)
+            if server.state is State.ALLOCATED:  # else a line was told
+                self._lines.post(Priority.ERR, error.message, server.name)
 
     # --- the functions ---
 

@@ -90,7 +90,7 @@ class LoaderBench:
                 find_kernel=lambda: KERNEL,
                 files=ObjectFiles(),
                 folders=(folder,),
-                config=config,
+                config=lambda: config,
                 lines=StatusLines("a", lambda priority, server, text: self.lines.append(text)),
                 spawn=self._spawn,
             )

@@ -347,7 +347,7 @@ async def test_a_node_that_dies_takes_everything_along(loaded: LoaderBench) -> N
 async def test_the_configuration_comes_up_in_its_order(tmp_path: Path) -> None:
     names = ("one", "two", "three")
     paths = [tmp_path / f"{name}.kern_server" for name in names]
-    bench = LoaderBench(tmp_path, config=[ServerConfig(path=path) for path in paths])
+    bench = LoaderBench(tmp_path, config=[ServerConfig(path=path, load=True) for path in paths])
     bench.write("one", depends=("three",))
     bench.write("two", depends=("nobody",))
     bench.write("three")
