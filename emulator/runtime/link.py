@@ -260,7 +260,7 @@ class RouteLink(Link):
 
     @property
     def refusal(self) -> LinkRefused | None:
-        """The first refusal to train since a life at its ends changed."""
+        """The first refusal to train since a life on the path ended."""
         return self._runtime.refusal
 
     @property

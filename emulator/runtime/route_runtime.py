@@ -29,7 +29,7 @@ class RouteRuntime:
     def __init__(self, route: Route, path_states: PathStates, world: World) -> None:
         self.route = route
         self.ends = [EndReport(), EndReport()]
-        self.refusal: LinkRefused | None = None  # the first since a life at its ends changed
+        self.refusal: LinkRefused | None = None
         self._path_states = path_states
         self._world = world
         self._shown = (DirectionState.CUT, DirectionState.CUT)
@@ -41,14 +41,15 @@ class RouteRuntime:
             self.look()
 
     def end_refused(self, event: LinkRefused) -> None:
-        """An end was refused, or refused the other."""
+        """An end would not train with the other one, or heard that the other one will not."""
         self.refusal = self.refusal or event
+        self._world.watch.changed()
 
     def life_over(self, node: str) -> None:
         """The life of a node on the path is over."""
+        self.refusal = None
         if node in self.route.ends:
             self.ends[self.route.ends.index(node)] = EndReport()
-            self.refusal = None
         self.look()
 
     def state(self, index: int) -> DirectionState:

@@ -24,6 +24,7 @@
 
 #include <abi/frame.h>
 #include <kernel/error.h>
+#include <kernel/frame.h>
 #include <kernel/host.h>
 #include <kernel/statistics.h>
 #include <stdbool.h>
@@ -211,6 +212,8 @@ struct link {
     struct frame_header rx_constant;
     uint32_t tx_constant_crc;
     uint32_t rx_constant_crc;
+    struct frame_crc tx_crc;
+    struct frame_crc rx_crc;
     bool rx_constant_valid;
 
     struct link_statistics statistics;
@@ -270,6 +273,10 @@ void link_garbage(struct link *link, uint64_t now_ns);
  */
 void link_close(struct link *link, uint64_t now_ns);
 
+/* Another PHY is under the link now, which is down: largest payload of its frames, whether DATA shall
+ * be checked or replayed, and whether it is a lossless medium (no CABLE frames, no need of either). */
+void link_set_phy(struct link *link, uint32_t mtu, bool payload_crc, bool replay, bool lossless);
+
 /* Count bytes or records that the PHY threw away. */
 void link_count_drop(struct link *link, enum link_drop reason, uint32_t count);
 
@@ -283,6 +290,11 @@ static inline bool link_tx_is_up(const struct link *link)
 static inline bool link_rx_is_up(const struct link *link)
 {
     return link->rx_up;
+}
+/* Does it keep frames until they are acknowledged? */
+static inline bool link_replays(const struct link *link)
+{
+    return link->tx_replay;
 }
 
 #endif
