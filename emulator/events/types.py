@@ -456,6 +456,19 @@ class GuestEventUnknown(GuestEvent):
     args: tuple[int, int, int]
 
 
+# --- kernel servers ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderLine(Event):
+    """The kernel-server loader said something about what it does; `level` is syslog's priority."""
+
+    node: str
+    server: str
+    level: int
+    text: str
+
+
 # --- traffic ---
 
 

@@ -66,6 +66,7 @@ from emulator.runtime.host_node import HostNode, HostObserver
 from emulator.runtime.launch import find_binary
 from emulator.runtime.link import GuestLink, Link, ManagementLink, RouteLink
 from emulator.runtime.link_runtime import LinkRuntime
+from emulator.runtime.loaders import Loaders
 from emulator.runtime.node import Node
 from emulator.runtime.node_runtime import NodeRuntime
 from emulator.runtime.route_runtime import RouteRuntime
@@ -381,6 +382,7 @@ class Cluster:
             stream=stream,
             watch=Watch(),
             host=HostNode(topology.constants, HOST_INCARNATION, witness, _transits(topology)),
+            loaders=Loaders(),
             tasks=self._tasks,
             stream_ids=itertools.count(1),
             closing=asyncio.Event(),
@@ -438,6 +440,7 @@ class Cluster:
         world.stream.listen(self._route)
         world.host.on_frames(lambda number: by_id[number].look())
         world.host.on_links(lambda number: management[number].look())
+        world.loaders.begin(world)
         links = tuple(self._link_runtimes.values())
         assert self._failure is not None
         self._background += [
@@ -482,7 +485,8 @@ class Cluster:
             raise self._not_up(deadline.within_s) from None
 
     def _check_refusals(self) -> None:
-        for link in (*self._management.values(), *self._links.values()):
+        links = (*self._management.values(), *self._links.values(), *self._routes.values())
+        for link in links:
             refusal = link.refusal
             if refusal is not None and refusal.refusal is not Refusal.STALE:
                 raise TrainingRefused(
@@ -503,6 +507,8 @@ class Cluster:
         finally:
             for task in self._background:
                 task.cancel()
+            if self._world is not None:
+                self._world.loaders.close()
             try:
                 kind = None if error is None else type(error)
                 await self._tasks.__aexit__(kind, error, None)
