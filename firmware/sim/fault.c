@@ -271,6 +271,9 @@ static bool begin_node(const struct sim_entry *entry)
             count_fired(entry->kind);
         }
         return false;
+    case SIM_FAULT_HOSTILE:
+        forge_begin((uint32_t)(entry - sim.entries));
+        return true;
     case SIM_FAULT_HANG:
         if (sim_nodes[node].life == SIM_NONE || sim_nodes[node].is_hung) {
             return false;
@@ -295,8 +298,11 @@ static bool begin_node(const struct sim_entry *entry)
     }
 }
 
+/* What it told others about itself and them ends with its life: everybody sees it go. */
 static void end_node(const struct sim_entry *entry)
 {
+    static const struct sim_entry repentance = {
+        .kind = SIM_FAULT_CRASH, .duration_ns = SIM_MS, .arguments = {1, 1000}};
     uint32_t node = node_of(entry);
 
     switch (entry->kind) {
@@ -312,6 +318,10 @@ static void end_node(const struct sim_entry *entry)
         if (sim_nodes[node].is_ready) {
             heap_fail_after(&sim_nodes[node].host, 0, false);
         }
+        break;
+    case SIM_FAULT_HOSTILE:
+        forge_end((uint32_t)(entry - sim.entries));
+        (void)crash(node, &repentance);
         break;
     case SIM_FAULT_TWICE:
         if (sim_nodes[node].life != SIM_NONE) {

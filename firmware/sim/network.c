@@ -333,8 +333,13 @@ uint32_t network_index(uint32_t node, uint32_t boot_link)
 
 bool network_is_up(uint32_t link)
 {
+    const uint32_t *ends = sim.settings->links[link].ends;
+
+    if (node_is_discredited(ends[0]) || node_is_discredited(ends[1])) {
+        return true;
+    }
     for (uint32_t end = 0; end < 2; end++) {
-        struct sim_node *node = &sim_nodes[sim.settings->links[link].ends[end]];
+        struct sim_node *node = &sim_nodes[ends[end]];
 
         if (node->life == SIM_NONE || !node->is_ready) {
             return false;
@@ -410,7 +415,7 @@ static int send(struct phy *phy, const void *header, const void *payload, size_t
     trace_hash((uint64_t)le32_load(((const struct frame_header *)header)->header_crc) << 8 |
                phy->link);
     if (direction->carrier) {
-        damage_send(phy->link, phy->end, header, payload, payload_bytes, fiber_now_ns());
+        forge_send(phy->link, phy->end, header, payload, payload_bytes);
         network_schedule_wake(phy->link, 1 - phy->end);
     }
     return ERROR_NONE;

@@ -122,6 +122,11 @@ static bool is_known_dead(const struct program *program, uint32_t port)
     return program->node->told_dead[oracle_port_life(port)];
 }
 
+static bool is_of_suspect(uint32_t port)
+{
+    return sim_nodes[sim_lives[oracle_port_life(port)].node].is_suspect;
+}
+
 static bool is_own(const struct program *program, uint32_t port)
 {
     return oracle_port_life(port) == program->node->life;
@@ -133,6 +138,9 @@ static void check_destination(const struct program *program, uint32_t port, bool
 {
     const struct sim_life *life = &sim_lives[oracle_port_life(port)];
 
+    if (is_of_suspect(port)) {
+        return;
+    }
     sim_exercised(8);
     if (was_dead && result != MACH_SEND_INVALID_DEST) {
         sim_violated(8, "node %u sent to a dead right and got %d", program->node->id, (int)result);
@@ -259,6 +267,28 @@ static void operate_stream(struct program *program, const struct sim_entry *entr
 /* --- Receiving
  * ------------------------------------------------------------------------------------ */
 
+/* Whoever asks is answered, wherever the right leads that a suspect sent. */
+static void answer_foreign(struct program *program, struct port *reply)
+{
+    struct kmsg *answer = make_message(program, REPLY_BYTES);
+    uint32_t message;
+
+    if (answer == NULL) {
+        return;
+    }
+    message = oracle_message(answer, SIM_NONE, SIM_NONE);
+    if (message != SIM_NONE &&
+        mach_msg_send(answer, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS) {
+        oracle_sent(message);
+        return;
+    }
+    if (message != SIM_NONE) {
+        oracle_unsent(message);
+    }
+    kmsg_set_completion(answer, NULL, NULL);
+    kmsg_free(answer);
+}
+
 void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, bool is_set)
 {
     uint32_t reply_port = oracle_received(kmsg, program->node->index, port, is_set);
@@ -268,7 +298,9 @@ void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, boo
     if (reply == NULL) {
         return;
     }
-    if (reply_port != SIM_NONE) {
+    if (reply_port == SIM_FOREIGN) {
+        answer_foreign(program, reply);
+    } else if (reply_port != SIM_NONE) {
         struct kmsg *answer = make_message(program, REPLY_BYTES);
 
         if (answer != NULL) {
@@ -465,7 +497,7 @@ static void operate_right_get(struct program *program, const struct sim_entry *e
     if (right == NULL) {
         return;
     }
-    if (was_dead) {
+    if (was_dead && !is_of_suspect(id)) {
         sim_violated(8, "node %u got a right by a dead name", program->node->id);
     }
     if (slot->state != SLOT_EMPTY) {

@@ -176,6 +176,7 @@ static void close_down(void)
             }
         }
     }
+    nodes_bury_suspects();
     run_until(fiber_now_ns() + CLOSING_NS, NULL);
     if (!sim.is_over) {
         watch_check_memory();
@@ -226,6 +227,7 @@ static void open_world(void)
     trace_open();
     timeline_open();
     nodes_open();
+    forge_open();
     network_open();
     faults_open();
     oracle_open();

@@ -41,7 +41,8 @@ enum sim_profile {
         6, /* cut a random subset of the links one by one, splice in random order */
     SIM_PROFILE_CRASH_LOOP = 7, /* one node again and again */
     SIM_PROFILE_MEMORY = 8,     /* allocations fail */
-    SIM_PROFILE_COUNT = 9,
+    SIM_PROFILE_HOSTILE = 9,    /* one node forges frames; faults of links, too */
+    SIM_PROFILE_COUNT = 10,
 };
 
 /* Of one entry of a schedule. For an operation `target` is node | worker << 8, for a fault of a
@@ -92,6 +93,11 @@ enum sim_kind {
     SIM_FAULT_HEAP = 68,    /* allocations until the first failure, 1: all later ones fail too */
     SIM_FAULT_ALL = 69,     /* every node crashes at the same moment; down for duration_ns each */
     SIM_FAULT_TWICE = 70,   /* as CRASH, and again `third` microseconds after it is back */
+    SIM_FAULT_HOSTILE =
+        71, /* its frames are forged: permille of its own that are changed, microseconds
+                               between two volleys of others (0: none), bold (claims lives that it
+                               never had), stingy (1: settles nothing and gives no credit, 2: and
+                               asks without end); afterwards it crashes and comes back */
     SIM_KINDS = 72,
 };
 

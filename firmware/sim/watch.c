@@ -43,9 +43,13 @@ static void node_up(void *context, uint32_t node_id, uint64_t incarnation)
 {
     struct sim_node *node = context;
     struct sim_known *known = &node->known[index_of(node_id)];
-    uint32_t life = told_life(node, node_id, incarnation);
+    uint32_t life;
 
     trace(node->index, TRACE_UP, node_id, incarnation, 0);
+    if (node_id_is_suspect(node_id)) {
+        return;
+    }
+    life = told_life(node, node_id, incarnation);
     if (life == SIM_NONE) {
         return;
     }
@@ -85,10 +89,25 @@ static bool is_justified(const struct sim_node *node, uint32_t life, enum node_d
 {
     const struct sim_life *dead = &sim_lives[life];
 
+    if (node->is_suspect) {
+        return true; /* whoever talks to it may close its links */
+    }
+
     if (dead->end_ns != SIM_NEVER) {
         return true;
     }
     return cause == NODE_DEATH_SILENCE && is_presumable(node, dead->node);
+}
+
+/* It may have claimed any life: what was told is kept for those that it had. */
+static void note_suspect_dead(struct sim_node *node, uint32_t node_id, uint64_t incarnation)
+{
+    for (uint32_t life = 0; life < sim_life_count; life++) {
+        if (sim_lives[life].node == index_of(node_id) &&
+            sim_lives[life].incarnation <= incarnation) {
+            node->told_dead[life] = true;
+        }
+    }
 }
 
 static void node_dead(void *context, uint32_t node_id, uint64_t incarnation,
@@ -96,9 +115,14 @@ static void node_dead(void *context, uint32_t node_id, uint64_t incarnation,
 {
     struct sim_node *node = context;
     struct sim_known *known = &node->known[index_of(node_id)];
-    uint32_t life = told_life(node, node_id, incarnation);
+    uint32_t life;
 
     trace(node->index, TRACE_DEAD, node_id, incarnation, (uint64_t)cause);
+    if (node_id_is_suspect(node_id)) {
+        note_suspect_dead(node, node_id, incarnation);
+        return;
+    }
+    life = told_life(node, node_id, incarnation);
     if (life == SIM_NONE) {
         return;
     }
@@ -144,7 +168,7 @@ static bool each_notice(void (*missing)(const struct sim_node *node, uint32_t li
         const struct sim_node *node = &sim_nodes[i];
 
         for (uint32_t life = 0; node->life != SIM_NONE && life < sim_life_count; life++) {
-            if (!node->told_up[life] || sim_lives[life].end_ns == SIM_NEVER) {
+            if (!node->told_up[life] || sim_lives[life].end_ns == SIM_NEVER || node->is_suspect) {
                 continue;
             }
             sim_exercised(7);
@@ -206,13 +230,21 @@ static void link_state(void *context, const struct link_change *change)
     }
 }
 
+static bool link_is_suspect(uint32_t link)
+{
+    const uint32_t *ends = sim.settings->links[link].ends;
+
+    return sim_nodes[ends[0]].is_suspect || sim_nodes[ends[1]].is_suspect;
+}
+
 static void link_refused(void *context, uint32_t link, uint32_t peer, enum link_refusal reason,
                          uint64_t incarnation, bool by_us)
 {
     struct sim_node *node = context;
 
     trace(node->index, TRACE_REFUSED, network_index(node->index, link), (uint64_t)reason, by_us);
-    if (reason != LINK_REFUSAL_STALE && reason != LINK_REFUSAL_DUPLICATE_ID) {
+    if (reason != LINK_REFUSAL_STALE && reason != LINK_REFUSAL_DUPLICATE_ID &&
+        !link_is_suspect(network_index(node->index, link))) {
         sim_violated(12, "node %u refuses life %llx of node %u (by us: %u): reason %u", node->id,
                      (unsigned long long)incarnation, peer, by_us, (unsigned)reason);
     }
@@ -293,14 +325,25 @@ static void check_flow(const struct sim_node *node, const struct node *peer)
     }
 }
 
+/* I12: whatever a peer sends, it costs a node no more than its windows. */
+static void check_appetite(struct sim_node *node)
+{
+    size_t used_bytes = heap_statistics(&node->host).used_bytes;
+
+    if (used_bytes > SIM_ARENA_BYTES / 2) {
+        sim_violated(12, "node %u uses %zu bytes", node->id, used_bytes);
+    }
+}
+
 void watch_flows(void)
 {
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
-        const struct sim_node *node = &sim_nodes[i];
+        struct sim_node *node = &sim_nodes[i];
 
         if (!node->is_ready || node->host.ipc->lock.owner != NULL) {
             continue;
         }
+        check_appetite(node);
         for (uint32_t id = 0; id < node->host.nodes->slot_count; id++) {
             const struct node *peer = node->host.nodes->slots[id].live;
 

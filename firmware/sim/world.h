@@ -8,6 +8,7 @@
  *   network.c   cables and PHYs           damage.c    what cables do to frames
  *   fault.c     what a schedule asks for  oracle.c    messages: I1 to I4, I8
  *   watch.c     nodes and links: I5 to I7, I11, I12   trace.c  hash and last events
+ *   forge.c, forge_message.c   what a hostile node sends
  *
  * Nothing here is allocated during a run; everything is reset by the part that owns it.
  */
@@ -26,12 +27,13 @@
 
 #define SIM_NEVER UINT64_MAX
 #define SIM_NONE UINT32_MAX
+#define SIM_FOREIGN (UINT32_MAX - 1u)
 #define SIM_MS 1000000ull
 #define SIM_US 1000ull
 #define SIM_LIVES_MAXIMUM 256u
 #define SIM_LINKS_PER_NODE 8u
 #define SIM_MESSAGE_MAXIMUM 16384u /* bytes of an mnl message */
-#define SIM_ARENA_BYTES (1024u * 1024u)
+#define SIM_ARENA_BYTES (2048u * 1024u)
 
 /* --- trace.c ------------------------------------------------------------------------------- */
 
@@ -86,6 +88,7 @@ enum timeline_kind {
     TIMELINE_NOTICE, /* node, life that is dead */
     TIMELINE_HEAL,   /* entry */
     TIMELINE_FLAP,   /* entry, halves left */
+    TIMELINE_FORGE,  /* entry of a hostile node: its next volley is due */
 };
 
 void timeline_open(void);
@@ -122,6 +125,11 @@ struct sim_node {
     bool is_ready; /* bring-up is over */
     bool is_hung;
     bool is_stale; /* it was told that it is dead */
+    /* A *suspect* is a node that is hostile at some time of the run: what it says is nobody's
+     * account. It is hostile while its frames are forged. */
+    bool is_suspect;
+    bool is_hostile;
+    uint64_t forged_incarnation; /* the largest life that it claimed and never had */
     struct heap_statistics baseline;
     uint64_t baseline_names;
     uint64_t disturbed_ns; /* until when something was done to it */
@@ -132,6 +140,7 @@ struct sim_node {
     uint32_t notices[SIM_LIVES_MAXIMUM];
     uint32_t notice_count;
     uint32_t notices_done;
+    bool has_to_bury; /* every life that a suspect has or claimed */
 };
 extern struct sim_node sim_nodes[SIM_NODES_MAXIMUM];
 extern struct sim_life sim_lives[SIM_LIVES_MAXIMUM];
@@ -141,8 +150,16 @@ void nodes_open(void);
 void node_boot(uint32_t node);
 void node_end_life(uint32_t node, bool carrier_is_lost); /* crash or reset */
 void node_notice(uint32_t node, uint32_t life);          /* node 0 says that this life is over */
+void nodes_bury_suspects(void);
 void node_disturb(uint32_t node, uint64_t until_ns);
 void node_note_stale(uint32_t node);
+
+/* The node whose id it is; null: nobody's. */
+struct sim_node *node_of_id(uint32_t node_id);
+bool node_id_is_suspect(uint32_t node_id);
+
+/* It claimed a life that it will never reach: nobody believes that it lives any more. */
+bool node_is_discredited(uint32_t node);
 
 static inline struct sim_life *node_life(const struct sim_node *node)
 {
@@ -181,6 +198,17 @@ uint32_t network_index(uint32_t node, uint32_t boot_link); /* the world's link o
 uint64_t network_disturbed_ns(uint32_t link);              /* its ends included */
 uint64_t network_frames(void);
 
+/* --- forge.c ------------------------------------------------------------------------------- */
+
+void forge_open(void);
+/* A frame of `from` as its node made it: remembered, and if the node is hostile changed on its way
+ * into the cable. */
+void forge_send(uint32_t link, uint32_t from, const void *header, const void *payload,
+                size_t payload_bytes);
+void forge_begin(uint32_t entry); /* the node is hostile from now on */
+void forge_end(uint32_t entry);
+void forge_volley(uint32_t entry);
+
 /* --- fault.c ------------------------------------------------------------------------------- */
 
 void faults_open(void);
@@ -209,13 +237,15 @@ bool oracle_port_is_dead(uint32_t port);
 bool oracle_port_is_gone(uint32_t port);
 uint32_t oracle_port_life(uint32_t port);
 
-/* A message to `port` is about to be sent: fill its body and watch it. SIM_NONE: too many. */
+/* A message to `port` (SIM_NONE: an answer to a suspect, to whichever port that named) is about to
+ * be sent: fill its body and watch it. SIM_NONE: too many, or no room for an account in it. */
 uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port);
 /* mach_msg_send() took it, or did not. */
 void oracle_sent(uint32_t message);
 void oracle_unsent(uint32_t message);
-/* A receiver has it. Returns the port to answer to (SIM_NONE: none was meant). `set`: through a
- * port set, so any port of the life may have brought it. */
+/* A receiver has it. Returns the port to answer to; SIM_NONE: none was meant; SIM_FOREIGN: a suspect
+ * sent it or has it, and nobody is to blame. `set`: through a port set, so any port of the life may
+ * have brought it. */
 uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool is_set);
 /* `node` was told that `life` is dead: what it has of its messages already is its. */
 void oracle_life_died(uint32_t node, uint32_t life);
