@@ -84,9 +84,7 @@ static void wake_ends(uint32_t link)
     network_schedule_wake(link, 0);
     network_schedule_wake(link, 1);
     for (uint32_t end = 0; end < 2; end++) {
-        if (sim_cables[link].ends[end].is_started) {
-            event_signal(sim_cables[link].ends[end].client.wake);
-        }
+        network_signal(&sim_cables[link].ends[end]);
     }
 }
 
@@ -229,6 +227,9 @@ static void hang(uint32_t node, bool is_hung)
 {
     sim_nodes[node].is_hung = is_hung;
     fiber_group_freeze(node, is_hung);
+    if (!is_hung && node_is_agent(node)) {
+        agent_wake();
+    }
 }
 
 /* What a ring holds is still there afterwards. */
@@ -286,7 +287,7 @@ static bool begin_node(const struct sim_entry *entry)
         count_fired(entry->kind);
         return true;
     case SIM_FAULT_HEAP:
-        if (!sim_nodes[node].is_ready) {
+        if (!sim_nodes[node].is_ready || node_is_agent(node)) {
             return false;
         }
         heap_fail_after(&sim_nodes[node].host, 1 + entry->arguments[0], entry->arguments[1] != 0);
@@ -315,7 +316,7 @@ static void end_node(const struct sim_entry *entry)
         silence(node, -1);
         break;
     case SIM_FAULT_HEAP:
-        if (sim_nodes[node].is_ready) {
+        if (sim_nodes[node].is_ready && !node_is_agent(node)) {
             heap_fail_after(&sim_nodes[node].host, 0, false);
         }
         break;

@@ -332,8 +332,9 @@ static struct forge_target target_of(uint32_t link, uint32_t from)
     const struct sim_link_settings *settings = &sim.settings->links[link];
     struct forge_target target = {.node = settings->ends[1 - from], .forger = settings->ends[from]};
     struct sim_node *victim = &sim_nodes[target.node];
-    const struct node_slot *slot =
-        victim->is_ready ? node_slot_of(&victim->host, sim_nodes[target.forger].id) : NULL;
+    const struct node_slot *slot = victim->is_ready && !node_is_agent(target.node)
+                                       ? node_slot_of(&victim->host, sim_nodes[target.forger].id)
+                                       : NULL;
 
     if (slot != NULL && slot->live != NULL) {
         target.is_known = true;
@@ -465,7 +466,7 @@ static void catch_up(uint32_t link, uint32_t from, struct sent_last *last,
 {
     const struct sim_node *victim = &sim_nodes[target->node];
 
-    for (uint32_t i = 0; victim->is_ready && i < victim->link_count; i++) {
+    for (uint32_t i = 0; target->is_known && i < victim->link_count; i++) {
         const struct link *end = &victim->host.links->links[i].link;
 
         if (victim->world_links[i] == link && link_rx_is_up(end) &&

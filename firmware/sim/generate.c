@@ -418,20 +418,31 @@ static uint32_t choose_profile(struct generator *generator)
     return profiles[below(generator, sizeof(profiles))];
 }
 
-uint32_t sim_generate(uint64_t seed, uint32_t profile, uint32_t node_count, uint32_t operations,
+/* Whichever node, of any byte order and data model. */
+static void choose_agent(uint64_t seed, struct sim_settings *settings)
+{
+    settings->agent = 1u + (uint32_t)(seed % settings->node_count);
+    settings->agent_byte_order = 1u + (uint32_t)(seed / settings->node_count % 2u);
+    settings->agent_data_model = 1u + (uint32_t)(seed / settings->node_count / 2u % 2u);
+}
+
+uint32_t sim_generate(uint64_t seed, const struct sim_workload *workload,
                       struct sim_settings *settings, struct sim_entry *entries)
 {
+    uint32_t profile = workload->profile;
+    uint32_t room = SIM_ENTRIES_MAXIMUM - FAULTS_MAXIMUM;
     struct generator generator = {
         .random = seed * 0xd1342543de82ef95ull + profile, .settings = settings, .entries = entries};
 
-    *settings = (struct sim_settings){.seed = seed, .node_count = node_count};
+    *settings = (struct sim_settings){.seed = seed, .node_count = workload->node_count};
     choose_settings(&generator);
+    if (workload->has_agent != 0) {
+        choose_agent(seed, settings);
+    }
     if (profile == SIM_PROFILE_MIXED) {
         profile = choose_profile(&generator);
     }
-    add_program(&generator, operations < SIM_ENTRIES_MAXIMUM - FAULTS_MAXIMUM
-                                ? operations
-                                : SIM_ENTRIES_MAXIMUM - FAULTS_MAXIMUM);
+    add_program(&generator, workload->operations < room ? workload->operations : room);
     add_faults(&generator, profile);
     sort(entries, generator.count);
     return generator.count;

@@ -239,6 +239,10 @@ void node_boot(uint32_t index)
     trace(index, TRACE_BOOT, node_life(node)->incarnation, 0, 0);
     fiber_group_open(index, CLOCK_FIRST_NS + fiber_random() % CLOCK_SPREAD_NS);
     network_power(index, true, true);
+    if (node_is_agent(index)) {
+        agent_boot();
+        return;
+    }
     if (fiber_start(index, node_main, node) != ERROR_NONE) {
         sim_violated(0, "the simulator has no fiber left");
     }
@@ -253,7 +257,11 @@ void node_end_life(uint32_t index, bool carrier_is_lost)
     node_disturb(index, fiber_now_ns());
     fiber_group_kill(index);
     network_power(index, false, carrier_is_lost);
-    program_end(index);
+    if (node_is_agent(index)) {
+        agent_end();
+    } else {
+        program_end(index);
+    }
     node->life = SIM_NONE;
     node->is_ready = false;
     node->is_hung = false;
@@ -269,6 +277,10 @@ void node_notice(uint32_t index, uint32_t life)
     if (node->life == SIM_NONE || !node->is_ready || node->notice_count == SIM_LIVES_MAXIMUM) {
         return;
     }
+    if (node_is_agent(index)) {
+        agent_notice(sim_nodes[sim_lives[life].node].id, sim_lives[life].incarnation);
+        return;
+    }
     node->notices[node->notice_count++] = life;
     event_signal(&node->agent_event);
 }
@@ -276,7 +288,9 @@ void node_notice(uint32_t index, uint32_t life)
 void nodes_bury_suspects(void)
 {
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
-        if (sim_nodes[i].is_ready) {
+        if (sim_nodes[i].is_ready && node_is_agent(i)) {
+            agent_bury_suspects();
+        } else if (sim_nodes[i].is_ready) {
             sim_nodes[i].has_to_bury = true;
             event_signal(&sim_nodes[i].agent_event);
         }

@@ -191,8 +191,12 @@ static bool is_over(uint32_t life)
 static bool is_declared_dead(const struct oracle_message *message, uint32_t life)
 {
     struct sim_node *node = &sim_nodes[sim_lives[message->life].node];
-    const struct node_slot *slot = node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
+    const struct node_slot *slot;
 
+    if (node_is_agent(node->index)) {
+        return node->told_dead[life];
+    }
+    slot = node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
     return slot != NULL && slot->dead_incarnation >= sim_lives[life].incarnation;
 }
 
@@ -246,9 +250,8 @@ static void unknown(struct oracle_message *message, uint32_t index)
     }
 }
 
-static void completed(void *context, enum message_outcome outcome)
+void oracle_outcome(uint32_t index, enum message_outcome outcome)
 {
-    uint32_t index = (uint32_t)(uintptr_t)context - 1;
     struct oracle_message *message = &messages[index];
 
     trace(sim_lives[message->life].node, TRACE_OUTCOME, index, (uint64_t)outcome, 0);
@@ -275,20 +278,20 @@ static void completed(void *context, enum message_outcome outcome)
     }
 }
 
-uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port)
+uint32_t oracle_message(uint32_t node, void *bytes, size_t size, uint32_t port, uint32_t reply_port)
 {
-    struct body *body = kmsg_body(kmsg);
-    uint32_t words = (uint32_t)((kmsg_body_size(kmsg) - sizeof(*body)) / sizeof(uint64_t));
+    struct body *body = bytes;
+    uint32_t words = (uint32_t)((size - sizeof(*body)) / sizeof(uint64_t));
     struct oracle_message *message = &messages[message_count];
 
-    if (message_count == MESSAGES_MAXIMUM || kmsg_body_size(kmsg) < sizeof(*body)) {
+    if (message_count == MESSAGES_MAXIMUM || size < sizeof(*body)) {
         return SIM_NONE;
     }
     *message = (struct oracle_message){.seed = fiber_random(),
                                        .port = port,
                                        .reply_port = reply_port,
-                                       .life = sim_nodes[fiber_current_group()].life,
-                                       .size = (uint32_t)kmsg_body_size(kmsg),
+                                       .life = sim_nodes[node].life,
+                                       .size = (uint32_t)size,
                                        .state = MESSAGE_PREPARED};
     message->is_excused = reply_port != SIM_NONE && ports[reply_port].life != message->life;
     body->magic = BODY_MAGIC;
@@ -297,7 +300,6 @@ uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port)
     for (uint32_t i = 0; i < words; i++) {
         body->words[i] = content(message->seed, i);
     }
-    kmsg_set_completion(kmsg, completed, (void *)(uintptr_t)(message_count + 1));
     return message_count++;
 }
 
@@ -320,10 +322,10 @@ void oracle_unsent(uint32_t index)
  * ------------------------------------------------------------------------------------ */
 
 /* Null: nobody sent this (I4). */
-static struct oracle_message *identify(struct kmsg *kmsg)
+static struct oracle_message *identify(const struct oracle_arrival *arrival)
 {
-    const struct body *body = kmsg_body(kmsg);
-    size_t size = kmsg_body_size(kmsg);
+    const struct body *body = arrival->body;
+    size_t size = arrival->size;
     struct oracle_message *message;
 
     sim_exercised(4);
@@ -346,15 +348,15 @@ static struct oracle_message *identify(struct kmsg *kmsg)
     return message;
 }
 
-static void check_source(const struct oracle_message *message, const struct kmsg *kmsg,
+static void check_source(const struct oracle_message *message, const struct oracle_arrival *arrival,
                          uint32_t index)
 {
     const struct sim_life *life = &sim_lives[message->life];
 
-    if (kmsg_source_node(kmsg) != sim_nodes[life->node].id ||
-        kmsg_source_incarnation(kmsg) != life->incarnation) {
+    if (arrival->source_node != sim_nodes[life->node].id ||
+        arrival->source_incarnation != life->incarnation) {
         sim_violated(4, "message %u of node %u says that node %u sent it", index,
-                     sim_nodes[life->node].id, kmsg_source_node(kmsg));
+                     sim_nodes[life->node].id, arrival->source_node);
     }
 }
 
@@ -398,10 +400,8 @@ static void check_life(const struct oracle_message *message, const struct sim_no
 }
 
 /* The right to answer is there exactly if the port it leads to is. */
-static void check_reply(const struct oracle_message *message, const struct kmsg *kmsg,
-                        uint32_t index)
+static void check_reply(const struct oracle_message *message, bool is_there, uint32_t index)
 {
-    bool is_there = kmsg->local != NULL;
 
     if (is_there && message->reply_port == SIM_NONE) {
         sim_violated(4, "message %u brought a right that nobody sent", index);
@@ -412,16 +412,17 @@ static void check_reply(const struct oracle_message *message, const struct kmsg 
     }
 }
 
-uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool is_set)
+uint32_t oracle_received(const struct oracle_arrival *arrival)
 {
+    uint32_t node = arrival->node;
     struct oracle_message *message;
     uint32_t index;
 
     sim.result->received++;
-    if (node_id_is_suspect(kmsg_source_node(kmsg)) || sim_nodes[node].is_suspect) {
+    if (node_id_is_suspect(arrival->source_node) || sim_nodes[node].is_suspect) {
         return SIM_FOREIGN;
     }
-    message = identify(kmsg);
+    message = identify(arrival);
     if (message == NULL) {
         return SIM_NONE;
     }
@@ -431,27 +432,37 @@ uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool i
     if (message->received++ != 0) {
         sim_violated(2, "message %u was received twice", index);
     }
-    check_source(message, kmsg, index);
+    check_source(message, arrival, index);
     if (message->port == SIM_NONE) {
         return SIM_NONE;
     }
-    if (is_set ? ports[message->port].life != sim_nodes[node].life : message->port != port) {
-        sim_violated(4, "message %u to port %u came to port %u", index, message->port, port);
+    if (arrival->is_set ? ports[message->port].life != sim_nodes[node].life
+                        : message->port != arrival->port) {
+        sim_violated(4, "message %u to port %u came to port %u", index, message->port,
+                     arrival->port);
     }
     check_order(message, index);
     check_life(message, &sim_nodes[node], index);
-    check_reply(message, kmsg, index);
+    check_reply(message, arrival->has_reply, index);
     return message->reply_port;
+}
+
+void oracle_accepted(const void *bytes, size_t size, uint32_t life)
+{
+    const struct body *body = bytes;
+
+    if (size >= sizeof(*body) && body->message < message_count &&
+        messages[body->message].life == life) {
+        messages[body->message].is_accepted = true;
+    }
 }
 
 static void accept_queue(const struct list *queue, uint32_t life)
 {
     for (struct list *link = queue->next; link != queue; link = link->next) {
-        const struct body *body = kmsg_body(kmsg_of_queue(link));
+        struct kmsg *kmsg = kmsg_of_queue(link);
 
-        if (body->message < message_count && messages[body->message].life == life) {
-            messages[body->message].is_accepted = true;
-        }
+        oracle_accepted(kmsg_body(kmsg), kmsg_body_size(kmsg), life);
     }
 }
 

@@ -155,12 +155,30 @@ static void check_destination(const struct program *program, uint32_t port, bool
     }
 }
 
+static void completed(void *context, enum message_outcome outcome)
+{
+    oracle_outcome((uint32_t)(uintptr_t)context - 1, outcome);
+}
+
+/* SIM_NONE: there is no account for it. */
+static uint32_t account(const struct program *program, struct kmsg *kmsg, uint32_t port,
+                        uint32_t reply_port)
+{
+    uint32_t message = oracle_message(program->node->index, kmsg_body(kmsg), kmsg_body_size(kmsg),
+                                      port, reply_port);
+
+    if (message != SIM_NONE) {
+        kmsg_set_completion(kmsg, completed, (void *)(uintptr_t)(message + 1));
+    }
+    return message;
+}
+
 /* Send `kmsg`, which is taken over, to `port` by `right`. */
 static bool send(struct program *program, struct kmsg *kmsg, struct port *right, uint32_t port,
                  struct port *local, uint32_t reply_port, enum port_disposition disposition,
                  uint64_t duration_ns)
 {
-    uint32_t message = oracle_message(kmsg, port, reply_port);
+    uint32_t message = account(program, kmsg, port, reply_port);
     bool was_dead =
         is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port);
     struct call call = call_begin(duration_ns);
@@ -276,7 +294,7 @@ static void answer_foreign(struct program *program, struct port *reply)
     if (answer == NULL) {
         return;
     }
-    message = oracle_message(answer, SIM_NONE, SIM_NONE);
+    message = account(program, answer, SIM_NONE, SIM_NONE);
     if (message != SIM_NONE &&
         mach_msg_send(answer, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS) {
         oracle_sent(message);
@@ -289,9 +307,24 @@ static void answer_foreign(struct program *program, struct port *reply)
     kmsg_free(answer);
 }
 
+static uint32_t take_account(const struct program *program, struct kmsg *kmsg, uint32_t port,
+                             bool is_set)
+{
+    struct oracle_arrival arrival = {.body = kmsg_body(kmsg),
+                                     .size = kmsg_body_size(kmsg),
+                                     .source_node = kmsg_source_node(kmsg),
+                                     .source_incarnation = kmsg_source_incarnation(kmsg),
+                                     .has_reply = kmsg->local != NULL,
+                                     .is_set = is_set,
+                                     .node = program->node->index,
+                                     .port = port};
+
+    return oracle_received(&arrival);
+}
+
 void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, bool is_set)
 {
-    uint32_t reply_port = oracle_received(kmsg, program->node->index, port, is_set);
+    uint32_t reply_port = take_account(program, kmsg, port, is_set);
     struct port *reply = kmsg_take_reply_port(kmsg);
 
     kmsg_free(kmsg);
@@ -376,7 +409,7 @@ static void operate_forward(struct program *program, const struct sim_entry *ent
     if (mach_msg_receive(from->port, &kmsg, 0) == MACH_MSG_SUCCESS) {
         struct port *reply;
 
-        (void)oracle_received(kmsg, program->node->index, from->id, false);
+        (void)take_account(program, kmsg, from->id, false);
         reply = kmsg_take_reply_port(kmsg);
         (void)send(program, kmsg, to->port, to->id, NULL, SIM_NONE, PORT_NONE, entry->duration_ns);
         if (reply != NULL) {

@@ -39,7 +39,7 @@ static uint32_t told_life(const struct sim_node *node, uint32_t node_id, uint64_
     return life;
 }
 
-static void node_up(void *context, uint32_t node_id, uint64_t incarnation)
+void watch_node_up(void *context, uint32_t node_id, uint64_t incarnation)
 {
     struct sim_node *node = context;
     struct sim_known *known = &node->known[index_of(node_id)];
@@ -110,8 +110,8 @@ static void note_suspect_dead(struct sim_node *node, uint32_t node_id, uint64_t 
     }
 }
 
-static void node_dead(void *context, uint32_t node_id, uint64_t incarnation,
-                      enum node_death_cause cause)
+void watch_node_dead(void *context, uint32_t node_id, uint64_t incarnation,
+                     enum node_death_cause cause)
 {
     struct sim_node *node = context;
     struct sim_known *known = &node->known[index_of(node_id)];
@@ -154,7 +154,7 @@ static void self_dead(void *context, uint64_t incarnation, enum node_death_cause
 void watch_observe(struct sim_node *node)
 {
     node->observer = (struct node_observer){
-        .context = node, .up = node_up, .dead = node_dead, .self_dead = self_dead};
+        .context = node, .up = watch_node_up, .dead = watch_node_dead, .self_dead = self_dead};
     node_observe(&node->host, &node->observer);
 }
 
@@ -211,6 +211,20 @@ static bool is_fault_of_protocol(enum link_reason reason)
 }
 
 /* I12: a link that nothing was done to, between nodes that nothing was done to, stays up. */
+static void check_change(const struct sim_node *node, uint32_t link, uint64_t bits,
+                         enum link_reason reason)
+{
+    if (bits == 3 || sim.is_closing) {
+        return;
+    }
+    sim_exercised(12);
+    if (is_fault_of_protocol(reason) &&
+        network_disturbed_ns(link) + aftermath_ns() < fiber_now_ns()) {
+        sim_violated(12, "node %u, link %u: reason %u, and nothing was done to it", node->id, link,
+                     (unsigned)reason);
+    }
+}
+
 static void link_state(void *context, const struct link_change *change)
 {
     struct sim_node *node = context;
@@ -219,15 +233,14 @@ static void link_state(void *context, const struct link_change *change)
 
     trace(node->index, TRACE_LINK, link, bits << 32 | (uint32_t)change->reason,
           (uint64_t)change->peer_epoch << 32 | change->epoch);
-    if (bits == 3 || sim.is_closing) {
-        return;
-    }
-    sim_exercised(12);
-    if (is_fault_of_protocol(change->reason) &&
-        network_disturbed_ns(link) + aftermath_ns() < fiber_now_ns()) {
-        sim_violated(12, "node %u, link %u: reason %u, and nothing was done to it", node->id, link,
-                     (unsigned)change->reason);
-    }
+    check_change(node, link, bits, change->reason);
+}
+
+void watch_agent_link(struct sim_node *node, uint32_t link, uint64_t bits, enum link_reason reason,
+                      uint64_t epochs)
+{
+    trace(node->index, TRACE_LINK, link, bits << 32 | (uint32_t)reason, epochs);
+    check_change(node, link, bits, reason);
 }
 
 static bool link_is_suspect(uint32_t link)
@@ -237,17 +250,24 @@ static bool link_is_suspect(uint32_t link)
     return sim_nodes[ends[0]].is_suspect || sim_nodes[ends[1]].is_suspect;
 }
 
+void watch_agent_refused(struct sim_node *node, uint32_t link, enum link_refusal reason,
+                         uint64_t incarnation, bool by_us)
+{
+    trace(node->index, TRACE_REFUSED, link, (uint64_t)reason, by_us);
+    if (reason != LINK_REFUSAL_STALE && reason != LINK_REFUSAL_DUPLICATE_ID &&
+        !link_is_suspect(link)) {
+        sim_violated(12, "node %u, link %u: refusal of life %llx (by us: %u), reason %u", node->id,
+                     link, (unsigned long long)incarnation, by_us, (unsigned)reason);
+    }
+}
+
 static void link_refused(void *context, uint32_t link, uint32_t peer, enum link_refusal reason,
                          uint64_t incarnation, bool by_us)
 {
     struct sim_node *node = context;
 
-    trace(node->index, TRACE_REFUSED, network_index(node->index, link), (uint64_t)reason, by_us);
-    if (reason != LINK_REFUSAL_STALE && reason != LINK_REFUSAL_DUPLICATE_ID &&
-        !link_is_suspect(network_index(node->index, link))) {
-        sim_violated(12, "node %u refuses life %llx of node %u (by us: %u): reason %u", node->id,
-                     (unsigned long long)incarnation, peer, by_us, (unsigned)reason);
-    }
+    (void)peer;
+    watch_agent_refused(node, network_index(node->index, link), reason, incarnation, by_us);
 }
 
 static void link_dropped(void *context, uint32_t link, uint32_t peer, enum link_drop reason,
@@ -340,7 +360,7 @@ void watch_flows(void)
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
         struct sim_node *node = &sim_nodes[i];
 
-        if (!node->is_ready || node->host.ipc->lock.owner != NULL) {
+        if (!node->is_ready || node_is_agent(i) || node->host.ipc->lock.owner != NULL) {
             continue;
         }
         check_appetite(node);
@@ -370,6 +390,10 @@ void watch_check_memory(void)
             continue;
         }
         sim_exercised(9);
+        if (node_is_agent(i)) {
+            agent_check_memory();
+            continue;
+        }
         heap = heap_statistics(&node->host);
         nodes = heap_count(&node->host, HEAP_NODE);
         messages = heap_count(&node->host, HEAP_KMSG);

@@ -89,6 +89,7 @@ enum timeline_kind {
     TIMELINE_HEAL,   /* entry */
     TIMELINE_FLAP,   /* entry, halves left */
     TIMELINE_FORGE,  /* entry of a hostile node: its next volley is due */
+    TIMELINE_AGENT,  /* the agent's time has come: its life, which of its calls this is */
 };
 
 void timeline_open(void);
@@ -182,6 +183,29 @@ void program_drain(void);            /* from now on every port is emptied */
 void program_close(void);            /* give everything back */
 bool program_is_closed(uint32_t node);
 
+/* --- agent.c ------------------------------------------------------------------------------- */
+
+static inline bool node_is_agent(uint32_t node)
+{
+    return sim.settings->agent == node + 1u;
+}
+
+bool agent_is_set(void);
+void agent_open(void);
+void agent_boot(void);
+void agent_end(void);
+void agent_wake(void); /* it has something to look at */
+void agent_run(uint32_t life, uint64_t count);
+void agent_submit(uint32_t entry);
+void agent_notice(uint32_t node_id, uint64_t incarnation);
+void agent_bury_suspects(void);
+void agent_drain(void);
+void agent_close(void);
+bool agent_is_idle(void);
+bool agent_is_closed(void);
+bool agent_link_is_up(uint32_t link);
+void agent_check_memory(void);
+
 /* --- network.c ----------------------------------------------------------------------------- */
 
 struct phy_operations;
@@ -237,16 +261,32 @@ bool oracle_port_is_dead(uint32_t port);
 bool oracle_port_is_gone(uint32_t port);
 uint32_t oracle_port_life(uint32_t port);
 
-/* A message to `port` (SIM_NONE: an answer to a suspect, to whichever port that named) is about to
- * be sent: fill its body and watch it. SIM_NONE: too many, or no room for an account in it. */
-uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port);
+/* A message of `node` to `port` (SIM_NONE: an answer to a suspect, to whichever port that named) is
+ * about to be sent: fill its body and watch it. SIM_NONE: too many, or no room for an account. */
+uint32_t oracle_message(uint32_t node, void *body, size_t size, uint32_t port, uint32_t reply_port);
+void oracle_outcome(uint32_t message, enum message_outcome outcome);
 /* mach_msg_send() took it, or did not. */
 void oracle_sent(uint32_t message);
 void oracle_unsent(uint32_t message);
+/* What a receiver has, and where. `is_set`: it came through a port set, so any port of the life may
+ * have brought it. */
+struct oracle_arrival {
+    const void *body;
+    size_t size;
+    uint32_t source_node;
+    uint64_t source_incarnation;
+    bool has_reply;
+    bool is_set;
+    uint32_t node;
+    uint32_t port;
+};
+
 /* A receiver has it. Returns the port to answer to; SIM_NONE: none was meant; SIM_FOREIGN: a suspect
  * sent it or has it, and nobody is to blame. `set`: through a port set, so any port of the life may
  * have brought it. */
-uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool is_set);
+uint32_t oracle_received(const struct oracle_arrival *arrival);
+/* It was in a queue of somebody who is about to be told that its sender, `life`, is dead. */
+void oracle_accepted(const void *body, size_t size, uint32_t life);
 /* `node` was told that `life` is dead: what it has of its messages already is its. */
 void oracle_life_died(uint32_t node, uint32_t life);
 bool oracle_is_settled(void);               /* every message of every living life has its outcome */
@@ -256,6 +296,14 @@ void oracle_excuse_failures(uint32_t node); /* an allocation of it may have fail
 /* --- watch.c ------------------------------------------------------------------------------- */
 
 void watch_observe(struct sim_node *node);
+void watch_node_up(void *node, uint32_t node_id, uint64_t incarnation);
+void watch_node_dead(void *node, uint32_t node_id, uint64_t incarnation,
+                     enum node_death_cause cause);
+/* Of an agent, which has no link manager: a link of the world changed, or a claim was refused. */
+void watch_agent_link(struct sim_node *node, uint32_t link, uint64_t bits, enum link_reason reason,
+                      uint64_t epochs);
+void watch_agent_refused(struct sim_node *node, uint32_t link, enum link_refusal reason,
+                         uint64_t incarnation, bool by_us);
 struct link_observer watch_link_observer(struct sim_node *node);
 void watch_flows(void); /* I5, of every node, now */
 bool watch_links_are_up(void);
