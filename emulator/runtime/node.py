@@ -19,17 +19,20 @@ from emulator.errors import (
 )
 from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
 from emulator.model import Arch, Incarnation, NodeId, NodeState, exit_text, incarnation_text
+from emulator.protocol.link_types import LinkStatistics
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import (
     NodeStatistics,
     PingReply,
     PingRequest,
     Service,
+    parse_link_statistics,
     statistics_request,
 )
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.launch import CONSOLE_LOG, Launch
-from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.link import Link
+from emulator.runtime.node_runtime import MANAGEMENT_LINK, NodeRuntime
 from emulator.runtime.traffic import (
     CHECK_CONTENT,
     CHECK_HEADER,
@@ -215,7 +218,7 @@ class Node:
         await self._wait_ready(within_s, newer_than=NO_LIFE)
 
     def is_ready(self, *, newer_than: Incarnation = NO_LIFE) -> bool:
-        """Whether its kernel is ready and its management link is up.
+        """Whether its kernel is ready, its management link is up and its servers are loaded.
 
         Args:
             newer_than: only a newer life counts.
@@ -223,6 +226,7 @@ class Node:
         Raises:
             LaunchError: its machine ended before its kernel started.
             NodeDied: its machine ended.
+            LoaderError: one of its servers could not be loaded.
         """
         if self._runtime.launch is None:
             raise self._ended()
@@ -230,6 +234,7 @@ class Node:
             self.state is NodeState.READY
             and self.incarnation > newer_than
             and self._world.host.is_up(self.id)
+            and self._world.loaders.is_up(self.id, self.incarnation)
         )
 
     async def wait_exited(self, *, within_s: float = 10.0) -> int:
@@ -394,6 +399,29 @@ class Node:
         body = statistics_request(0, 0)
         reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
         return NodeStatistics.parse(reply)
+
+    async def link_statistics(
+        self, link: Link | str = MANAGEMENT_LINK, *, within_s: float = 1.0
+    ) -> LinkStatistics:
+        """What this node's link manager counts for one of its links.
+
+        Args:
+            link: the link, or its name; default: the management link.
+            within_s: bound for asking the node.
+
+        Raises:
+            UsageError: the node has no such link.
+            GuestError: no answer.
+        """
+        name = link if isinstance(link, str) else link.name
+        names = self._runtime.link_names
+        if name not in names:
+            raise UsageError(
+                f"node {self.name} has no link '{name}'", hint=f"links: {', '.join(names)}"
+            )
+        body = statistics_request(1, names.index(name))
+        reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
+        return parse_link_statistics(reply)
 
     # --- inside ---
 

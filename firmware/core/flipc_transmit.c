@@ -138,8 +138,8 @@ mnl_msg_t flipc_fetch(struct node *node)
     struct flow *flow = &node->flow;
     struct kmsg *kmsg;
 
-    if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_TX) == 0) {
-        node->kicked = false;
+    if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_TX) == 0 || node->is_suspended) {
+        node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }
     if (flow->snapshot_due && !flow->snapshot_held)
@@ -151,11 +151,14 @@ mnl_msg_t flipc_fetch(struct node *node)
         kmsg = take_new(node);
     }
     if (kmsg == NULL) {
-        node->kicked = false;
+        node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }
     kmsg->held++;
     panic_unless(kmsg->held != 0);
+    if (list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
+        flow->resend == &flow->outstanding && !flow->snapshot_due)
+        node_set_kicked(node, false); /* that was all */
     return msg_of_kmsg(kmsg);
 }
 

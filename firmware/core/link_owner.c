@@ -18,6 +18,10 @@ static void phy_frame(void *context, const uint8_t *frame, size_t length,
     struct managed_link *link = context;
 
     link->manager->frames++;
+    if (link->manager->has_routes && link_route_number(frame) != 0) {
+        link_route_receive(link, frame, length, confirm, phy);
+        return;
+    }
     link->is_touched = true;
     link_receive(&link->link, frame, length, confirm, phy, now_of(link));
 }
@@ -49,6 +53,8 @@ void link_owner_client(struct managed_link *link, struct phy_client *client)
         .frame = phy_frame,
         .carrier = phy_carrier,
         .drop = phy_drop,
+        .watch = &link->watch,
+        .sessions = &link->sessions,
     };
 }
 
@@ -128,6 +134,9 @@ static void owner_state(void *context, const struct link_event *event)
     __atomic_store_n(&link->state_bits, bits, __ATOMIC_RELEASE);
     link->is_touched = true;
     peer_refresh(link->peer);
+    if (link->manager->has_routes) {
+        link_route_follow(link);
+    }
     if (observer->state != NULL) {
         observer->state(observer->context, &change);
     }
@@ -232,6 +241,7 @@ static void owner_flow_sent(void *context, uint64_t now_ns)
     }
 }
 
+/* What is settled can wait until what arrived with it is delivered and answered. */
 static void owner_flow_peer(void *context, uint32_t ack, uint32_t credit)
 {
     struct managed_link *link = context;
@@ -245,7 +255,9 @@ static void owner_flow_peer(void *context, uint32_t ack, uint32_t credit)
         peer->flow_known = true;
         peer->flow_ack = ack;
     }
-    mnl_flow_peer(node, ack, credit);
+    peer->told_ack = ack;
+    peer->told_credit = credit;
+    peer->is_flow_due = true;
 }
 
 static uint32_t owner_flow_next(void *context)

@@ -59,11 +59,28 @@ static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_dispos
     kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, disposition));
 }
 
+/* Queue the message. Returns whose transmitter is to be called, null for nobody's. */
+static struct node *queue_message(struct port *remote, struct kmsg *kmsg)
+{
+    bool was_kicked;
+
+    if (remote->kind != PORT_PROXY) {
+        port_enqueue(remote, kmsg);
+        return NULL;
+    }
+    was_kicked = node_is_kicked(remote->node);
+    flipc_send(remote, kmsg);
+    return was_kicked || remote->node->transmit == NULL ? NULL : remote->node;
+}
+
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,
                                 enum port_disposition disposition, uint64_t deadline_ns)
 {
     struct mach_host *host = remote->host;
     struct port *unused_right;
+    void (*transmit)(void *context) = NULL;
+    void *transmit_context = NULL;
+    struct node *node;
     mach_msg_return_t result;
 
     ipc_lock(host);
@@ -76,11 +93,14 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
     attach_reply(kmsg, local, disposition);
     kmsg->source_node = host->node_id;
     kmsg->source_incarnation = host->incarnation;
-    if (remote->kind == PORT_PROXY)
-        flipc_send(remote, kmsg);
-    else
-        port_enqueue(remote, kmsg);
+    node = queue_message(remote, kmsg);
+    if (node != NULL) {
+        transmit = node->transmit;
+        transmit_context = node->transmit_context;
+    }
     ipc_unlock(host);
+    if (transmit != NULL)
+        transmit(transmit_context);
     if (unused_right != NULL)
         port_release(unused_right);
     return MACH_MSG_SUCCESS;
@@ -145,7 +165,7 @@ mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64
 }
 
 static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **kmsg,
-                                            uint64_t deadline_ns)
+                                            void **context, uint64_t deadline_ns)
 {
     bool in_time = deadline_ns != 0;
 
@@ -153,8 +173,15 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
         if (set->dead)
             return MACH_RCV_PORT_CHANGED;
         if (!list_is_empty(&set->ready)) {
-            *kmsg = port_dequeue(port_of_ready(set->ready.next));
+            struct port *port = port_of_ready(set->ready.next);
+
+            *context = port->context;
+            *kmsg = port_dequeue(port);
             return MACH_MSG_SUCCESS;
+        }
+        if (set->interrupted) {
+            set->interrupted = false;
+            return MACH_RCV_INTERRUPTED;
         }
         if (!in_time)
             return MACH_RCV_TIMED_OUT;
@@ -164,8 +191,8 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
     }
 }
 
-mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
-                                       uint64_t deadline_ns)
+mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
+                                          uint64_t deadline_ns)
 {
     struct mach_host *host = set->host;
     struct kmsg *received = NULL;
@@ -175,10 +202,18 @@ mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
     *kmsg = NULL;
     ipc_lock(host);
     set->references++;
-    result = receive_set_locked(set, &received, deadline_ns);
+    result = receive_set_locked(set, &received, context, deadline_ns);
     last = --set->references == 0;
     ipc_unlock(host);
     if (last)
         heap_free(host, set);
     return result == MACH_MSG_SUCCESS ? hand_over(received, kmsg) : result;
+}
+
+mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
+                                       uint64_t deadline_ns)
+{
+    void *context;
+
+    return mach_msg_receive_member(set, kmsg, &context, deadline_ns);
 }

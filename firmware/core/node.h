@@ -4,9 +4,10 @@
  * Private to core; guarded by the IPC lock.
  *
  * A node begins with its mnl_node_info, so a driver's handle is the node. The driver may write the
- * info at any time; what the kernel relies on (id, incarnation) is kept behind it. The struct lives
- * until its handle is released; when the node dies everything that referred to it is cut loose, so
- * nothing else keeps it.
+ * info at any time; what the kernel relies on (id, incarnation) is kept behind it. When the node
+ * dies everything that referred to it is cut loose, so only its handle keeps it: until it is
+ * released, or, for a driver that never releases any, until its successor's successor is
+ * instantiated (node.c, reap_antecedents()).
  */
 #ifndef CORE_NODE_H
 #define CORE_NODE_H
@@ -35,10 +36,16 @@ struct node {
     uint8_t state;        /* enum node_state */
     uint8_t link;         /* MNL_LINK_* bits that are up */
     bool told_up;
-    bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
-                  */
+    bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
+                    it all yet */
+    bool brings_reply_ports; /* (published) its last message named a port that was not known */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
+    void (*transmit)(void *context); /* null: none */
+    void *transmit_context;
+    bool is_suspended;
+    bool is_leaving; /* mnl_node_release() has it */
     uint32_t fetchers_waiting;
+    uint32_t fetched_count; /* messages that the driver has fetched and not completed */
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
     struct flow flow;
@@ -83,6 +90,16 @@ struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id);
 
 /* The living node that a name of another node can belong to; null: none. */
 struct node *node_of_name(struct mach_host *host, uint64_t name);
+
+static inline bool node_is_kicked(const struct node *node)
+{
+    return __atomic_load_n(&node->kicked, __ATOMIC_RELAXED);
+}
+
+static inline void node_set_kicked(struct node *node, bool kicked)
+{
+    __atomic_store_n(&node->kicked, kicked, __ATOMIC_RELAXED);
+}
 
 /* Tell the link that there is something to fetch. Cheap when it knows. */
 void node_kick(struct node *node);
