@@ -135,7 +135,7 @@ static void accept_message(struct node *node, struct kmsg *kmsg)
     node->host->nodes->counters.received++;
 }
 
-void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
+COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
 {
     struct node *node = kmsg->source;
     struct flipc_nak_body *body = (struct flipc_nak_body *)(void *)&kmsg->mach;
@@ -223,7 +223,7 @@ static bool receive_message(struct receiving *receiving)
 }
 
 /* Unknown commands are counted and settled like any other: a newer peer may have reasons. */
-static void receive_control(struct receiving *receiving)
+COLD static void receive_control(struct receiving *receiving)
 {
     struct node *node = receiving->node;
     const struct wire_mnl_header *header = &receiving->kmsg->header;
@@ -273,10 +273,34 @@ static int receive_locked(struct receiving *receiving, enum arrival arrival)
     return KERN_SUCCESS;
 }
 
+static void provide_spare(struct receiving *receiving)
+{
+    struct mach_host *host = receiving->node->host;
+
+    receiving->spare = port_allocate(host, PORT_PROXY, host->constants.window);
+    receiving->no_memory = receiving->spare == NULL;
+}
+
+/* Who asks once, mostly asks again and from a new port: then the spare is there at the first try. */
+static void foresee_reply_port(struct receiving *receiving)
+{
+    if (__atomic_load_n(&receiving->node->brings_reply_ports, __ATOMIC_RELAXED) &&
+        le64_load(receiving->kmsg->mach.local) != NAME_NULL)
+        provide_spare(receiving);
+}
+
+static void note_reply_port(struct receiving *receiving, bool was_needed)
+{
+    __atomic_store_n(&receiving->node->brings_reply_ports, was_needed, __ATOMIC_RELAXED);
+}
+
 static kern_return_t receive_classified(struct receiving *receiving, enum arrival arrival)
 {
     struct mach_host *host = receiving->node->host;
     int result;
+
+    if (arrival == ARRIVAL_MESSAGE)
+        foresee_reply_port(receiving);
 
     for (;;) {
         ipc_lock(host);
@@ -286,8 +310,8 @@ static kern_return_t receive_classified(struct receiving *receiving, enum arriva
         ipc_unlock(host);
         if (result >= 0)
             return result;
-        receiving->spare = port_allocate(host, PORT_PROXY, host->constants.window);
-        receiving->no_memory = receiving->spare == NULL;
+        provide_spare(receiving);
+        note_reply_port(receiving, true);
     }
 }
 
@@ -310,7 +334,10 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
     deferred_run(host, &receiving.deferred);
     if (receiving.death)
         node_death_received(host, (const struct node_death_body *)(const void *)&kmsg->mach);
-    heap_free(host, receiving.spare);
+    if (receiving.spare != NULL) {
+        note_reply_port(&receiving, false);
+        heap_free(host, receiving.spare);
+    }
     heap_free(host, receiving.kmsg);
     return result;
 }

@@ -106,7 +106,7 @@ mnl_msg_t flipc_fetch(struct node *node)
     struct kmsg *kmsg;
 
     if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_TX) == 0 || node->is_suspended) {
-        node->kicked = false;
+        node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }
     if (flow->snapshot_due && !flow->snapshot_held)
@@ -118,11 +118,14 @@ mnl_msg_t flipc_fetch(struct node *node)
         kmsg = take_new(node);
     }
     if (kmsg == NULL) {
-        node->kicked = false;
+        node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }
     kmsg->held++;
     panic_unless(kmsg->held != 0);
+    if (list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
+        flow->resend == &flow->outstanding && !flow->snapshot_due)
+        node_set_kicked(node, false); /* that was all */
     return msg_of_kmsg(kmsg);
 }
 

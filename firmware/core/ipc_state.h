@@ -40,8 +40,15 @@ static inline void deferred_init(struct deferred *deferred)
     deferred->ports = NULL;
 }
 
+/* deferred_run() where there is something to do. */
+void deferred_finish(struct mach_host *host, struct deferred *deferred);
+
 /* Do it all; the IPC lock is not held. */
-void deferred_run(struct mach_host *host, struct deferred *deferred);
+static inline void deferred_run(struct mach_host *host, struct deferred *deferred)
+{
+    if (!list_is_empty(&deferred->messages) || deferred->ports != NULL)
+        deferred_finish(host, deferred);
+}
 
 /* The last right is gone or the message is at its end: free it when the lock is released, telling
  * its sender `outcome` (0: nobody asks) first. In no queue any more. */

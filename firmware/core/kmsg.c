@@ -159,7 +159,7 @@ static void message_end(struct kmsg *kmsg)
     }
 }
 
-void deferred_run(struct mach_host *host, struct deferred *deferred)
+void deferred_finish(struct mach_host *host, struct deferred *deferred)
 {
     struct list *link = deferred->messages.next;
 

@@ -36,7 +36,7 @@ void link_drop(struct link *link, enum link_drop reason)
 void link_count_drop(struct link *link, enum link_drop reason, uint32_t count)
 {
     link->statistics.drops[reason] += count;
-    link->operations->dropped(link->context, reason, count);
+    link_operations_of(link)->dropped(link->context, reason, count);
 }
 
 /* --- What both records together say about DATA ------------------------------------------------ */
@@ -84,6 +84,7 @@ void link_refresh_constants(struct link *link)
     tx->src_epoch = le32_of(link->tx_epoch);
     tx->dst_epoch = le32_of(link->rx_up ? link->peer_epoch : 0);
     link->tx_constant_crc = frame_constant_crc(tx);
+    frame_crc_restart(&link->tx_crc, link->tx_constant_crc);
 
     rx->magic = le16_of(FRAME_MAGIC);
     rx->version = FRAME_VERSION;
@@ -94,6 +95,7 @@ void link_refresh_constants(struct link *link)
     rx->src_epoch = tx->dst_epoch;
     rx->dst_epoch = tx->src_epoch;
     link->rx_constant_crc = frame_constant_crc(rx);
+    frame_crc_restart(&link->rx_crc, link->rx_constant_crc);
     link->rx_constant_valid = link->rx_up && link->tx_state == LINK_DIRECTION_UP;
 }
 
@@ -110,7 +112,7 @@ static void report(struct link *link, enum link_reason reason)
         .reason = reason,
     };
 
-    link->operations->state(link->context, &event);
+    link_operations_of(link)->state(link->context, &event);
 }
 
 void link_change(struct link *link, enum link_reason reason, bool rx_up,
@@ -200,8 +202,8 @@ void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t gener
     }
     *cable = (struct link_cable_state){
         .up = up, .checked = checked, .known = true, .generation = generation};
-    if (link->operations->carrier != NULL) {
-        link->operations->carrier(link->context, direction, up, generation);
+    if (link_operations_of(link)->carrier != NULL) {
+        link_operations_of(link)->carrier(link->context, direction, up, generation);
     }
     if (is_receive) {
         link_close_receive(link, LINK_REASON_CARRIER, now_ns);
@@ -286,7 +288,7 @@ static uint64_t ack_at_ns(const struct link *link)
         at_ns = link->rx_owed_ns + constants->ack_delay_ns;
     }
     if (link->peer_incarnation != 0) {
-        flow_at_ns = link->operations->flow_deadline_ns(link->context);
+        flow_at_ns = link_operations_of(link)->flow_deadline_ns(link->context);
     }
     return flow_at_ns < at_ns ? flow_at_ns : at_ns;
 }

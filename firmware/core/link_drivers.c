@@ -119,6 +119,7 @@ static void stop_driver(struct managed_link *link)
     link->is_unflushed = false;
     link->deadline_ns = DEADLINE_NEVER;
     phy_operations->stop(phy);
+    link->watch = (struct phy_watch){.word = NULL};
 }
 
 uint32_t link_drivers_of(struct link_manager *manager, bool release)

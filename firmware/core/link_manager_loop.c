@@ -10,6 +10,8 @@
  */
 #include "link_manager_private.h"
 
+#include <kernel/shared.h>
+
 /* --- The parts of a turn ---------------------------------------------------------------------- */
 
 /* True if a PHY has more than its share of this turn. */
@@ -25,6 +27,31 @@ static bool poll_phys(struct link_manager *manager)
         }
     }
     return has_more;
+}
+
+/* Look where PHYs wait for a word to change, at the price of a few instructions. Null: nothing came
+ * in LINK_MANAGER_WATCH_LOOKS looks, or somebody else wants to run. */
+static struct managed_link *watch_phys(struct link_manager *manager)
+{
+    for (uint32_t look = 0; look < LINK_MANAGER_WATCH_LOOKS; look++) {
+        bool is_any_watched = false;
+
+        for (uint32_t i = 0; i < manager->link_count; i++) {
+            struct managed_link *link = &manager->links[i];
+
+            if (link->watch.word == NULL) {
+                continue;
+            }
+            if (shared_load32_acquire(link->watch.word) != *link->watch.seen) {
+                return link;
+            }
+            is_any_watched = true;
+        }
+        if (!is_any_watched || thread_others_runnable()) {
+            break;
+        }
+    }
+    return NULL;
 }
 
 static void send_backlogs(struct link_manager *manager)
@@ -160,30 +187,48 @@ static void tick_touched(struct link_manager *manager)
 static void yield(struct link_manager *manager)
 {
     if (thread_others_runnable()) {
+        manager->is_busy = false;
         thread_yield();
+        manager->is_busy = true;
         manager->now_is_fresh = false;
     }
 }
 
-/* One turn. True if it did something, or left something to do at once. */
-static bool turn(struct link_manager *manager)
+/* From the node layer to the links; then what the links' headers told the node layer, which may
+ * let more out. */
+static void serve_peers(struct link_manager *manager)
 {
-    uint64_t frames_before = manager->frames;
-    bool has_more = poll_phys(manager);
+    for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
+        peer_pump(peer);
+        if (peer->is_flow_due) {
+            peer_take_flow(peer);
+            peer_pump(peer);
+        }
+    }
+}
+
+/* One turn; `arrived`: the one link to look at, null: all. True if it did something, or left
+ * something to do at once. */
+static bool turn(struct link_manager *manager, struct managed_link *arrived)
+{
+    uint64_t frames_before = manager->frames_seen; /* senders may have sent some since */
+    uint64_t frames_polled = manager->frames;
+    bool has_more = arrived == NULL
+                        ? poll_phys(manager)
+                        : arrived->phy_operations->poll(arrived->phy, LINK_MANAGER_POLL_BYTES);
 
     /* Receivers first: their answers and what they settled then leave with this turn. */
-    if (manager->frames != frames_before) {
+    if (manager->frames != frames_polled) {
         yield(manager);
     }
     send_backlogs(manager);
-    for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
-        peer_pump(peer);
-    }
+    serve_peers(manager);
     serve_threads(manager);
     if (manager->frames != frames_before) {
         tick_touched(manager);
     }
     flush_phys(manager);
+    manager->frames_seen = manager->frames;
     return has_more || manager->frames != frames_before;
 }
 
@@ -224,7 +269,10 @@ static void sleep_until_needed(struct link_manager *manager)
         deadline_ns = tick_all(manager);
         flush_phys(manager);
         if (manager->frames == frames_before) {
+            manager->is_polling = false;
+            manager->is_busy = false;
             (void)event_wait(&manager->host->link_event, deadline_ns);
+            manager->is_busy = true;
         }
     }
     disarm_phys(manager);
@@ -238,41 +286,66 @@ struct idleness {
 };
 
 /* A turn without work. Every so often the clock is read, deadlines are looked at, and polling gives
- * way to sleep. */
-static void idle(struct link_manager *manager, struct idleness *idleness)
+ * way to sleep: false if it did. */
+static bool idle(struct link_manager *manager, struct idleness *idleness)
 {
     if (manager->configuration.poll_ns == 0 && !manager->configuration.poll_forever) {
         sleep_until_needed(manager);
-        return;
+        return false;
     }
     if (idleness->turns == 0) {
         idleness->since_ns = link_manager_now_ns(manager);
     }
     idleness->turns++;
     if (idleness->turns % LINK_MANAGER_CLOCK_TURNS != 0) {
-        return;
+        return true;
     }
     manager->now_is_fresh = false;
+    manager->is_polling = true;
     (void)tick_all(manager);
     flush_phys(manager);
     if (!manager->configuration.poll_forever &&
         manager->now_ns - idleness->since_ns >= manager->configuration.poll_ns) {
         sleep_until_needed(manager);
         idleness->turns = 0;
+        return false;
     }
+    return true;
+}
+
+void link_manager_transmit(void *argument)
+{
+    struct peer *peer = argument;
+    struct link_manager *manager = peer->manager;
+
+    if (manager->is_busy || peer->active == NULL) {
+        return;
+    }
+    manager->is_busy = true;
+    /* A link that keeps nothing only has to know when it sent last; one that does asks a clock. */
+    manager->now_is_fresh = manager->is_polling && !link_replays(&peer->active->link);
+    peer_pump(peer);
+    flush_phys(manager);
+    manager->now_is_fresh = false;
+    manager->is_busy = false;
 }
 
 void link_manager_run(void *argument)
 {
     struct link_manager *manager = argument;
     struct idleness idleness = {0};
+    struct managed_link *arrived = NULL;
 
+    manager->is_busy = true;
     while (!flag_read(&manager->must_stop)) {
-        if (turn(manager)) {
+        bool has_worked = turn(manager, arrived);
+
+        arrived = NULL;
+        if (has_worked) {
             manager->now_is_fresh = false;
             idleness.turns = 0;
-        } else {
-            idle(manager, &idleness);
+        } else if (idle(manager, &idleness)) {
+            arrived = watch_phys(manager);
         }
         yield(manager);
     }

@@ -4,7 +4,9 @@
  * (its thread), link_owner.c (between a link, its PHY and the node layer), link_route.c (links that
  * have no cable), peer.c (the life of the node at the far end).
  *
- * Everything below is touched by the link manager's thread alone, except what says otherwise.
+ * Everything below is touched by the link manager's thread alone, except what says otherwise, and
+ * but for link_manager_transmit(): while that thread has let others run, one of them takes its
+ * place for the time of one message.
  */
 #ifndef CORE_LINK_MANAGER_PRIVATE_H
 #define CORE_LINK_MANAGER_PRIVATE_H
@@ -21,7 +23,8 @@
 /* Taken in before receivers run: some 16 small frames, so that a peer that sent a window full hears
  * of the first quarter while it still has something to send. */
 #define LINK_MANAGER_POLL_BYTES 3072u
-#define LINK_MANAGER_CLOCK_TURNS 16u /* idle turns between two looks at the clock */
+#define LINK_MANAGER_CLOCK_TURNS 8u  /* idle turns between two looks at the clock */
+#define LINK_MANAGER_WATCH_LOOKS 32u /* at the watched words, between two idle turns */
 /* Between two reports of one kind of drop or refusal of a link. */
 #define LINK_MANAGER_REPORT_INTERVAL_NS 100000000ull
 #define LINK_REFUSALS (LINK_REFUSAL_INCARNATION + 1)
@@ -36,7 +39,8 @@ struct managed_link {
     const struct phy_operations *phy_operations;
     struct phy *phy;          /* null: raw, or its PHY did not start */
     struct managed_link *via; /* of a route: the link over which it starts; else null */
-    bool has_phy;             /* any thread: `phy` is not null */
+    struct phy_watch watch;
+    bool has_phy; /* any thread: `phy` is not null */
     uint32_t index;
     bool is_unflushed;
     bool is_touched;            /* its deadline has to be computed again */
@@ -45,8 +49,8 @@ struct managed_link {
     uint64_t claim_ns;
     uint64_t drop_reported_ns[LINK_DROP_COUNT];
     uint64_t refusal_reported_ns[2][LINK_REFUSALS]; /* of us, by us */
-    uint32_t state_bits; /* read by any thread: bit 0 rx up, bit 1 tx up */
-    uint32_t sessions;   /* for drivers: counts on over their reloads */
+    uint32_t state_bits;                    /* read by any thread: bit 0 rx up, bit 1 tx up */
+    uint32_t sessions;                      /* for drivers: counts on over their reloads */
     struct link_cable_state kept_cables[2]; /* transmit, receive: what a driver that went knew */
 };
 
@@ -62,6 +66,9 @@ struct peer {
     uint32_t message_max;        /* what that life receives, whichever link it comes by */
     int link_bits;               /* MNL_LINK_* as the node layer has them */
     struct managed_link *active; /* the link that DATA goes over; null: none is up */
+    bool is_flow_due;            /* told_* were not given to the node layer yet */
+    uint32_t told_ack;           /* as the last header had it */
+    uint32_t told_credit;
     bool flow_known;
     uint32_t
         flow_ack; /* the newest that the peer told: lowest sequence number it has not settled */
@@ -98,6 +105,9 @@ struct link_manager {
     bool now_is_fresh;
     uint64_t
         frames; /* received and sent since the start; tells a turn with work from one without */
+    uint64_t frames_seen; /* of these, until the end of the last turn */
+    bool is_busy;         /* in the middle of something: links are touched by nobody else */
+    bool is_polling;      /* `now_ns` is a few microseconds old at most */
 
     /* Any thread. */
     bool is_running; /* set and cleared by start and stop */
@@ -147,6 +157,10 @@ static inline bool flag_read(const bool *flag)
 
 /* link_manager_loop.c */
 void link_manager_run(void *manager);
+/* For mnl_set_transmitter() where threads take turns: send what waits for that peer, now and in the
+ * caller's thread, unless the link manager's thread is in the middle of something. What is left,
+ * and what is due later, is up to that thread, which is woken as for any message. */
+void link_manager_transmit(void *peer);
 
 /* link_manager.c: one question of another thread. begin (0 or ERROR_TIMED_OUT; then the lock is
  * held), fill in what is asked about, ask (0 or ERROR_DOWN), read the answer, end. */
@@ -192,8 +206,9 @@ int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnatio
 void peer_begin_life(struct peer *peer, const struct managed_link *link);
 void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
 void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except);
-void peer_bury(struct peer *peer); /* if somebody else declared it dead */
-void peer_pump(struct peer *peer); /* from the node layer to the active link */
+void peer_bury(struct peer *peer);      /* if somebody else declared it dead */
+void peer_pump(struct peer *peer);      /* from the node layer to the active link */
+void peer_take_flow(struct peer *peer); /* what headers told, to the node layer */
 void peer_tick(struct peer *peer, uint64_t now_ns);
 uint64_t peer_deadline_ns(const struct peer *peer);
 void peer_release(struct peer *peer);

@@ -53,6 +53,7 @@ void link_owner_client(struct managed_link *link, struct phy_client *client)
         .frame = phy_frame,
         .carrier = phy_carrier,
         .drop = phy_drop,
+        .watch = &link->watch,
         .sessions = &link->sessions,
     };
 }
@@ -240,6 +241,7 @@ static void owner_flow_sent(void *context, uint64_t now_ns)
     }
 }
 
+/* What is settled can wait until what arrived with it is delivered and answered. */
 static void owner_flow_peer(void *context, uint32_t ack, uint32_t credit)
 {
     struct managed_link *link = context;
@@ -253,7 +255,9 @@ static void owner_flow_peer(void *context, uint32_t ack, uint32_t credit)
         peer->flow_known = true;
         peer->flow_ack = ack;
     }
-    mnl_flow_peer(node, ack, credit);
+    peer->told_ack = ack;
+    peer->told_credit = credit;
+    peer->is_flow_due = true;
 }
 
 static uint32_t owner_flow_next(void *context)

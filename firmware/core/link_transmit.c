@@ -21,7 +21,7 @@ static void count_sent(struct link *link, uint32_t payload_bytes)
 static int transmit(struct link *link, struct frame_header *header, const void *payload,
                     uint64_t now_ns)
 {
-    const struct link_operations *operations = link->operations;
+    const struct link_operations *operations = link_operations_of(link);
     uint32_t length = le32_load(header->length);
     uint32_t flipc_ack = 0;
     uint32_t flipc_credit = 0;
@@ -33,7 +33,7 @@ static int transmit(struct link *link, struct frame_header *header, const void *
     }
     header->flipc_ack = le32_of(flipc_ack);
     header->flipc_credit = le32_of(flipc_credit);
-    header->header_crc = le32_of(frame_header_crc(header, link->tx_constant_crc));
+    header->header_crc = le32_of(frame_crc_next(&link->tx_crc, header, link->tx_constant_crc));
     status = operations->transmit(link->context, header, payload, length);
     if (status != ERROR_NONE) {
         return status;
@@ -129,7 +129,7 @@ static void piece_sent(struct link *link, struct link_slot *piece, uint64_t now_
     if (is_last) {
         link->sending = NULL;
         if (!link->tx_replay) {
-            link->operations->complete(link->context, piece->message);
+            link_operations_of(link)->complete(link->context, piece->message);
         }
     }
 }
@@ -197,7 +197,7 @@ static bool send_whole(struct link *link, struct mnl_msg *message, uint32_t tota
     }
     link->tx_seq++;
     link->replay_next = link->tx_seq;
-    link->operations->complete(link->context, message);
+    link_operations_of(link)->complete(link->context, message);
     return true;
 }
 
@@ -232,6 +232,6 @@ void link_drop_outgoing(struct link *link)
     link->ack_wanted = false;
     link_window_drop(link);
     if (sending != NULL) {
-        link->operations->complete(link->context, sending);
+        link_operations_of(link)->complete(link->context, sending);
     }
 }

@@ -53,11 +53,28 @@ static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_dispos
     kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, disposition));
 }
 
+/* Queue the message. Returns whose transmitter is to be called, null for nobody's. */
+static struct node *queue_message(struct port *remote, struct kmsg *kmsg)
+{
+    bool was_kicked;
+
+    if (remote->kind != PORT_PROXY) {
+        port_enqueue(remote, kmsg);
+        return NULL;
+    }
+    was_kicked = node_is_kicked(remote->node);
+    flipc_send(remote, kmsg);
+    return was_kicked || remote->node->transmit == NULL ? NULL : remote->node;
+}
+
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,
                                 enum port_disposition disposition, uint64_t deadline_ns)
 {
     struct mach_host *host = remote->host;
     struct port *unused_right;
+    void (*transmit)(void *context) = NULL;
+    void *transmit_context = NULL;
+    struct node *node;
     mach_msg_return_t result;
 
     ipc_lock(host);
@@ -70,11 +87,14 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
     attach_reply(kmsg, local, disposition);
     kmsg->source_node = host->node_id;
     kmsg->source_incarnation = host->incarnation;
-    if (remote->kind == PORT_PROXY)
-        flipc_send(remote, kmsg);
-    else
-        port_enqueue(remote, kmsg);
+    node = queue_message(remote, kmsg);
+    if (node != NULL) {
+        transmit = node->transmit;
+        transmit_context = node->transmit_context;
+    }
     ipc_unlock(host);
+    if (transmit != NULL)
+        transmit(transmit_context);
     if (unused_right != NULL)
         port_release(unused_right);
     return MACH_MSG_SUCCESS;

@@ -87,6 +87,21 @@ mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t handle, uint32_t flags)
     return msg;
 }
 
+bool mnl_has_to_node(mnl_node_info_t handle)
+{
+    return node_is_kicked(node_of_handle(handle));
+}
+
+void mnl_set_transmitter(mnl_node_info_t handle, void (*transmit)(void *context), void *context)
+{
+    struct node *node = node_of_handle(handle);
+
+    ipc_lock(node->host);
+    node->transmit = transmit;
+    node->transmit_context = context;
+    ipc_unlock(node->host);
+}
+
 mnl_msg_t mnl_msg_to_node(mnl_node_info_t handle, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);

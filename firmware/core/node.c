@@ -194,7 +194,7 @@ void node_kick(struct node *node)
 {
     if (node->kicked)
         return;
-    node->kicked = true;
+    node_set_kicked(node, true);
     if (node->fetchers_waiting != 0)
         condition_signal(&node->fetch);
     event_signal(&node->host->link_event);
@@ -216,7 +216,7 @@ kern_return_t mnl_set_link_state(mnl_node_info_t handle, int link, uint32_t flag
         result = KERN_INVALID_ARGUMENT;
     } else {
         node->link |= (uint8_t)link;
-        node->kicked = false;
+        node_set_kicked(node, false);
         node_kick(node);
         up = node_becomes_up(node);
     }

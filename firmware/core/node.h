@@ -36,9 +36,12 @@ struct node {
     uint8_t state;        /* enum node_state */
     uint8_t link;         /* MNL_LINK_* bits that are up */
     bool told_up;
-    bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
-                  */
+    bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
+                    it all yet */
+    bool brings_reply_ports; /* (published) its last message named a port that was not known */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
+    void (*transmit)(void *context); /* null: none */
+    void *transmit_context;
     bool is_suspended;
     bool is_leaving; /* mnl_node_release() has it */
     uint32_t fetchers_waiting;
@@ -87,6 +90,16 @@ struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id);
 
 /* The living node that a name of another node can belong to; null: none. */
 struct node *node_of_name(struct mach_host *host, uint64_t name);
+
+static inline bool node_is_kicked(const struct node *node)
+{
+    return __atomic_load_n(&node->kicked, __ATOMIC_RELAXED);
+}
+
+static inline void node_set_kicked(struct node *node, bool kicked)
+{
+    __atomic_store_n(&node->kicked, kicked, __ATOMIC_RELAXED);
+}
 
 /* Tell the link that there is something to fetch. Cheap when it knows. */
 void node_kick(struct node *node);

@@ -33,12 +33,14 @@ static void forget(struct peer *peer, const struct managed_link *except)
     peer->link_bits = 0;
     peer->active = NULL;
     peer->flow_known = false;
+    peer->is_flow_due = false;
     mnl_node_release(node, 0);
 }
 
 /* `except`: the link on whose behalf this happens; it enters its new life by itself. */
 void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except)
 {
+    peer_take_flow(peer);
     /* ERROR_EXISTS: somebody else was first, and the node is as dead. */
     (void)node_declare_dead(peer->manager->host, peer->node_id, peer->incarnation, cause);
     forget(peer, except);
@@ -152,6 +154,9 @@ static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
     node->byteorder = record->byte_order;
     node->proto_vers_min = le32_load(record->version_min);
     node->proto_vers_max = le32_load(record->version_max);
+    if (thread_runs_alone()) {
+        mnl_set_transmitter(node, link_manager_transmit, peer);
+    }
     if (mnl_set_incarnation(node, incarnation, 0) != KERN_SUCCESS ||
         mnl_set_message_max(node, message_limit(peer, incarnation), 0) != KERN_SUCCESS ||
         mnl_register(node, 0) != KERN_SUCCESS) {
@@ -275,10 +280,16 @@ static bool is_changing_over(struct peer *peer)
 void peer_pump(struct peer *peer)
 {
     size_t budget_bytes = LINK_MANAGER_BUDGET_BYTES;
-    bool is_waiting = peer->active != NULL && peer->link_count > 1 && is_changing_over(peer);
     struct managed_link *link = peer->active;
+    bool is_waiting;
 
-    while (link != NULL && !is_waiting && budget_bytes != 0 && link_is_ready(&link->link)) {
+    if (link == NULL) {
+        return;
+    }
+    is_waiting = peer->link_count > 1 && is_changing_over(peer);
+    link = peer->active;
+    while (link != NULL && !is_waiting && budget_bytes != 0 && mnl_has_to_node(peer->node) &&
+           link_is_ready(&link->link)) {
         mnl_msg_t message = mnl_msg_try_to_node(peer->node, 0);
         uint32_t total_bytes;
         int status;
@@ -292,6 +303,14 @@ void peer_pump(struct peer *peer)
         /* A link that is ready takes what the peer receives, and the node layer sends no more. */
         panic_unless(status == ERROR_NONE);
         budget_bytes -= total_bytes < budget_bytes ? total_bytes : budget_bytes;
+    }
+}
+
+void peer_take_flow(struct peer *peer)
+{
+    if (peer->is_flow_due) {
+        peer->is_flow_due = false;
+        mnl_flow_peer(peer->node, peer->told_ack, peer->told_credit);
     }
 }
 

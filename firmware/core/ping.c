@@ -47,7 +47,9 @@ static void pattern_write(void *body, size_t len_bytes, uint64_t iteration)
         words[i] = pattern_word(iteration, i);
     }
     uint64_t last = pattern_word(iteration, whole);
-    memcpy(words + whole, &last, len_bytes % sizeof(*words));
+    if (len_bytes % sizeof(*words) != 0) {
+        memcpy(words + whole, &last, len_bytes % sizeof(*words));
+    }
 }
 
 static bool pattern_matches(const void *body, size_t len_bytes, uint64_t iteration)
@@ -61,7 +63,8 @@ static bool pattern_matches(const void *body, size_t len_bytes, uint64_t iterati
         }
     }
     uint64_t last = pattern_word(iteration, whole);
-    return memcmp(words + whole, &last, len_bytes % sizeof(*words)) == 0;
+    return len_bytes % sizeof(*words) == 0 ||
+           memcmp(words + whole, &last, len_bytes % sizeof(*words)) == 0;
 }
 
 /* Why a send did not happen. */

@@ -204,6 +204,11 @@ void thread_yield(void)
     schedule(scheduler);
 }
 
+bool thread_runs_alone(void)
+{
+    return true;
+}
+
 bool thread_others_runnable(void)
 {
     struct scheduler *scheduler = scheduler_current();

@@ -13,6 +13,9 @@
 
 #define POOL_SHARE 8u            /* of RAM: one in this many bytes is for stacks and page tables */
 #define POOL_ALIGNMENT 0x200000u /* so that the heap's end stays a whole block */
+/* The emulator looks up a page's translation by the low bits of its number, one place each. Cables
+ * and stacks begin at multiples of 2 MiB; what the heap has first is used together with both. */
+#define HEAP_COLOUR (64u * ARCH_PAGE_SIZE)
 
 struct machine the_machine;
 
@@ -83,7 +86,7 @@ _Noreturn void machine_start(uintptr_t boot_information)
 
 void arch_memory_range(uint8_t **start, size_t *size_bytes)
 {
-    *start = arch_ram_base() + BOOT_HEAP_OFFSET;
+    *start = arch_ram_base() + BOOT_HEAP_OFFSET + HEAP_COLOUR;
     *size_bytes = (size_t)(machine()->pages.start - *start);
 }
 

@@ -222,6 +222,11 @@ void thread_yield(void)
     sched_yield();
 }
 
+bool thread_runs_alone(void)
+{
+    return false;
+}
+
 bool thread_others_runnable(void)
 {
     return false;

@@ -456,6 +456,11 @@ void thread_yield(void)
 }
 
 /* Of this node: what other nodes do takes none of its time. */
+bool thread_runs_alone(void)
+{
+    return false;
+}
+
 bool thread_others_runnable(void)
 {
     for (uint32_t i = 0; i < world.ready_count; i++) {

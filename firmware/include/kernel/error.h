@@ -26,4 +26,7 @@ enum error {
 
 #define MUST_CHECK __attribute__((warn_unused_result))
 
+/* Of a function that rarely runs: it stays out of its callers, and the ways to it out of the way. */
+#define COLD __attribute__((cold, noinline))
+
 #endif

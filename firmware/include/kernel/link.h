@@ -24,6 +24,7 @@
 
 #include <abi/frame.h>
 #include <kernel/error.h>
+#include <kernel/frame.h>
 #include <kernel/host.h>
 #include <kernel/statistics.h>
 #include <stdbool.h>
@@ -211,6 +212,8 @@ struct link {
     struct frame_header rx_constant;
     uint32_t tx_constant_crc;
     uint32_t rx_constant_crc;
+    struct frame_crc tx_crc;
+    struct frame_crc rx_crc;
     bool rx_constant_valid;
 
     struct link_statistics statistics;
@@ -287,6 +290,11 @@ static inline bool link_tx_is_up(const struct link *link)
 static inline bool link_rx_is_up(const struct link *link)
 {
     return link->rx_up;
+}
+/* Does it keep frames until they are acknowledged? */
+static inline bool link_replays(const struct link *link)
+{
+    return link->tx_replay;
 }
 
 #endif

@@ -151,6 +151,15 @@ kern_return_t mnl_msg_take_from_node(mnl_node_info_t node, mnl_msg_t msg, size_t
 /* As mnl_msg_to_node(), without waiting: null also when there is nothing to send now. */
 mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t node, uint32_t flags);
 
+/* False: mnl_msg_try_to_node() would return null. Without a lock, so it may be late; what comes
+ * after it is told by an event. */
+bool mnl_has_to_node(mnl_node_info_t node);
+
+/* Before registration: let transmit(context) be called by the thread that queued a message for the
+ * node, without a lock, when the driver had nothing left to fetch. It may fetch, or leave that to
+ * whoever is woken for it as always. */
+void mnl_set_transmitter(mnl_node_info_t node, void (*transmit)(void *context), void *context);
+
 /* Lower link bits. 0; 4: null, no bit, or a bit outside the mask; 47: dead. Bits that are down
  * already stay down. */
 kern_return_t mnl_set_link_down(mnl_node_info_t node, int link, uint32_t flags);

@@ -26,7 +26,7 @@
     ((condition) ? (void)0 : panic_at(__FILE__, __LINE__, "not true: %s", #condition))
 
 _Noreturn void panic_at(const char *file, int line, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4), cold));
 
 /* Who the panic line names; before this call it says node=? id=0 incarnation=0. `name` is kept, not
  * copied. */

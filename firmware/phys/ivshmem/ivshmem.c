@@ -37,7 +37,6 @@
 #define FRAME_MAXIMUM (FRAME_HEADER_SIZE + IVSHMEM_MTU)
 /* look whether the consumer sleeps before a batch of this size is complete */
 #define ANNOUNCE_BYTES 16384u
-#define COPY_INLINE_BYTES 256u
 #define GIVE_BACK_BYTES 32768u /* give room back before a batch of this size is consumed */
 
 enum direction_state {
@@ -101,7 +100,7 @@ static void tx_report(struct phy *phy, bool up)
                         phy->tx.view.checked);
 }
 
-static void tx_start_session(struct phy *phy)
+COLD static void tx_start_session(struct phy *phy)
 {
     struct transmitter *tx = &phy->tx;
 
@@ -114,7 +113,7 @@ static void tx_start_session(struct phy *phy)
     ivshmem_device_ring(&phy->device, tx->view.doorbell);
 }
 
-static void tx_read_page(struct phy *phy)
+COLD static void tx_read_page(struct phy *phy)
 {
     struct transmitter *tx = &phy->tx;
     bool was_up = tx->state == DIRECTION_UP;
@@ -172,29 +171,13 @@ static void ivshmem_flush(struct phy *phy)
         ivshmem_device_ring(&phy->device, tx->view.doorbell);
 }
 
-/* Header and payload into the ring, in one pass. A call costs as much as copying a small payload,
- * so that is done here. */
+/* Header and payload into the ring, in one pass. */
 static inline void copy_frame(uint8_t *restrict frame, const void *restrict header,
                               const void *restrict payload, size_t payload_bytes)
 {
-    uint64_t *to = (uint64_t *)__builtin_assume_aligned(frame, CABLE_RECORD_ALIGN);
-    const uint64_t *from = payload;
-
-    __builtin_memcpy(to, __builtin_assume_aligned(header, CABLE_RECORD_ALIGN), FRAME_HEADER_SIZE);
-    to += FRAME_HEADER_SIZE / sizeof(*to);
-    if (payload_bytes > COPY_INLINE_BYTES ||
-        ((uintptr_t)payload | payload_bytes) % sizeof(*to) != 0) {
-        memcpy(to, payload, payload_bytes);
-        return;
-    }
-    for (; payload_bytes >= 4 * sizeof(*to); payload_bytes -= 4 * sizeof(*to), to += 4, from += 4) {
-        to[0] = from[0];
-        to[1] = from[1];
-        to[2] = from[2];
-        to[3] = from[3];
-    }
-    for (; payload_bytes != 0; payload_bytes -= sizeof(*to))
-        *to++ = *from++;
+    __builtin_memcpy(__builtin_assume_aligned(frame, CABLE_RECORD_ALIGN),
+                     __builtin_assume_aligned(header, CABLE_RECORD_ALIGN), FRAME_HEADER_SIZE);
+    copy_inline(frame + FRAME_HEADER_SIZE, payload, payload_bytes);
 }
 
 static int ivshmem_send(struct phy *phy, const void *header, const void *payload,
@@ -228,6 +211,18 @@ static int ivshmem_send(struct phy *phy, const void *header, const void *payload
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
+/* While the direction is up, nothing arrived until the producer's head moves. */
+static void rx_set_state(struct phy *phy, enum direction_state state)
+{
+    struct phy_watch *watch = phy->client.watch;
+
+    phy->rx.state = state;
+    if (watch == NULL)
+        return;
+    watch->word = state == DIRECTION_UP ? &phy->rx.ring.memory.control->head : NULL;
+    watch->seen = &phy->rx.ring.tail;
+}
+
 static void rx_report(struct phy *phy, bool up)
 {
     phy->client.carrier(phy->client.context, PHY_DIRECTION_RX, up, phy->rx.view.generation,
@@ -238,15 +233,15 @@ static void rx_leave_up(struct phy *phy)
 {
     if (phy->rx.state == DIRECTION_UP)
         rx_report(phy, false);
-    phy->rx.state = DIRECTION_WAITING;
+    rx_set_state(phy, DIRECTION_WAITING);
 }
 
-static void rx_read_page(struct phy *phy)
+COLD static void rx_read_page(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
     bool was_up = rx->state == DIRECTION_UP;
 
-    rx->state = DIRECTION_DOWN;
+    rx_set_state(phy, DIRECTION_DOWN);
     rx->cut = false;
     if (cable_view_read(&rx->view) != 0)
         count_garbage(phy);
@@ -256,10 +251,10 @@ static void rx_read_page(struct phy *phy)
         return;
     ring_consumer_open(&rx->ring, &rx->view.ring, rx->view.generation, FRAME_HEADER_SIZE,
                        FRAME_MAXIMUM);
-    rx->state = DIRECTION_WAITING;
+    rx_set_state(phy, DIRECTION_WAITING);
 }
 
-static void rx_follow(struct phy *phy)
+COLD static void rx_follow(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
@@ -267,14 +262,14 @@ static void rx_follow(struct phy *phy)
     rx->cut = false;
     if (!ring_consumer_follow(&rx->ring))
         return;
-    rx->state = DIRECTION_UP;
+    rx_set_state(phy, DIRECTION_UP);
     ivshmem_device_ring(&phy->device, rx->view.doorbell);
     rx_report(phy, true);
 }
 
 /* The ring makes no sense. If its producer began a new session meanwhile, that is why, and no
  * fault. */
-static void rx_garbage(struct phy *phy)
+COLD static void rx_garbage(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
