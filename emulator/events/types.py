@@ -243,6 +243,16 @@ class HostRefusal(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostStalled(Event):
+    """The orchestrator was not let run for so long: this machine does too much else.
+
+    Whatever is bound in time may have missed its bound for no other reason.
+    """
+
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostPresumedDeath(Event):
     """Node 0 heard nothing of a life for so long that it counts as dead, though its machine runs."""
 

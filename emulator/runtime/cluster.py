@@ -444,7 +444,9 @@ class Cluster:
         links = tuple(self._link_runtimes.values())
         assert self._failure is not None
         self._background += [
-            self._tasks.create_task(sample(nodes, links, world.watch), name="sampler"),
+            self._tasks.create_task(
+                sample(nodes, links, world.watch, world.stream), name="sampler"
+            ),
             self._tasks.create_task(_raise_from(self._failure), name="guardian"),
         ]
 
@@ -483,7 +485,8 @@ class Cluster:
             raise self._not_up(deadline.within_s) from None
 
     def _check_refusals(self) -> None:
-        for link in (*self._management.values(), *self._links.values()):
+        links = (*self._management.values(), *self._links.values(), *self._routes.values())
+        for link in links:
             refusal = link.refusal
             if refusal is not None and refusal.refusal is not Refusal.STALE:
                 raise TrainingRefused(
