@@ -228,11 +228,11 @@ class SocketChannel:
         self._receiving = self._tasks.create_task(self._receive())
         return self
 
-    async def __aexit__(self, *reason: Any) -> None:  # noqa: ANN401  (types, error, traceback)
+    async def __aexit__(self, *reason: object) -> None:
         if self._receiving is not None:
             self._receiving.cancel()
         self._writer.close()
-        await self._tasks.__aexit__(*reason)
+        await self._tasks.__aexit__(None, None, None)  # what the body raised goes its own way
 
     def port(self) -> ReplyPort:
         """As `Channel.port`."""
