@@ -776,7 +776,8 @@ static void what_a_server_logs_reaches_the_one_who_asked(void)
 
 static void count_callout(void *argument)
 {
-    world.callout_order[world.callouts++] = (int)(intptr_t)argument;
+    world.callout_order[world.callouts] = (int)(intptr_t)argument;
+    __atomic_store_n(&world.callouts, world.callouts + 1, __ATOMIC_RELEASE);
 }
 
 static int ask_for_callouts(uintptr_t count)
