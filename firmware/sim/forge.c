@@ -168,7 +168,7 @@ static void change_header(struct frame_header *header, uint32_t node)
         break;
     case 7:
         header->reserved0 = (uint8_t)fiber_random();
-        header->reserved1 = forged16(header->reserved1);
+        header->route = forged16(header->route);
         break;
     default:
         change_identity(header, node);
