@@ -31,7 +31,7 @@ check: python-check c-check tidy ## linters, types, formatting: Python and C
 
 firmware: ## the images for every architecture, the core as a library of this machine, the simulator
 	@tools/setup.sh packages
-	@$(MAKE) --no-print-directory -C firmware all host sim
+	@$(MAKE) --no-print-directory -C firmware all servers host sim
 
 bench: setup firmware ## figures beside the bare limits, and whether they keep their bounds
 	@$(BIN)/mnlab bench --check

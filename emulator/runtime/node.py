@@ -18,6 +18,7 @@ from emulator.errors import (
     UsageError,
 )
 from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
+from emulator.loader.api import Loader
 from emulator.model import Arch, Incarnation, NodeId, NodeState, exit_text, incarnation_text
 from emulator.protocol.link_types import LinkStatistics
 from emulator.protocol.names import kernel_port
@@ -107,6 +108,15 @@ class Node:
         """The terminal its serial console can be attached at, None when it is off."""
         launch = self._runtime.launch
         return None if launch is None else launch.pty
+
+    @property
+    def loader(self) -> Loader:
+        """Its kernel-server loader: loads, unloads, replaces and logs servers while it runs.
+
+        Raises:
+            LoaderError: NODE_UNREACHABLE: its image cannot load servers.
+        """
+        return self._world.loaders.client(self._runtime.spec)
 
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of its serial console."""

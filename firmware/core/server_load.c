@@ -66,6 +66,7 @@ static int load_prepare(struct server_request_context *request, const struct ser
     if (server_state(server) != SERVER_ALLOCATED) {
         return ERROR_BUSY;
     }
+    *out = server;
     if (memcmp(head->build_id, table->platform.build_id, sizeof(head->build_id)) != 0) {
         return ERROR_STALE;
     }
@@ -77,7 +78,6 @@ static int load_prepare(struct server_request_context *request, const struct ser
     if (error != ERROR_NONE) {
         return error;
     }
-    *out = server;
     *order = order_make(table, SERVER_ORDER_LOAD, commands, count);
     return *order != NULL ? ERROR_NONE : ERROR_NO_MEMORY;
 }
