@@ -28,7 +28,10 @@ async def scenario(cluster: Cluster) -> None:
 
     await mallory.write_garbage(poisoned, seconds=1.0)
     await poisoned.wait_up()
-    again = [await mallory.traffic(to=b, rate_hz=RATE_HZ), await b.traffic(to=mallory, rate_hz=RATE_HZ)]
+    again = [
+        await mallory.traffic(to=b, rate_hz=RATE_HZ),
+        await b.traffic(to=mallory, rate_hz=RATE_HZ),
+    ]
     for stream in again:
         await stream.wait_received(200)
 

@@ -139,7 +139,8 @@ static void tx_poll(struct phy *phy)
     if (tx->broken)
         count_garbage(phy);
     followed = ring_producer_followed(&tx->ring);
-    if (tx->broken || (tx->state == DIRECTION_UP && !followed)) {
+    if (tx->broken || (tx->state == DIRECTION_UP && !followed) ||
+        (!followed && !ring_producer_is_announced(&tx->ring, tx->view.generation))) {
         tx_start_session(phy);
     } else if (tx->state == DIRECTION_WAITING && followed) {
         tx->state = DIRECTION_UP;
@@ -258,12 +259,15 @@ COLD static void rx_follow(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
+    bool is_followed;
+
     rx_leave_up(phy);
     rx->cut = false;
-    if (!ring_consumer_follow(&rx->ring))
+    is_followed = ring_consumer_follow(&rx->ring);
+    ivshmem_device_ring(&phy->device, rx->view.doorbell);
+    if (!is_followed)
         return;
     rx_set_state(phy, DIRECTION_UP);
-    ivshmem_device_ring(&phy->device, rx->view.doorbell);
     rx_report(phy, true);
 }
 

@@ -44,6 +44,14 @@ void ring_producer_start(struct ring_producer *producer, const struct ring_memor
     shared_store32_release(&control->session, session);
 }
 
+bool ring_producer_is_announced(const struct ring_producer *producer, uint32_t generation)
+{
+    const struct cable_ring_control *control = producer->memory.control;
+
+    return shared_load32(&control->session) == producer->session &&
+           shared_load32(&control->generation) == generation;
+}
+
 void ring_producer_stop(struct ring_producer *producer)
 {
     shared_store32_release(&producer->memory.control->session, 0);
@@ -151,11 +159,16 @@ bool ring_consumer_follow(struct ring_consumer *consumer)
     struct cable_ring_control *control = consumer->memory.control;
     uint32_t session = session_to_follow(consumer);
     uint32_t tail = 0;
+    bool was_following = consumer->session != 0;
 
     consumer->session = 0;
     consumer->span = 0;
-    if (session == 0)
+    if (session == 0) {
+        /* Or a producer whose words somebody else changed would think itself followed for ever. */
+        if (was_following)
+            shared_store32_release(&control->session_seen, 0);
         return false;
+    }
     if (shared_load32(&control->session_seen) == session)
         tail = shared_load32_acquire(&control->head) & ~(CABLE_RECORD_ALIGN - 1);
     consumer->session = session;
@@ -220,8 +233,12 @@ bool ring_consumer_must_wake(struct ring_consumer *consumer)
 
 void ring_consumer_arm(struct ring_consumer *consumer)
 {
+    struct cable_ring_control *control = consumer->memory.control;
+
     consumer->armed = asleep(consumer->armed);
-    shared_store32(&consumer->memory.control->armed, consumer->armed);
+    shared_store32(&control->armed, consumer->armed);
+    if (consumer->session != 0 && shared_load32(&control->session_seen) != consumer->session)
+        shared_store32_release(&control->session_seen, consumer->session);
 }
 
 void ring_consumer_disarm(struct ring_consumer *consumer)

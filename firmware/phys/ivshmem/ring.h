@@ -73,6 +73,10 @@ struct ring_producer {
 void ring_producer_start(struct ring_producer *producer, const struct ring_memory *memory,
                          uint32_t session, uint32_t generation);
 
+/* Do session and generation still stand where a consumer looks for them? What else could be wrong
+ * with a session that nobody follows: a peer that writes everywhere. */
+bool ring_producer_is_announced(const struct ring_producer *producer, uint32_t generation);
+
 /* End the session: the consumer stops following. */
 void ring_producer_stop(struct ring_producer *producer);
 
@@ -177,7 +181,7 @@ static inline bool ring_consumer_session_changed(const struct ring_consumer *con
 }
 
 /* Follow the producer's present session, if it has one. Its earlier frames are lost if we followed
- * it in a former life. Returns true when it follows; then the caller rings the producer's doorbell.
+ * it in a former life. Returns true when it follows. The caller rings the producer's doorbell.
  */
 bool ring_consumer_follow(struct ring_consumer *consumer);
 
