@@ -1,10 +1,11 @@
 # The kernel servers: their sources, and their scripts if they are more than a record (kernel/kern_server.h). Included by Makefile.
 
-SERVERS := echo fault traffic raw_ring phy_ivshmem phy_virtio_serial
+SERVERS := echo fault traffic raw_ring hostile phy_ivshmem phy_virtio_serial
 SOURCES_echo := servers/echo/echo.c
 SOURCES_fault := servers/fault/fault.c
 SOURCES_traffic := $(wildcard servers/traffic/*.c)
 SOURCES_raw_ring := $(wildcard servers/raw_ring/*.c) phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/device.c
+SOURCES_hostile := $(wildcard servers/hostile/*.c) phys/ivshmem/cable.c phys/ivshmem/device.c
 SOURCES_phy_ivshmem := $(wildcard phys/ivshmem/*.c)
 SOURCES_phy_virtio_serial := $(wildcard phys/virtio_serial/*.c phys/stream/*.c drivers/virtio/*.c)
 
