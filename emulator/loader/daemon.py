@@ -328,6 +328,19 @@ class NodeLoader:
             ),
         )
 
+    def memory(self) -> tuple[tuple[int, int, str], ...]:
+        """Where servers are on the node: address, bytes and name of each."""
+        return tuple(
+            (server.address, server.size_bytes, server.name)
+            for server in self._table
+            if server.size_bytes
+        )
+
+    def server_at(self, address: int) -> str:
+        """The server in whose memory an address of the node lies; empty: in none's."""
+        found = (name for start, size, name in self.memory() if 0 <= address - start < size)
+        return next(found, "")
+
     async def com_port(self, name: str) -> int:
         """A server's communication port, 0 while it is not loaded; waits while it is allocated.
 
