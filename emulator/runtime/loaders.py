@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from emulator.errors import GuestError, MnlabError
+from emulator.errors import GuestError, MnlabError, UsageError
 from emulator.events.types import LoaderLine
 from emulator.loader.api import Loader
 from emulator.loader.channel import LocalChannel
@@ -171,6 +171,21 @@ class Loaders:
             raise attended.problem
         return True
 
+    def find_object(self, world: World, spec: NodeSpec, name: str) -> Path:
+        """The built object of a server for a node.
+
+        Raises:
+            UsageError: there is none.
+        """
+        folder = world.find_image(world.machines[spec.arch]).parent / SERVERS_FOLDER
+        path = find_object(name, (folder,))
+        if path is None:
+            known = ", ".join(sorted(item.stem for item in folder.glob(f"*{OBJECT_SUFFIX}")))
+            raise UsageError(
+                f"no kernel server {name} for {spec.arch.value}", hint=f"built: {known or 'none'}"
+            )
+        return path
+
     def server_at(self, node_id: int, address: int) -> str:
         """The server of a node in whose memory an address lies; empty: in none's."""
         attended = self._nodes.get(node_id)
@@ -275,6 +290,10 @@ def _configured(world: World, spec: NodeSpec, folder: Path) -> tuple[ServerConfi
     """The drivers of a node's links, then its servers."""
     kinds = dict.fromkeys(link.kind for link in world.topology.links_of(spec.name))
     drivers = (find_object(_DRIVERS[kind], (folder,)) for kind in kinds)
-    paths = [path for path in drivers if path is not None]
-    paths += [folder / f"{name}{OBJECT_SUFFIX}" for name in spec.servers]
-    return tuple(ServerConfig(path=path, load=True) for path in paths)
+    paths = [(path, True) for path in drivers if path is not None]
+    source = Path(world.topology.source).absolute().parent
+    for names, load in ((spec.servers, True), (spec.lazy, False)):
+        for name in names:
+            is_path = name.endswith(OBJECT_SUFFIX)
+            paths.append((source / name if is_path else folder / f"{name}{OBJECT_SUFFIX}", load))
+    return tuple(ServerConfig(path=path, load=load) for path, load in paths)

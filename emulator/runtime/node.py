@@ -118,6 +118,14 @@ class Node:
         """
         return self._world.loaders.client(self._runtime.spec)
 
+    def server_object(self, name: str) -> Path:
+        """The object of a built kernel server, for this node's architecture.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        return self._world.loaders.find_object(self._world, self._runtime.spec, name)
+
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of its serial console."""
         return self._runtime.console_tail(lines)
