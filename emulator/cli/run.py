@@ -22,7 +22,7 @@ from emulator.scenario import RunResult, Scenario, find_scenario, load_scenario,
 from emulator.scenario.run import EXIT_FAIL, EXIT_PASS
 from emulator.view.describe import describe, field_text
 from emulator.view.live import run_view
-from emulator.view.render import verdict_lines
+from emulator.view.render import verdict_lines, verdict_table
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,14 +53,20 @@ def _run(arguments: argparse.Namespace) -> int:
     console = make_console()
     # All are loaded before the first one boots: a mistake in the last costs no waiting.
     scenarios = [load_scenario(find_scenario(name)) for name in arguments.scenarios]
-    results = []
-    for scenario, options in _plan(scenarios, arguments):
-        result = _run_one(scenario, options, None if arguments.json else console)
-        results.append(result)
-    if arguments.json:
-        show_json([_as_data(result) for result in results])
-    elif len(results) > 1:
-        _show_summary(console, results)
+    planned = list(_plan(scenarios, arguments))
+    results: list[RunResult] = []
+    try:
+        for turn, (scenario, options) in enumerate(planned, start=1):
+            title = f"{scenario.name}: {scenario.title}"
+            if len(planned) > 1:
+                title = f"{turn} of {len(planned)}, {title}"
+            result = _run_one(scenario, options, None if arguments.json else console, title)
+            results.append(result)
+    finally:  # whoever is interrupted in the hundredth run wants to know of the ninety-nine
+        if arguments.json:
+            show_json([_as_data(result) for result in results])
+        elif len(planned) > 1 and results:
+            _show_summary(console, results, planned=len(planned))
     return max(result.exit_code for result in results)
 
 
@@ -77,10 +83,11 @@ def _plan(
             )
 
 
-def _run_one(scenario: Scenario, options: RunOptions, console: Console | None) -> RunResult:
+def _run_one(
+    scenario: Scenario, options: RunOptions, console: Console | None, title: str
+) -> RunResult:
     if console is None:
         return asyncio.run(run_scenario(scenario, options=options))
-    title = f"{scenario.name}: {scenario.title}"
 
     async def shown() -> RunResult:
         view = run_view(console, title=title)
@@ -95,7 +102,11 @@ def _run_one(scenario: Scenario, options: RunOptions, console: Console | None) -
 def _show_result(console: Console, result: RunResult) -> None:
     console.print()
     if result.verdicts:
-        console.print(verdict_lines(result.verdicts), soft_wrap=not console.is_terminal)
+        if console.is_terminal:
+            console.print(verdict_table(result.verdicts))
+            console.print()
+        else:
+            console.print(verdict_lines(result.verdicts), soft_wrap=True)
     said = f"  {result.scenario.name}, seed {result.seed}, {result.elapsed_s:.1f} s"
     if result.error is None:
         said += f": {result.summary}"
@@ -141,7 +152,7 @@ def _event_text(event: Event) -> str:
     return f"#{event.seq} {event.kind}: {field_text(event)}"
 
 
-def _show_summary(console: Console, results: list[RunResult]) -> None:
+def _show_summary(console: Console, results: list[RunResult], *, planned: int) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("scenario", "seed", "verdict", "seconds", ""):
         table.add_column(heading, overflow="fold")
@@ -157,7 +168,8 @@ def _show_summary(console: Console, results: list[RunResult]) -> None:
     console.print()
     console.print(table)
     good = sum(result.passed for result in results)
-    _say(console, f"{good} of {len(results)} runs passed")
+    never = f", {planned - len(results)} not run to their end" if planned > len(results) else ""
+    _say(console, f"{good} of {len(results)} runs passed{never}")
 
 
 def _as_data(result: RunResult) -> dict[str, Any]:

@@ -239,8 +239,10 @@ class HostNode:
         Returns:
             The guests to whom the word is on its way.
         """
-        death = self._table.declare_dead(node_id, incarnation, NodeDeathCause.HOST)
-        return self._bury(death) if death is not None else ()
+        told: tuple[int, ...] = ()
+        for death in self._table.declare_dead(node_id, incarnation, NodeDeathCause.HOST):
+            told = self._bury(death)
+        return told
 
     def incarnation(self, node_id: int) -> int:
         """Return the incarnation of a guest that is alive as far as node 0 knows, 0 for none."""

@@ -75,7 +75,7 @@ class Lab:
         self.images = fake_images(folder)
 
     def options(
-        self, behaviours: Mapping[Arch, Behaviour] | None = None, *, boot_within_s: float = 10
+        self, behaviours: Mapping[Arch, Behaviour] | None = None, *, boot_within_s: float = 60
     ) -> RunOptions:
         return RunOptions(
             runs_path=self.runs,
