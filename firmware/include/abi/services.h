@@ -20,6 +20,7 @@ enum kernel_request {
     KERNEL_LOOKUP = 2003,
     KERNEL_PANIC = 2004,
     KERNEL_HANG = 2005,
+    KERNEL_PING_PORT = 2006,
 };
 
 enum traffic_request {
@@ -45,6 +46,13 @@ struct ping_request {
     le32 count;
     le32 size_bytes;
     le32 reserved;
+    le64 timeout_ns;
+};
+
+struct ping_port_request {
+    le64 port_name;
+    le32 count;
+    le32 size_bytes;
     le64 timeout_ns;
 };
 
