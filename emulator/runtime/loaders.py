@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from emulator.errors import GuestError, MnlabError, UsageError
-from emulator.events.types import LoaderLine
+from emulator.events.types import LoaderLine, NodeHung
 from emulator.loader.api import Loader
 from emulator.loader.channel import LocalChannel
 from emulator.loader.codes import Code, LoaderError
@@ -259,12 +259,12 @@ class Loaders:
         if attended is None or attended.life > life:
             return
         attended.life = 0
-        self._spawn(world, self._blame(world, attended, attended.loader.memory()))
+        self._spawn(world, self._blame(world, attended, life, attended.loader.memory()))
         attended.calls.detach()
         attended.loader.node_down(f"node {attended.spec.name} died")
 
     async def _blame(
-        self, world: World, attended: _Attended, memory: Sequence[tuple[int, int, str]]
+        self, world: World, attended: _Attended, life: int, memory: Sequence[tuple[int, int, str]]
     ) -> None:
         """Say which server the CPU of a node is in that is dead to us and runs all the same."""
         try:
@@ -273,7 +273,9 @@ class Loaders:
             return  # its machine has ended, which explains it
         for start, size, name in memory:
             if address is not None and 0 <= address - start < size:
-                text = f"node {attended.spec.name} is silent: its CPU is in server {name}"
+                node = attended.spec.name
+                world.stream.emit(NodeHung(node=node, incarnation=life))
+                text = f"node {node} is silent: its CPU is in server {name}"
                 attended.loader.lines.post(Priority.WARNING, f"{text}+{address - start:#x}", name)
 
 

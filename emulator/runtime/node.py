@@ -234,7 +234,7 @@ class Node:
         end in a fault: the run fails if it does not, and does not fail because it did.
 
         Args:
-            fault: CRASH, PANIC or RESET of its present life.
+            fault: CRASH, PANIC, HANG or RESET of its present life.
         """
         self._receipt(fault, time.monotonic_ns(), self.incarnation)
 
