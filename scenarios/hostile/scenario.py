@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A node writes garbage into a cable that it shares; its peer's other link and traffic do not notice, and the link comes back."""
+"""Garbage comes through a cable; the reader's other link and traffic do not notice, and the link comes back."""
 
 from emulator import Cluster, FaultKind, HostilePart
 
