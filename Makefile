@@ -8,6 +8,7 @@ PYTHON   ?= python3
 SCENARIO ?= scenarios/crash_restart
 CYCLES   ?= 100
 SEEDS    ?= 50000
+DIFFERENTIAL_SEEDS ?= 500
 
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.mnlab-ready
@@ -77,6 +78,7 @@ host-test: setup
 
 sim-test: setup firmware
 	@$(BIN)/mnlab sim --seeds $(SEEDS)
+	@$(BIN)/mnlab sim --differential --seeds $(DIFFERENTIAL_SEEDS)
 
 pytest: setup firmware
 	@$(BIN)/pytest

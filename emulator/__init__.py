@@ -27,6 +27,7 @@ from emulator.events.types import (
     StreamDigest,
 )
 from emulator.model import DirectionState, NodeState, Topology
+from emulator.protocol.services import HostilePart
 from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.runtime.link import Link
 from emulator.runtime.node import Node
@@ -42,6 +43,7 @@ __all__ = [
     "FaultKind",
     "GuestError",
     "HostError",
+    "HostilePart",
     "LaunchError",
     "Link",
     "LoaderLine",

@@ -1,9 +1,10 @@
 # The kernel servers: their sources, and their scripts if they are more than a record (kernel/kern_server.h). Included by Makefile.
 
-SERVERS := echo traffic raw_ring phy_ivshmem phy_virtio_serial phy_ivshmem_faulty
+SERVERS := echo traffic raw_ring hostile phy_ivshmem phy_virtio_serial phy_ivshmem_faulty
 SOURCES_echo := servers/echo/echo.c
 SOURCES_traffic := $(wildcard servers/traffic/*.c)
 SOURCES_raw_ring := $(wildcard servers/raw_ring/*.c) phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/device.c
+SOURCES_hostile := $(wildcard servers/hostile/*.c) phys/ivshmem/cable.c phys/ivshmem/device.c
 SOURCES_phy_ivshmem := $(wildcard phys/ivshmem/*.c)
 # Another build of the ivshmem driver, for tests: it takes the driver's place, so it has its name.
 SOURCES_phy_ivshmem_faulty := phys/faulty/faulty.c $(filter-out phys/ivshmem/ivshmem.c,$(SOURCES_phy_ivshmem))

@@ -134,25 +134,25 @@ class Agent:
 
     def _make_callbacks(self) -> tuple[CData, list[CData]]:
         """The struct that the library wants, and what it points to."""
-        functions: dict[str, tuple[str, Callable[..., object], int]] = {
+        functions: dict[str, tuple[str, Callable[..., object], int | None]] = {
             "begin": (
                 "void(const struct sim_settings *, const struct sim_entry *)",
                 self._begin,
-                0,
+                None,
             ),
-            "boot": ("void(uint64_t, uint64_t)", self._boot, 0),
-            "end": ("void(void)", self._end, 0),
+            "boot": ("void(uint64_t, uint64_t)", self._boot, None),
+            "end": ("void(void)", self._end, None),
             "carrier": (
                 "void(uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint64_t)",
                 self._carrier,
-                0,
+                None,
             ),
-            "frame": ("void(uint32_t, uint8_t *, uint32_t, uint64_t)", self._frame, 0),
+            "frame": ("void(uint32_t, uint8_t *, uint32_t, uint64_t)", self._frame, None),
             "run": ("uint64_t(uint64_t)", self._run, _NEVER),
-            "submit": ("void(uint32_t)", self._submit, 0),
-            "notice": ("void(uint32_t, uint64_t, uint64_t)", self._notice, 0),
-            "drain": ("void(void)", self._drain, 0),
-            "close": ("void(void)", self._close, 0),
+            "submit": ("void(uint32_t)", self._submit, None),
+            "notice": ("void(uint32_t, uint64_t, uint64_t)", self._notice, None),
+            "drain": ("void(void)", self._drain, None),
+            "close": ("void(void)", self._close, None),
             "is_idle": ("uint32_t(void)", self._idle, 1),
             "is_closed": ("uint32_t(void)", self._closed, 1),
             "left": ("uint64_t(void)", self._left, 0),
@@ -165,7 +165,9 @@ class Agent:
             setattr(agent, name, callback)
         return agent, kept
 
-    def _guarded(self, function: Callable[..., object], otherwise: int) -> Callable[..., object]:
+    def _guarded(
+        self, function: Callable[..., object], otherwise: int | None
+    ) -> Callable[..., object]:
         is_first = function == self._begin
 
         def call(*arguments: object) -> object:
