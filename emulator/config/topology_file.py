@@ -39,7 +39,7 @@ from emulator.model import (
 )
 
 OBJECT_SUFFIX: Final = ".kern_server"
-KERNEL_SERVERS: Final = ("echo", "traffic", "raw_ring", "hostile")
+KERNEL_SERVERS: Final = ("echo", "fault", "traffic", "raw_ring", "hostile")
 _NODES_MAX_LIMIT: Final = 1024
 _MEMORY_LOW: Final = 16 << 20
 _MEMORY_HIGH: Final = 1 << 30

@@ -36,6 +36,15 @@ enum raw_service {
     RAW_STREAM = 2301,
 };
 
+enum fault_request {
+    FAULT_LOG = 2600,
+    FAULT_GIVE_UP = 2601,
+    FAULT_HANG = 2602,
+    FAULT_WRITE_NOWHERE = 2603,
+    FAULT_WRITE_CODE = 2604,
+    FAULT_RUN_DATA = 2605,
+};
+
 struct service_status {
     le32 status; /* 0 or a negative enum error */
     le32 reserved;
