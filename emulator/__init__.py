@@ -14,6 +14,7 @@ from emulator.errors import (
     ScenarioError,
     StateError,
     TopologyError,
+    TrainingRefused,
     UsageError,
     VerdictFailure,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "StreamLedger",
     "Topology",
     "TopologyError",
+    "TrainingRefused",
     "UsageError",
     "VerdictFailure",
 ]

@@ -265,11 +265,15 @@ class CarrierChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectionChanged(Event):
-    """One direction of a link changed state, both ends and the cable taken together."""
+    """One direction of a link changed state, both ends and the cable taken together.
+
+    `reason` says why it is not up, in a few words; empty when it is.
+    """
 
     link: str
     direction: str
     state: DirectionState
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

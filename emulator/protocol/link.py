@@ -303,6 +303,13 @@ class LinkEnd:
         if was_up:
             self._start_epoch(now_ns)
 
+    def count_foreign(self, drop: LinkDrop | None) -> None:
+        """Count a frame of a route that came by this link: passed on, or dropped and why."""
+        if drop is None:
+            self._counters.forwarded += 1
+        else:
+            self._drop(drop)
+
     def statistics(self) -> LinkStatistics:
         """Return the counters as they are now."""
         return LinkStatistics(
@@ -432,6 +439,7 @@ class LinkEnd:
             dst_epoch=self._peer_epoch if self._rx_up else 0,
             type=frame_type,
             flags=flags,
+            route=self._config.route,
             length=len(payload),
             seq=self._window.next_seq if seq is None else seq,
             ack=self._expected if self._rx_up else 0,
@@ -553,6 +561,7 @@ class LinkEnd:
                 src_epoch=self._epoch,
                 dst_epoch=0,
                 type=FrameType.REFUSE,
+                route=self._config.route,
                 length=len(payload),
                 seq=self._window.next_seq,
                 payload_crc=crc32c(payload),

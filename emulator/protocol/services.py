@@ -25,7 +25,7 @@ _STATUS: Final = struct.Struct("<iI")
 _PING_REQUEST: Final = struct.Struct("<IIIIQ")
 _PING_REPLY: Final = struct.Struct("<iIIIQQQ")
 _NODE_STATISTICS: Final = struct.Struct("<16Q")
-_LINK_STATISTICS: Final = struct.Struct(f"<IIII{10 + LINK_DROP_COUNT}Q")
+_LINK_STATISTICS: Final = struct.Struct(f"<IIII{11 + LINK_DROP_COUNT}Q")
 _LEDGER: Final = struct.Struct("<IIQIIQQQQQQQQQQQQQ")
 _START: Final = struct.Struct("<QQIIQQQII")
 
@@ -209,7 +209,8 @@ def parse_link_statistics(body: bytes) -> LinkStatistics:
         replays=f[11],
         naks=f[12],
         round_trip_ns=f[13],
-        drops=f[14:],
+        forwarded=f[14],
+        drops=f[15:],
     )
 
 

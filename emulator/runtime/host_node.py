@@ -4,8 +4,8 @@
 It asks kernels for things and awaits their answers, owns ports that guests send to, tells every
 guest at once when an incarnation died, and keeps the relation of each guest's clock to the host's.
 It starts no task: sockets and timers of the running loop drive it, and everything that waits has a
-deadline. It never forwards between guests. Public methods are called on the event loop only; the
-protocols themselves are in `emulator.protocol`.
+deadline. Frames of guests it passes on only along the transits that it is given. Public methods are
+called on the event loop only; the protocols themselves are in `emulator.protocol`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +23,7 @@ from emulator.protocol.constants import (
     Admission,
     ClusterConstants,
     Direction,
+    LinkDrop,
     NodeDeathCause,
 )
 from emulator.protocol.flipc import Arrival, IpcArrived, Outcome, PairStatistics
@@ -43,6 +44,7 @@ from emulator.protocol.names import (
     tag_of_incarnation,
 )
 from emulator.protocol.node import NodeDeath, NodeTable
+from emulator.protocol.route import Transit, TransitTable
 from emulator.protocol.services import (
     REPLY_OFFSET,
     ErrorCode,
@@ -112,6 +114,7 @@ class HostNode:
         constants: ClusterConstants,
         incarnation: int,
         observer: HostObserver | None = None,
+        transits: Iterable[Transit] = (),
     ) -> None:
         """Begin with no guest.
 
@@ -119,11 +122,13 @@ class HostNode:
             constants: The cluster's.
             incarnation: Node 0's life, not 0.
             observer: Told about links and lives.
+            transits: Routes between guests to pass on; links are known by the guest's id.
         """
         self._constants = constants
         self._incarnation = incarnation
         self._observer = observer or HostObserver()
         self._table = NodeTable(constants)
+        self._transits = TransitTable(transits)
         self._names = NameAllocator(HOST_ID, incarnation)
         self._links: dict[int, ManagementLink] = {}
         self._attached: dict[int, _Attached] = {}
@@ -440,6 +445,15 @@ class HostNode:
     def refused(self, node_id: int, refusal: Refused) -> None:
         """Pass it on."""
         self._observer.refused(node_id, refusal)
+
+    def pass_on(self, node_id: int, frame: bytes) -> LinkDrop | None:
+        """Give a frame of a route to the next guest on its path, if that is heard."""
+        next_id = self._transits.next_link(node_id, frame)
+        if isinstance(next_id, LinkDrop):
+            return next_id
+        link = self._links.get(next_id)
+        is_sent = link is not None and link.send_foreign(frame)
+        return None if is_sent else LinkDrop.NOT_FORWARDED
 
     def frames_received(self, node_id: int) -> None:
         """Tell those who asked with `on_frames()`."""

@@ -19,17 +19,20 @@ from emulator.errors import (
 )
 from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
 from emulator.model import Arch, Incarnation, NodeId, NodeState, exit_text, incarnation_text
+from emulator.protocol.link_types import LinkStatistics
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import (
     NodeStatistics,
     PingReply,
     PingRequest,
     Service,
+    parse_link_statistics,
     statistics_request,
 )
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.launch import CONSOLE_LOG, Launch
-from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.link import Link
+from emulator.runtime.node_runtime import MANAGEMENT_LINK, NodeRuntime
 from emulator.runtime.traffic import (
     CHECK_CONTENT,
     CHECK_HEADER,
@@ -394,6 +397,29 @@ class Node:
         body = statistics_request(0, 0)
         reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
         return NodeStatistics.parse(reply)
+
+    async def link_statistics(
+        self, link: Link | str = MANAGEMENT_LINK, *, within_s: float = 1.0
+    ) -> LinkStatistics:
+        """What this node's link manager counts for one of its links.
+
+        Args:
+            link: the link, or its name; default: the management link.
+            within_s: bound for asking the node.
+
+        Raises:
+            UsageError: the node has no such link.
+            GuestError: no answer.
+        """
+        name = link if isinstance(link, str) else link.name
+        names = self._runtime.link_names
+        if name not in names:
+            raise UsageError(
+                f"node {self.name} has no link '{name}'", hint=f"links: {', '.join(names)}"
+            )
+        body = statistics_request(1, names.index(name))
+        reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
+        return parse_link_statistics(reply)
 
     # --- inside ---
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.events.stream import EventStream
+from emulator.machines.boot_page import BootArguments
 from emulator.machines.machine import Machine
 from emulator.model import HOST_ID, HOST_NAME, Arch, NodeId, Topology
 from emulator.runtime.host_node import HostNode
@@ -26,6 +27,7 @@ class World:
         seed: decides every random choice.
         machines: the machine of each architecture.
         find_image: where a machine's firmware is.
+        tell: the last word on what a node is told at power-up.
         folder: where everything is written.
         stream: where events go.
         watch: wakes who waits for a change.
@@ -39,6 +41,7 @@ class World:
     seed: int
     machines: Mapping[Arch, Machine]
     find_image: Callable[[Machine], Path]
+    tell: Callable[[BootArguments], BootArguments]
     folder: RunFolder
     stream: EventStream
     watch: Watch

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from emulator.events.refusal import refusal_text
 from emulator.events.types import (
     CableTampered,
     ClusterReady,
@@ -14,6 +15,8 @@ from emulator.events.types import (
     EventsLost,
     FaultKind,
     FaultReceipt,
+    HostPresumedDeath,
+    HostRefusal,
     LinkRefused,
     NodeExited,
     NodeHung,
@@ -33,7 +36,7 @@ from emulator.events.types import (
     StreamOpened,
     ToldStale,
 )
-from emulator.model import incarnation_text
+from emulator.model import HOST_NAME, DeathCause, incarnation_text
 
 _NODE_FAULTS = {
     FaultKind.CRASH: "power cut",
@@ -43,6 +46,16 @@ _NODE_FAULTS = {
     FaultKind.RESET: "reset pressed",
     FaultKind.PANIC: "asked to panic",
 }
+
+_DEATHS = {
+    DeathCause.HOST: "was told that {} is dead",
+    DeathCause.INCARNATION: "met a newer life: {} is dead",
+    DeathCause.SILENCE: "heard nothing for too long: {} is dead",
+    DeathCause.DRIVER: "has it from its driver: {} is dead",
+}
+
+# Why a direction is not up, where another line says so already: the fault's receipt, the start.
+_PASSED_OVER = ("by us", "training")
 
 
 def describe(event: Event) -> tuple[str, str] | None:
@@ -111,7 +124,10 @@ def _of_node(event: Event) -> tuple[str, str] | None:
             return "host", f"told {told}: {event.of} {incarnation_text(event.incarnation)} is dead"
         case DeathNotice():
             life = f"{event.of} {incarnation_text(event.of_incarnation)}"
-            return event.node, f"knows that {life} is dead ({event.cause.name.lower()})"
+            return event.node, _DEATHS[event.cause].format(life)
+        case HostPresumedDeath():
+            life = incarnation_text(event.incarnation)
+            return "host", f"heard nothing of {event.node} {life} for too long: it counts as dead"
         case ToldStale():
             return event.node, "was told that it had been declared dead"
         case EventsLost():
@@ -126,15 +142,17 @@ def _of_node(event: Event) -> tuple[str, str] | None:
 
 def _of_link(event: Event) -> tuple[str, str] | None:
     match event:
-        case DirectionChanged():
-            return event.link, f"{event.direction} {event.state.value}"
+        case DirectionChanged() if event.reason not in _PASSED_OVER:
+            why = f" ({event.reason})" if event.reason else ""
+            return event.link, f"{event.direction} {event.state.value}{why}"
         case FaultReceipt():
             done = "cable cut" if event.fault is FaultKind.CUT else "cable spliced"
             return event.target, f"{done} {event.direction}".rstrip()
         case LinkRefused() if event.by_us:
-            claimed = incarnation_text(event.claimed_incarnation)
-            reason = event.refusal.name.lower().replace("_", " ")
-            return event.link, f"{event.node} refused {event.peer} {claimed}: {reason}"
+            management = event.link == HOST_NAME
+            return f"{event.node}-{HOST_NAME}" if management else event.link, refusal_text(event)
+        case HostRefusal() if event.by_us:
+            return f"{event.node}-{HOST_NAME}", refusal_text(event)
         case CableTampered():
             return event.link, f"somebody wrote into the cable page at {event.offset:#x}"
         case _:

@@ -130,6 +130,8 @@ static void links_open(struct kernel *kernel)
     struct link_manager_configuration configuration = {
         .links = boot->links,
         .link_count = boot->link_count,
+        .transits = boot->transits,
+        .transit_count = boot->transit_count,
         .poll_ns = boot->poll_ns,
         .poll_forever = boot->idle == BOOT_IDLE_POLL,
         .message_max = MESSAGE_MAXIMUM,

@@ -78,6 +78,7 @@ void link_refresh_constants(struct link *link)
     tx->version = FRAME_VERSION;
     tx->src_node = le16_of((uint16_t)configuration->node_id);
     tx->dst_node = le16_of((uint16_t)configuration->peer_id);
+    tx->route = le16_of(configuration->route);
     tx->src_incarnation = le64_of(configuration->incarnation);
     tx->dst_incarnation = le64_of(link->peer_incarnation);
     tx->src_epoch = le32_of(link->tx_epoch);

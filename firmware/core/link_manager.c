@@ -15,6 +15,8 @@ static const char *kind_name(enum boot_link_kind kind)
         return "ivshmem";
     case BOOT_LINK_VIRTIO_SERIAL:
         return "virtio-serial";
+    case BOOT_LINK_ROUTE:
+        return "route";
     }
     return "";
 }
@@ -77,9 +79,11 @@ static int initialize_link(struct managed_link *link, const struct boot_link *bo
         .message_max = manager->configuration.message_max,
         .wants_payload_crc = boot->payload_crc || (phy != NULL && !phy->lossless),
         .offers_replay = boot->replay || (phy != NULL && !phy->lossless),
-        .cable_frames = phy != NULL && !phy->lossless,
+        .route = (uint16_t)boot->route,
+        .cable_frames = phy != NULL && !phy->lossless && boot->kind != BOOT_LINK_ROUTE,
         .byte_order = MNL_BYTEORDER_LOCAL,
         .data_model = MNL_DATAMODEL_LOCAL,
+        .version = boot->version,
     };
 
     return link_initialize(&link->link, &configuration, &link_owner_operations, link);
@@ -94,7 +98,11 @@ static int make_links(struct link_manager *manager)
         link->manager = manager;
         link->index = i;
         link->deadline_ns = DEADLINE_NEVER;
-        if (boot->use == BOOT_LINK_USE_LINK) {
+        if (boot->kind == BOOT_LINK_ROUTE) {
+            link->phy_operations = &link_route_phy;
+            link->via = &manager->links[boot->via];
+            manager->has_routes = true;
+        } else if (boot->use == BOOT_LINK_USE_LINK) {
             link->phy_operations = manager->configuration.find_phy(kind_name(boot->kind));
         }
         if (initialize_link(link, boot) != ERROR_NONE) {
@@ -179,6 +187,7 @@ static int make_parts(struct link_manager *manager)
     uint32_t count = manager->configuration.link_count;
     size_t links_bytes = (count + 1) * sizeof(*manager->links); /* never 0 */
 
+    manager->has_routes = manager->configuration.transit_count != 0;
     manager->links = heap_allocate(manager->host, links_bytes);
     manager->peer_links = heap_allocate(manager->host, (count + 1) * sizeof(struct managed_link *));
     if (manager->links == NULL || manager->peer_links == NULL) {
@@ -250,7 +259,7 @@ void link_manager_stop(struct mach_host *host)
     event_signal(&host->link_event);
     thread_join(manager->thread);
     manager->now_is_fresh = false;
-    for (uint32_t i = 0; i < manager->link_count; i++) {
+    for (uint32_t i = manager->link_count; i-- > 0;) { /* routes before what carries them */
         struct managed_link *link = &manager->links[i];
 
         if (link->phy != NULL) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the files of the link manager share: link_manager.c (what others call), link_manager_loop.c
- * (its thread), link_owner.c (between a link, its PHY and the node layer), peer.c (the life of the
- * node at the far end).
+ * (its thread), link_owner.c (between a link, its PHY and the node layer), link_route.c (links that
+ * have no cable), peer.c (the life of the node at the far end).
  *
  * Everything below is touched by the link manager's thread alone, except what says otherwise, and
  * but for link_manager_transmit(): while that thread has let others run, one of them takes its
@@ -37,7 +37,8 @@ struct managed_link {
     struct link_manager *manager;
     struct peer *peer;
     const struct phy_operations *phy_operations;
-    struct phy *phy; /* null: raw, or its PHY did not start */
+    struct phy *phy;          /* null: raw, or its PHY did not start */
+    struct managed_link *via; /* of a route: the link over which it starts; else null */
     struct phy_watch watch;
     uint32_t index;
     bool is_unflushed;
@@ -89,6 +90,7 @@ struct link_manager {
     struct managed_link **peer_links; /* storage behind peer.links */
     struct peer *peers;
 
+    bool has_routes;  /* ends or passes on any: frames are looked at for their route */
     bool was_stopped; /* epochs of this life are spent: it does not start again */
     uint64_t now_ns;  /* read at most once a turn, when first asked for */
     bool now_is_fresh;
@@ -144,6 +146,24 @@ void link_manager_transmit(void *peer);
 /* link_owner.c */
 extern const struct link_operations link_owner_operations;
 void link_owner_client(struct managed_link *link, struct phy_client *client);
+
+/* link_route.c */
+extern const struct phy_operations link_route_phy;
+/* A frame that says it is of a route arrived by the PHY of `via`. */
+void link_route_receive(struct managed_link *via, const uint8_t *frame, size_t length,
+                        bool (*confirm)(struct phy *), struct phy *phy);
+/* A direction of `via` came up or went down: so does the carrier of the routes that start there. */
+void link_route_follow(struct managed_link *via);
+
+/* The route that a frame says it is of; one look at memory that the other side may write. */
+static inline uint16_t link_route_number(const uint8_t *frame)
+{
+    le16 number;
+
+    __builtin_memcpy(&number, frame + __builtin_offsetof(struct frame_header, route),
+                     sizeof(number));
+    return le16_load(number);
+}
 
 /* peer.c */
 /* LINK_ADMIT_* or a refusal */

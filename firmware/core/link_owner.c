@@ -18,6 +18,10 @@ static void phy_frame(void *context, const uint8_t *frame, size_t length,
     struct managed_link *link = context;
 
     link->manager->frames++;
+    if (link->manager->has_routes && link_route_number(frame) != 0) {
+        link_route_receive(link, frame, length, confirm, phy);
+        return;
+    }
     link->is_touched = true;
     link_receive(&link->link, frame, length, confirm, phy, now_of(link));
 }
@@ -129,6 +133,9 @@ static void owner_state(void *context, const struct link_event *event)
     __atomic_store_n(&link->state_bits, bits, __ATOMIC_RELEASE);
     link->is_touched = true;
     peer_refresh(link->peer);
+    if (link->manager->has_routes) {
+        link_route_follow(link);
+    }
     if (observer->state != NULL) {
         observer->state(observer->context, &change);
     }

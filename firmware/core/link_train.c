@@ -9,6 +9,12 @@
 
 #include <kernel/string.h>
 
+/* The one version that this end speaks. */
+static uint32_t own_version(const struct link *link)
+{
+    return link->configuration.version != 0 ? link->configuration.version : FRAME_VERSION;
+}
+
 void link_send_train(struct link *link, uint64_t now_ns)
 {
     const struct link_configuration *configuration = &link->configuration;
@@ -16,8 +22,8 @@ void link_send_train(struct link *link, uint64_t now_ns)
     uint32_t flipc_next =
         link->peer_incarnation != 0 ? link_operations_of(link)->flow_next(link->context) : 0;
     struct train_record record = {
-        .version_min = le32_of(FRAME_VERSION),
-        .version_max = le32_of(FRAME_VERSION),
+        .version_min = le32_of(own_version(link)),
+        .version_max = le32_of(own_version(link)),
         .byte_order = configuration->byte_order,
         .data_model = configuration->data_model,
         .flags = le16_of(link_own_flags(link)),
@@ -136,8 +142,8 @@ static int judge(struct link *link, const struct frame_header *header,
 {
     uint64_t incarnation = le64_load(header->src_incarnation);
 
-    if (le32_load(record->version_min) > FRAME_VERSION ||
-        le32_load(record->version_max) < FRAME_VERSION) {
+    if (le32_load(record->version_min) > own_version(link) ||
+        le32_load(record->version_max) < own_version(link)) {
         return LINK_REFUSAL_VERSION;
     }
     if (!constants_agree(&link->configuration.constants, record)) {

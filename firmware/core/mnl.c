@@ -82,6 +82,7 @@ mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t handle, uint32_t flags)
         return MNL_MSG_NULL;
     ipc_lock(node->host);
     msg = flipc_fetch(node);
+    node->fetched_count += msg != MNL_MSG_NULL;
     ipc_unlock(node->host);
     return msg;
 }
@@ -120,6 +121,7 @@ mnl_msg_t mnl_msg_to_node(mnl_node_info_t handle, uint32_t flags)
         (void)condition_wait(&node->fetch, &node->host->ipc->lock, deadline_ns);
         node->fetchers_waiting--;
     }
+    node->fetched_count += msg != MNL_MSG_NULL;
     ipc_unlock(node->host);
     return msg;
 }
@@ -135,6 +137,7 @@ void mnl_msg_complete(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
     deferred_init(&deferred);
     ipc_lock(node->host);
     flipc_complete(node, msg, &deferred);
+    node->fetched_count--;
     ipc_unlock(node->host);
     deferred_run(node->host, &deferred);
 }

@@ -8,6 +8,45 @@
 #include "name_table.h"
 #include "port.h"
 
+/* May the struct be freed although nobody released its handle? Only of a driver that cannot: one
+ * that knows the published functions alone never tells an incarnation. */
+static bool is_reapable(const struct node *node, uint32_t node_id)
+{
+    return node->id == node_id && node->state == NODE_DEAD && !node->flow_in_headers &&
+           !node->is_leaving && node->fetchers_waiting == 0 && node->fetched_count == 0;
+}
+
+/* Free the dead lives of an id but the last one, whose handle still has to answer that it is dead.
+ */
+static void reap_antecedents(struct mach_host *host, uint32_t node_id)
+{
+    struct list *handles = &host->nodes->handles;
+    struct list reaped;
+    bool is_last = true;
+
+    list_init(&reaped);
+    ipc_lock(host);
+    for (struct list *link = handles->previous, *before; link != handles; link = before) {
+        struct node *node = LIST_CONTAINER(link, struct node, handle);
+
+        before = link->previous;
+        if (!is_reapable(node, node_id))
+            continue;
+        if (!is_last) {
+            list_remove(link);
+            list_append(&reaped, link);
+        }
+        is_last = false;
+    }
+    ipc_unlock(host);
+    while (!list_is_empty(&reaped)) {
+        struct list *link = reaped.next;
+
+        list_remove(link);
+        heap_free(host, LIST_CONTAINER(link, struct node, handle));
+    }
+}
+
 mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
 {
     struct mach_host *host = thread_current_host();
@@ -16,6 +55,7 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     (void)flags;
     if (host == NULL || nid < 0 || node_slot_of(host, (uint32_t)nid) == NULL)
         return MNL_NODE_NULL;
+    reap_antecedents(host, (uint32_t)nid);
     node = heap_allocate_kind(host, sizeof(*node), HEAP_NODE);
     if (node == NULL)
         return MNL_NODE_NULL;
@@ -105,15 +145,32 @@ static kern_return_t register_locked(struct node *node)
     return KERN_SUCCESS;
 }
 
+/* The living incarnation that this one follows; 0: none that it may end. */
+static uint64_t superseded_incarnation(const struct node *node)
+{
+    const struct node *live = node_slot_of(node->host, node->id)->live;
+
+    if (node->state != NODE_INSTANTIATED || !node->flow_in_headers || live == NULL ||
+        !live->flow_in_headers || live->incarnation >= node->incarnation || !info_is_complete(node))
+        return 0;
+    return live->incarnation;
+}
+
 kern_return_t mnl_register(mnl_node_info_t handle, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
     kern_return_t result;
+    uint64_t older;
     bool up;
 
     (void)flags;
     if (node == NULL)
         return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    older = superseded_incarnation(node);
+    ipc_unlock(node->host);
+    if (older != 0)
+        (void)node_declare_dead(node->host, node->id, older, NODE_DEATH_INCARNATION);
     ipc_lock(node->host);
     result = register_locked(node);
     up = result == KERN_SUCCESS && node_becomes_up(node);
@@ -186,6 +243,54 @@ kern_return_t mnl_set_link_down(mnl_node_info_t handle, int link, uint32_t flags
     return result;
 }
 
+/* --- Sleep ------------------------------------------------------------------------------------ */
+
+static kern_return_t set_suspended(mnl_node_info_t handle, bool suspended)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result = KERN_SUCCESS;
+
+    if (node == NULL)
+        return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    if (node->state == NODE_DEAD) {
+        result = KERN_NODE_DOWN;
+    } else if (node->state != NODE_REGISTERED || node->is_suspended == suspended) {
+        result = KERN_FAILURE;
+    } else {
+        node->is_suspended = suspended;
+        node_set_kicked(node, false);
+        node_kick(node);
+    }
+    ipc_unlock(node->host);
+    return result;
+}
+
+kern_return_t mnl_suspend(mnl_node_info_t handle, uint32_t flags)
+{
+    (void)flags;
+    return set_suspended(handle, true);
+}
+
+kern_return_t mnl_resume(mnl_node_info_t handle, uint32_t flags)
+{
+    (void)flags;
+    return set_suspended(handle, false);
+}
+
+bool mnl_is_suspended(mnl_node_info_t handle)
+{
+    struct node *node = node_of_handle(handle);
+    bool suspended;
+
+    if (node == NULL)
+        return false;
+    ipc_lock(node->host);
+    suspended = node->is_suspended;
+    ipc_unlock(node->host);
+    return suspended;
+}
+
 /* --- The end ---------------------------------------------------------------------------------- */
 
 void node_end(struct node *node, struct deferred *deferred)
@@ -196,6 +301,7 @@ void node_end(struct node *node, struct deferred *deferred)
         slot->live = NULL;
     node->state = NODE_DEAD;
     node->link = MNL_LINK_DOWN;
+    node->is_suspended = false;
     flipc_abandon(node, deferred);
     condition_broadcast(&node->fetch);
 }
@@ -243,6 +349,9 @@ void mnl_node_release(mnl_node_info_t handle, uint32_t flags)
 
     if (node == NULL)
         return;
+    ipc_lock(node->host);
+    node->is_leaving = true;
+    ipc_unlock(node->host);
     (void)mnl_terminate(handle, flags);
     ipc_lock(node->host);
     list_remove(&node->handle);

@@ -4,9 +4,10 @@
  * Private to core; guarded by the IPC lock.
  *
  * A node begins with its mnl_node_info, so a driver's handle is the node. The driver may write the
- * info at any time; what the kernel relies on (id, incarnation) is kept behind it. The struct lives
- * until its handle is released; when the node dies everything that referred to it is cut loose, so
- * nothing else keeps it.
+ * info at any time; what the kernel relies on (id, incarnation) is kept behind it. When the node
+ * dies everything that referred to it is cut loose, so only its handle keeps it: until it is
+ * released, or, for a driver that never releases any, until its successor's successor is
+ * instantiated (node.c, reap_antecedents()).
  */
 #ifndef CORE_NODE_H
 #define CORE_NODE_H
@@ -41,7 +42,10 @@ struct node {
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
     void (*transmit)(void *context); /* null: none */
     void *transmit_context;
+    bool is_suspended;
+    bool is_leaving; /* mnl_node_release() has it */
     uint32_t fetchers_waiting;
+    uint32_t fetched_count; /* messages that the driver has fetched and not completed */
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
     struct flow flow;

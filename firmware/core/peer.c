@@ -344,11 +344,14 @@ void peer_tick(struct peer *peer, uint64_t now_ns)
     if (now_ns < peer_deadline_ns(peer)) {
         return;
     }
-    if (peer->node != MNL_NODE_NULL) {
+    if (peer->node != MNL_NODE_NULL && !mnl_is_suspended(peer->node)) {
         peer_die(peer, NODE_DEATH_SILENCE, NULL);
         return;
     }
-    peer->silent_since_ns = now_ns;
+    peer->silent_since_ns = now_ns; /* a peer that sleeps is given as long again */
+    if (peer->node != MNL_NODE_NULL) {
+        return;
+    }
     peer_begin_life(peer, unregistered_link(peer));
     peer_refresh(peer);
 }

@@ -100,6 +100,7 @@ struct link_statistics_body {
     le64 replays;
     le64 naks;
     le64 round_trip_ns; /* of the last training; 0 unknown */
+    le64 forwarded;     /* frames of routes that came by this link and were passed on */
     le64 drops[LINK_DROP_COUNT];
 };
 
@@ -188,7 +189,7 @@ _Static_assert(sizeof(struct raw_request) == 32, "raw request");
 _Static_assert(sizeof(struct raw_reply) == 32, "raw reply");
 _Static_assert(sizeof(struct ping_reply) == 40, "ping reply");
 _Static_assert(sizeof(struct node_statistics_body) == 128, "node statistics");
-_Static_assert(sizeof(struct link_statistics_body) == 96 + 8 * LINK_DROP_COUNT, "link statistics");
+_Static_assert(sizeof(struct link_statistics_body) == 104 + 8 * LINK_DROP_COUNT, "link statistics");
 _Static_assert(sizeof(struct traffic_header) == 48, "traffic header");
 _Static_assert(sizeof(struct traffic_start_request) == 56, "start request");
 

@@ -74,9 +74,11 @@ struct link_configuration {
     uint32_t message_max; /* bytes of the largest mnl message this end receives, header included */
     bool wants_payload_crc; /* even where the cable does not require it */
     bool offers_replay;     /* even where the cable does not require it */
+    uint16_t route;         /* what its frames say they are of; 0: of a cable */
     bool cable_frames;      /* the end of a stream whose cable speaks by CABLE frames */
     uint8_t byte_order;     /* MNL_BYTEORDER_* of this node */
     uint8_t data_model;     /* MNL_DATAMODEL_* of this node */
+    uint32_t version;       /* the one it offers and accepts in training; 0: FRAME_VERSION */
 };
 
 struct link_event {

@@ -5,7 +5,8 @@
  * when an incarnation of a peer is registered, which of its directions work, and when it is dead;
  * it moves messages between the node layer and the links, and nothing else.
  *
- * What it is not: it knows no ports, no FLIPC and no devices; it never forwards.
+ * What it is not: it knows no ports, no FLIPC and no devices. It passes frames of other nodes on
+ * only along the transits that it is given (docs/spec/link.md, section 6).
  *
  * Why it is built as it is: docs/design/link.md.
  */
@@ -19,6 +20,7 @@
 #include <stdint.h>
 
 struct boot_link;
+struct boot_transit;
 struct mach_host;
 struct phy_operations;
 
@@ -57,6 +59,8 @@ struct link_manager_configuration {
     const struct boot_link
         *links; /* in the order of link indices; copied. Those with use:raw are left alone */
     uint32_t link_count;
+    const struct boot_transit *transits; /* routes to pass on; they outlive the link manager */
+    uint32_t transit_count;
     uint64_t poll_ns;  /* how long an idle node looks at its PHYs before it arms them and sleeps */
     bool poll_forever; /* never sleep */
     uint32_t

@@ -36,7 +36,7 @@ static void boot_page_case(struct selftest *test)
     const struct boot_configuration *configuration =
         parse(REQUIRED "window=8\nidle=poll\ntrace=messages\nservers=echo traffic\nnew.key=x\n"
                        "link=name:a-host kind:virtio-serial slot:3 peer:0 payload_crc:1 replay:1\n"
-                       "link=kind:ivshmem  peer:2 name:a-b colour:red slot:4 use:raw\n");
+                       "link=kind:ivshmem  peer:2 name:a-b colour:red slot:4 use:raw version:2\n");
 
     CHECK(test, parsed.error == ERROR_NONE && parsed.reason == NULL);
     CHECK(test, configuration->node_id == 1 && strcmp(configuration->node_name, "a") == 0);
@@ -53,6 +53,7 @@ static void boot_page_case(struct selftest *test)
     CHECK(test, strcmp(links[1].name, "a-b") == 0 && links[1].kind == BOOT_LINK_IVSHMEM);
     CHECK(test, links[1].slot == 4 && links[1].peer == 2 && !links[1].payload_crc);
     CHECK(test, !links[1].replay && links[1].use == BOOT_LINK_USE_RAW);
+    CHECK(test, links[0].version == 0 && links[1].version == 2);
 }
 
 /* One page each, and the reason that it must be refused for. */
@@ -89,6 +90,7 @@ static const struct {
     {REQUIRED LINK " replay:2\n", "link replay: 0 or 1"},
     {REQUIRED LINK " payload_crc:\n", "link payload_crc: 0 or 1"},
     {REQUIRED LINK " use:spare\n", "link use: link or raw"},
+    {REQUIRED LINK " version:0\n", "link version: 1 or more"},
     {REQUIRED "link=name: kind:ivshmem slot:1 peer:0\n", "link name: 1 to 31 printable characters"},
 };
 

@@ -94,11 +94,14 @@ def test_termination_is_an_interruption(
         signal.raise_signal(number)
 
     monkeypatch.setattr("emulator.cli.doctor.examine", examined)
-    before = signal.getsignal(number)
-    code, lines = fails(["doctor"], capsys)
+    inherited = signal.signal(number, signal.SIG_DFL)  # nohup ignores SIGHUP
+    try:
+        code, lines = fails(["doctor"], capsys)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, inherited)
     assert code == EXIT_INTERRUPTED
     assert lines == ["mnlab: interrupted; everything it started was taken down"]
-    assert signal.getsignal(number) is before
 
 
 def test_interruption_while_importing(tmp_path: Path) -> None:

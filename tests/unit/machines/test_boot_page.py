@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import crc32c
 import pytest
@@ -74,6 +75,11 @@ def arguments(*links: BootLink) -> BootArguments:
 
 def test_text() -> None:
     assert arguments(MANAGEMENT, RAW).text() == TEXT
+
+
+def test_version_is_written_only_where_it_is_asked_for() -> None:
+    assert "version" not in RAW.line()
+    assert replace(RAW, version=2).line() == RAW.line() + " version:2"
 
 
 def test_page_is_laid_out_as_specified() -> None:

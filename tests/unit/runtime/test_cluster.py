@@ -271,7 +271,7 @@ async def test_cut_and_splice(lab: Lab, name: str) -> None:
             await link.wait_down(direction=back, within_s=0.05)
         with pytest.raises(DeadlineExpired) as caught:
             await link.wait_up(within_s=0.05)
-        assert f"{name} {there}: cut (cut by us)" in caught.value.details
+        assert f"{name} {there}: cut (by us)" in caught.value.details
         await link.splice(direction=there)
         await link.wait_up()
         with pytest.raises(UsageError, match="no direction 'a->c'"):
