@@ -12,37 +12,7 @@
 #include "port.h"
 #include <kernel/panic.h>
 
-/* --- In --------------------------------------------------------------------------------------- */
-
-void flipc_send(struct port *proxy, struct kmsg *kmsg)
-{
-    struct node *node = proxy->node;
-
-    uint64_t local = kmsg->local != NULL ? port_name_locked(kmsg->local) : NAME_NULL;
-
-    kmsg->header = (struct wire_mnl_header){
-        .sub = MNL_SUB_FLIPC,
-        .cmd = FLIPC_IPC,
-        .flags = MNL_FLAG_SEQUENCED,
-        .node_id = le32_of(node->host->node_id),
-        .object = le64_of(proxy->name),
-        .size = kmsg->mach.size,
-    };
-    kmsg->mach.remote = kmsg->header.object;
-    kmsg->mach.local = le64_of(local);
-    kmsg->mach.voucher = le32_of(0);
-    if (local == NAME_NULL)
-        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
-    kmsg->remote = proxy;
-    port_reference(proxy);
-    proxy->count++;
-    list_append(&proxy->queue, &kmsg->queue);
-    if (list_is_empty(&proxy->ready))
-        list_append(&node->flow.ready, &proxy->ready);
-    node_kick(node);
-}
-
-/* --- Out -------------------------------------------------------------------------------------- */
+/* --- Numbers ---------------------------------------------------------------------------------- */
 
 /* The number under which an outstanding message was transmitted. */
 static uint32_t sequence_of(struct list *queue)
@@ -64,6 +34,70 @@ static bool may_send_message(const struct flow *flow)
     return flow->outstanding_count < flow->window + FLOW_OUTSTANDING_SLACK &&
            flow->next_sequence - sequence_of(flow->outstanding.next) < FLOW_SEQUENCE_SPAN;
 }
+
+/* It gets the next number and is outstanding from now on. */
+static void number_message(struct flow *flow, struct kmsg *kmsg)
+{
+    kmsg->header.options = le32_of(flow->next_sequence++);
+    list_append(&flow->outstanding, &kmsg->queue);
+    flow->outstanding_count++;
+}
+
+static bool may_transmit(const struct node *node)
+{
+    return node->state == NODE_REGISTERED && (node->link & MNL_LINK_TX) != 0 && !node->is_suspended;
+}
+
+/* --- In --------------------------------------------------------------------------------------- */
+
+/* Would a new message be what flipc_fetch() returns next, and is somebody there to take it? */
+static bool may_pass(const struct node *node)
+{
+    const struct flow *flow = &node->flow;
+
+    return node->transmitter.ready != NULL && may_transmit(node) && !node_is_kicked(node) &&
+           list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
+           flow->resend == &flow->outstanding && !flow->snapshot_due && may_send_message(flow) &&
+           node->transmitter.ready(node->transmitter.context);
+}
+
+bool flipc_send(struct port *proxy, struct kmsg *kmsg)
+{
+    struct node *node = proxy->node;
+
+    uint64_t local = kmsg->local != NULL ? port_name_locked(kmsg->local) : NAME_NULL;
+
+    kmsg->header = (struct wire_mnl_header){
+        .sub = MNL_SUB_FLIPC,
+        .cmd = FLIPC_IPC,
+        .flags = MNL_FLAG_SEQUENCED,
+        .node_id = le32_of(node->host->node_id),
+        .object = le64_of(proxy->name),
+        .size = kmsg->mach.size,
+    };
+    kmsg->mach.remote = kmsg->header.object;
+    kmsg->mach.local = le64_of(local);
+    kmsg->mach.voucher = le32_of(0);
+    if (local == NAME_NULL)
+        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
+    kmsg->remote = proxy;
+    port_reference(proxy);
+    proxy->count++;
+    if (may_pass(node)) {
+        number_message(&node->flow, kmsg);
+        node->host->nodes->counters.sent++;
+        node->fetched_count++;
+        kmsg->held++;
+        return true;
+    }
+    list_append(&proxy->queue, &kmsg->queue);
+    if (list_is_empty(&proxy->ready))
+        list_append(&node->flow.ready, &proxy->ready);
+    node_kick(node);
+    return false;
+}
+
+/* --- Out -------------------------------------------------------------------------------------- */
 
 static struct kmsg *take_untransmitted(struct node *node)
 {
@@ -94,9 +128,7 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = take_untransmitted(node);
     }
-    kmsg->header.options = le32_of(flow->next_sequence++);
-    list_append(&flow->outstanding, &kmsg->queue);
-    flow->outstanding_count++;
+    number_message(flow, kmsg);
     return kmsg;
 }
 
@@ -105,7 +137,7 @@ mnl_msg_t flipc_fetch(struct node *node)
     struct flow *flow = &node->flow;
     struct kmsg *kmsg;
 
-    if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_TX) == 0 || node->is_suspended) {
+    if (!may_transmit(node)) {
         node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }

@@ -89,8 +89,9 @@ void flow_init(struct flow *flow, const struct cluster_constants *constants);
 
 /* --- Transmit (flipc_transmit.c) -------------------------------------------------------------- */
 
-/* Queue a message on a living proxy; the port has room. */
-void flipc_send(struct port *proxy, struct kmsg *kmsg);
+/* Send a message to a living proxy; the port has room. True: it is fetched, and the caller gives it
+ * to the node's transmitter; false: it is queued. */
+bool flipc_send(struct port *proxy, struct kmsg *kmsg);
 
 /* The next message for the link; null: nothing may be sent now. */
 mnl_msg_t flipc_fetch(struct node *node);

@@ -92,13 +92,12 @@ bool mnl_has_to_node(mnl_node_info_t handle)
     return node_is_kicked(node_of_handle(handle));
 }
 
-void mnl_set_transmitter(mnl_node_info_t handle, void (*transmit)(void *context), void *context)
+void mnl_set_transmitter(mnl_node_info_t handle, const struct mnl_transmitter *transmitter)
 {
     struct node *node = node_of_handle(handle);
 
     ipc_lock(node->host);
-    node->transmit = transmit;
-    node->transmit_context = context;
+    node->transmitter = *transmitter;
     ipc_unlock(node->host);
 }
 

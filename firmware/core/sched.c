@@ -218,6 +218,17 @@ bool thread_others_runnable(void)
     return scheduler->run_first != NULL;
 }
 
+bool thread_others_runnable_but(const struct thread *other)
+{
+    struct scheduler *scheduler = scheduler_current();
+    const struct thread *first;
+
+    if (scheduler->attention)
+        attend(scheduler);
+    first = scheduler->run_first;
+    return first != NULL && (first != other || first->run_next != NULL);
+}
+
 /* --- Locks and conditions --------------------------------------------------------------------- */
 
 void lock_init(struct lock *lock)

@@ -89,6 +89,12 @@ uint32_t link_manager_link_count(struct mach_host *host); /* as configured, raw 
 uint32_t link_manager_failed(struct mach_host *host);     /* links whose PHY did not start */
 bool link_manager_is_up(struct mach_host *host, uint32_t link); /* both directions; any thread */
 
+/* For a thread that is about to wait for a message, with no lock held: look at the links for some
+ * microseconds as their thread would, and take in what arrives. True: something did, for whomever.
+ * Only while link_manager_may_stand_in(), which any thread may ask. */
+bool link_manager_may_stand_in(struct mach_host *host);
+bool link_manager_poll(struct mach_host *host);
+
 /* A consistent copy of a link's counters. Any thread but the link manager's; waits for it to
  * answer. Returns 0, ERROR_NOT_FOUND (no such link, or a raw one) or ERROR_DOWN (not started). */
 int link_manager_statistics(struct mach_host *host, uint32_t link,

@@ -234,6 +234,12 @@ static inline void ring_consumer_publish(struct ring_consumer *consumer)
     consumer->published = consumer->tail;
 }
 
+/* Is everything consumed that the consumer has seen so far? */
+static inline bool ring_consumer_is_drained(const struct ring_consumer *consumer)
+{
+    return consumer->head == consumer->tail;
+}
+
 /* Has the producer put something there that was not consumed? (Garbage counts.) */
 static inline bool ring_consumer_has_more(const struct ring_consumer *consumer)
 {
