@@ -32,8 +32,8 @@ firmware: ## the images for every architecture, the core as a library of this ma
 	@tools/setup.sh packages
 	@$(MAKE) --no-print-directory -C firmware all host sim
 
-bench: setup firmware ## figures beside the bare limits
-	@$(BIN)/mnlab bench
+bench: setup firmware ## figures beside the bare limits, and whether they keep their bounds
+	@$(BIN)/mnlab bench --check
 
 soak: setup firmware ## CYCLES=100 crash-and-restart cycles in a row on one cluster
 	@MNLAB_SOAK_CYCLES=$(CYCLES) $(BIN)/mnlab run scenarios/soak

@@ -112,6 +112,12 @@ def _show_result(console: Console, result: RunResult) -> None:
                 _say(console, f"    {_event_text(event)}")
     if result.error is not None:
         show_error(result.error)
+    if result.stalled_s:
+        _say(
+            console,
+            f"this machine stood still for up to {result.stalled_s:.1f} s, so bounds in time may "
+            "have broken for that reason alone; close other programs and run it again",
+        )
     if result.folder is not None:
         _say(console, f"run folder: {result.folder}")
     _say(console, f"run it again: {result.rerun}")
@@ -162,6 +168,7 @@ def _as_data(result: RunResult) -> dict[str, Any]:
         "outcome": _outcome(result),
         "exit_code": result.exit_code,
         "elapsed_s": round(result.elapsed_s, 3),
+        "stalled_s": result.stalled_s,
         "folder": None if result.folder is None else str(result.folder),
         "rerun": result.rerun,
         "error": None

@@ -243,6 +243,16 @@ class HostRefusal(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostStalled(Event):
+    """The orchestrator was not let run for so long: this machine does too much else.
+
+    Whatever is bound in time may have missed its bound for no other reason.
+    """
+
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostPresumedDeath(Event):
     """Node 0 heard nothing of a life for so long that it counts as dead, though its machine runs."""
 
@@ -444,6 +454,19 @@ class GuestEventUnknown(GuestEvent):
 
     number: int
     args: tuple[int, int, int]
+
+
+# --- kernel servers ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderLine(Event):
+    """The kernel-server loader said something about what it does; `level` is syslog's priority."""
+
+    node: str
+    server: str
+    level: int
+    text: str
 
 
 # --- traffic ---

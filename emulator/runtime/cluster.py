@@ -66,6 +66,7 @@ from emulator.runtime.host_node import HostNode, HostObserver
 from emulator.runtime.launch import find_binary
 from emulator.runtime.link import GuestLink, Link, ManagementLink, RouteLink
 from emulator.runtime.link_runtime import LinkRuntime
+from emulator.runtime.loaders import Loaders
 from emulator.runtime.node import Node
 from emulator.runtime.node_runtime import NodeRuntime
 from emulator.runtime.route_runtime import RouteRuntime
@@ -381,6 +382,7 @@ class Cluster:
             stream=stream,
             watch=Watch(),
             host=HostNode(topology.constants, HOST_INCARNATION, witness, _transits(topology)),
+            loaders=Loaders(),
             tasks=self._tasks,
             stream_ids=itertools.count(1),
             closing=asyncio.Event(),
@@ -438,10 +440,13 @@ class Cluster:
         world.stream.listen(self._route)
         world.host.on_frames(lambda number: by_id[number].look())
         world.host.on_links(lambda number: management[number].look())
+        world.loaders.begin(world)
         links = tuple(self._link_runtimes.values())
         assert self._failure is not None
         self._background += [
-            self._tasks.create_task(sample(nodes, links, world.watch), name="sampler"),
+            self._tasks.create_task(
+                sample(nodes, links, world.watch, world.stream), name="sampler"
+            ),
             self._tasks.create_task(_raise_from(self._failure), name="guardian"),
         ]
 
@@ -452,8 +457,11 @@ class Cluster:
                 self._link_runtimes[event.link].end_changed(event)
             elif event.link in self._route_runtimes:
                 self._route_runtimes[event.link].end_changed(event)
-        elif isinstance(event, LinkRefused) and event.link in self._link_runtimes:
-            self._link_runtimes[event.link].end_refused(event)
+        elif isinstance(event, LinkRefused):
+            if event.link in self._link_runtimes:
+                self._link_runtimes[event.link].end_refused(event)
+            elif event.link in self._route_runtimes:
+                self._route_runtimes[event.link].end_refused(event)
         elif isinstance(event, HostRefusal):
             self._management[event.node].refused(event)
         elif isinstance(event, DirectionChanged) and event.link not in self._route_runtimes:
@@ -477,7 +485,8 @@ class Cluster:
             raise self._not_up(deadline.within_s) from None
 
     def _check_refusals(self) -> None:
-        for link in (*self._management.values(), *self._links.values()):
+        links = (*self._management.values(), *self._links.values(), *self._routes.values())
+        for link in links:
             refusal = link.refusal
             if refusal is not None and refusal.refusal is not Refusal.STALE:
                 raise TrainingRefused(
@@ -498,6 +507,8 @@ class Cluster:
         finally:
             for task in self._background:
                 task.cancel()
+            if self._world is not None:
+                self._world.loaders.close()
             try:
                 kind = None if error is None else type(error)
                 await self._tasks.__aexit__(kind, error, None)

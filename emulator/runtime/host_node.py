@@ -57,9 +57,9 @@ from emulator.protocol.services import (
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_calls import Call, CallTable
 from emulator.runtime.host_link import ManagementLink
-from emulator.runtime.receive_port import ReceivePort
+from emulator.runtime.receive_port import ListenPort, ReceivePort
 
-__all__ = ["GuestStatistics", "HostNode", "HostObserver", "ReceivePort"]
+__all__ = ["GuestStatistics", "HostNode", "HostObserver", "ListenPort", "ReceivePort"]
 
 HOST_ID: Final = 0
 
@@ -132,12 +132,14 @@ class HostNode:
         self._names = NameAllocator(HOST_ID, incarnation)
         self._links: dict[int, ManagementLink] = {}
         self._attached: dict[int, _Attached] = {}
-        self._ports: dict[int, ReceivePort] = {}
+        self._ports: dict[int, ReceivePort | ListenPort] = {}
+        self._published: dict[str, Callable[[int], int]] = {}
         self._calls = CallTable()
         self._changed = asyncio.Event()
         self._silence_timer: asyncio.TimerHandle | None = None
         self._frame_listeners: list[Callable[[int], None]] = []
         self._link_listeners: list[Callable[[int], None]] = []
+        self._death_listeners: list[Callable[[int, int], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -214,6 +216,10 @@ class HostNode:
     def on_links(self, listener: Callable[[int], None]) -> None:
         """Call `listener` with a guest's id when its management link changed."""
         self._link_listeners.append(listener)
+
+    def on_deaths(self, listener: Callable[[int, int], None]) -> None:
+        """Call `listener` with id and incarnation of each guest's life that is declared dead."""
+        self._death_listeners.append(listener)
 
     def announce_death(self, node_id: int, incarnation: int) -> tuple[int, ...]:
         """Tell every other guest, now, that an incarnation is dead; a second word about it is
@@ -299,6 +305,50 @@ class HostNode:
         self._ports[port.name] = port
         return port
 
+    def listen(self, handler: Callable[[int, MachMessage], None]) -> ListenPort:
+        """Return a new port whose messages go to `handler`, with the guest's id."""
+        port = ListenPort(self._names.allocate(), self._forget_port, handler)
+        self._ports[port.name] = port
+        return port
+
+    def publish(self, service: str, port_of: Callable[[int], int]) -> None:
+        """Answer LOOKUP of a service at node 0's kernel port.
+
+        Args:
+            service: Its name, at most 31 characters.
+            port_of: Called with the asking guest's id; returns the name of its port, 0 for none.
+        """
+        self._published[service] = port_of
+
+    def post(self, port_name: int, message_id: int, body: bytes) -> bool:
+        """Send a Mach message and care for it no more.
+
+        Returns:
+            False if the guest is dead, or cannot receive one that long.
+        """
+        link = self._links.get(node_of(port_name))
+        if link is None or not link.incarnation:
+            return False
+        try:
+            link.post(MachMessage(remote=port_name, id=message_id, body=body), None)
+        except UsageError:
+            return False
+        return True
+
+    def reply(self, node_id: int, request: MachMessage, body: bytes) -> None:
+        """Answer a guest's request at the port that it brought, if it brought one."""
+        link = self._links.get(node_id)
+        if link is not None and request.local:
+            link.post(
+                MachMessage(
+                    remote=request.local,
+                    id=request.id + REPLY_OFFSET,
+                    body=body,
+                    remote_disposition=request.local_disposition,
+                ),
+                None,
+            )
+
     async def send(
         self,
         port_name: int,
@@ -306,7 +356,7 @@ class HostNode:
         body: bytes,
         deadline: Deadline,
         *,
-        reply_port: ReceivePort | None = None,
+        reply_port: ReceivePort | ListenPort | None = None,
     ) -> None:
         """Send a Mach message and wait until it is settled: a receiver took it.
 
@@ -504,6 +554,8 @@ class HostNode:
             death.node_id, NodeDied(f"node {death.node_id} died before it answered")
         )
         self._observer.peer_died(death)
+        for listener in self._death_listeners:
+            listener(death.node_id, death.incarnation)
         self._changed.set()
         self._set_silence_timer()
         return told
@@ -522,22 +574,21 @@ class HostNode:
         return tuple(told)
 
     def _answer(self, link: ManagementLink, message: MachMessage) -> None:
-        """Node 0's kernel port: ECHO is served, everything else is unsupported."""
-        if message.local == 0:
-            return
+        """Node 0's kernel port: ECHO and LOOKUP are served, everything else is unsupported."""
         if message.id == Service.ECHO:
             body = message.body
+        elif message.id == Service.LOOKUP:
+            body = self._look_up(link.node_id, message.body)
         else:
-            body = ErrorCode.UNSUPPORTED.to_bytes(4, "little", signed=True) + bytes(4)
-        link.post(
-            MachMessage(
-                remote=message.local,
-                id=message.id + REPLY_OFFSET,
-                body=body,
-                remote_disposition=message.local_disposition,
-            ),
-            None,
-        )
+            body = _status(ErrorCode.UNSUPPORTED)
+        self.reply(link.node_id, message, body)
+
+    def _look_up(self, node_id: int, name: bytes) -> bytes:
+        port_of = self._published.get(name.partition(b"\0")[0].decode("ascii", "replace"))
+        port = 0 if port_of is None else port_of(node_id)
+        if not port:
+            return _status(ErrorCode.NOT_FOUND)
+        return _status(ErrorCode.NONE) + port.to_bytes(8, "little")
 
     def _no_such_port(self, name: int) -> NakReason:
         was_ours = (
@@ -574,3 +625,8 @@ class HostNode:
         for death in self._table.tick(time.monotonic_ns()):
             self._bury(death)
         self._set_silence_timer()
+
+
+def _status(code: ErrorCode) -> bytes:
+    """How a reply's body begins."""
+    return code.to_bytes(4, "little", signed=True) + bytes(4)

@@ -259,6 +259,11 @@ class RouteLink(Link):
         return self._kind
 
     @property
+    def refusal(self) -> LinkRefused | None:
+        """The first refusal to train since a life on the path ended."""
+        return self._runtime.refusal
+
+    @property
     def path(self) -> tuple[str, ...]:
         """The names of the nodes along it, both ends included."""
         return self._runtime.route.nodes

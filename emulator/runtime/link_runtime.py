@@ -29,7 +29,7 @@ class LinkRuntime:
     def __init__(self, spec: LinkSpec, world: World) -> None:
         self.spec = spec
         self.status = LinkStatus()
-        self.refusal: LinkRefused | None = None  # the last since the cable or a life changed
+        self.refusal: LinkRefused | None = None  # the first since the cable or a life changed
         self._world = world
         self._shown = self.status.states()
         self._tampered: set[tuple[int, int]] = set()

@@ -218,7 +218,7 @@ class Node:
         await self._wait_ready(within_s, newer_than=NO_LIFE)
 
     def is_ready(self, *, newer_than: Incarnation = NO_LIFE) -> bool:
-        """Whether its kernel is ready and its management link is up.
+        """Whether its kernel is ready, its management link is up and its servers are loaded.
 
         Args:
             newer_than: only a newer life counts.
@@ -226,6 +226,7 @@ class Node:
         Raises:
             LaunchError: its machine ended before its kernel started.
             NodeDied: its machine ended.
+            LoaderError: one of its servers could not be loaded.
         """
         if self._runtime.launch is None:
             raise self._ended()
@@ -233,6 +234,7 @@ class Node:
             self.state is NodeState.READY
             and self.incarnation > newer_than
             and self._world.host.is_up(self.id)
+            and self._world.loaders.is_up(self.id, self.incarnation)
         )
 
     async def wait_exited(self, *, within_s: float = 10.0) -> int:

@@ -46,6 +46,7 @@ from emulator.runtime.box_events import BoxContext
 from emulator.runtime.launch import Launch, LaunchPlan
 from emulator.runtime.life import LifeReader
 from emulator.runtime.link_runtime import LinkRuntime
+from emulator.runtime.loaders import has_exports
 from emulator.runtime.route_runtime import RouteRuntime
 from emulator.runtime.world import World, node_names
 
@@ -374,7 +375,7 @@ class NodeRuntime:
             idle=topology.idle,
             poll_ns=topology.poll_ns,
             trace=topology.trace,
-            servers=self.spec.servers,
+            servers=() if has_exports(self._world, self.spec) else self.spec.servers,
             links=tuple(self._boot_link(device) for device in devices),
             routes=tuple(self._boot_routes()),
             transits=tuple(self._transits()),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from emulator.events.types import DirectionChanged, LinkEndChanged
+from emulator.events.types import DirectionChanged, LinkEndChanged, LinkRefused
 from emulator.model import DirectionState, Route
 from emulator.runtime.link_status import EndReport
 from emulator.runtime.world import World
@@ -29,6 +29,7 @@ class RouteRuntime:
     def __init__(self, route: Route, path_states: PathStates, world: World) -> None:
         self.route = route
         self.ends = [EndReport(), EndReport()]
+        self.refusal: LinkRefused | None = None
         self._path_states = path_states
         self._world = world
         self._shown = (DirectionState.CUT, DirectionState.CUT)
@@ -39,8 +40,14 @@ class RouteRuntime:
             self.ends[self.route.ends.index(event.node)] = EndReport.of(event)
             self.look()
 
+    def end_refused(self, event: LinkRefused) -> None:
+        """An end would not train with the other one, or heard that the other one will not."""
+        self.refusal = self.refusal or event
+        self._world.watch.changed()
+
     def life_over(self, node: str) -> None:
         """The life of a node on the path is over."""
+        self.refusal = None
         if node in self.route.ends:
             self.ends[self.route.ends.index(node)] = EndReport()
         self.look()

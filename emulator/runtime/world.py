@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emulator.events.stream import EventStream
 from emulator.machines.boot_page import BootArguments
@@ -16,6 +17,9 @@ from emulator.model import HOST_ID, HOST_NAME, Arch, NodeId, Topology
 from emulator.runtime.host_node import HostNode
 from emulator.runtime.run_folder import RunFolder
 from emulator.runtime.watch import Watch
+
+if TYPE_CHECKING:
+    from emulator.runtime.loaders import Loaders  # which are part of a world and know it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class World:
         stream: where events go.
         watch: wakes who waits for a change.
         host: node 0.
+        loaders: of kernel servers, one for each node.
         tasks: owns every task of the run.
         stream_ids: numbers of traffic streams, unique in the run.
         closing: set when the run is over: machines end without anybody being told.
@@ -46,6 +51,7 @@ class World:
     stream: EventStream
     watch: Watch
     host: HostNode
+    loaders: Loaders
     tasks: asyncio.TaskGroup
     stream_ids: Iterator[int]
     closing: asyncio.Event

@@ -17,6 +17,7 @@ from emulator.events.types import (
     FaultReceipt,
     HostPresumedDeath,
     HostRefusal,
+    HostStalled,
     LinkRefused,
     NodeExited,
     NodeHung,
@@ -90,6 +91,8 @@ def _of_run(event: Event) -> tuple[str, str] | None:
             return "cluster", f"every node ready, every link up after {event.after_s:.3f} s"
         case Note():
             return "note", event.text
+        case HostStalled():
+            return "host", f"this machine stood still for {event.for_s:.1f} s"
         case RunVerdict():
             said = f": {event.detail}" if event.detail else ""
             return "run", ("pass" if event.outcome is Outcome.PASS else "fail") + said
@@ -108,7 +111,8 @@ def _of_node(event: Event) -> tuple[str, str] | None:
         case NodeExited():
             how = f"signal {-event.status}" if event.status < 0 else f"status {event.status}"
             asked = "" if event.requested else ", unasked"
-            return event.node, f"{incarnation_text(event.incarnation)} ended, {how}{asked}"
+            who = incarnation_text(event.incarnation) if event.incarnation else "its machine"
+            return event.node, f"{who} ended, {how}{asked}"
         case NodePanicked():
             return event.node, f"panicked: {event.text}"
         case PanicExplained():

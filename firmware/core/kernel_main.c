@@ -20,6 +20,7 @@
 #include <kernel/kern_server.h>
 #include <kernel/kernel_service.h>
 #include <kernel/panic.h>
+#include <kernel/server_table.h>
 #include <kernel/string.h>
 
 #define SERVER_NAME_SIZE 32u
@@ -103,12 +104,22 @@ static void service_open(struct kernel *kernel)
     require(kernel_service_start(&kernel->host, &operations, &kernel->service), "kernel service");
 }
 
-/* Load the servers of the boot page: names separated by one blank. */
+static const char *locate_server(void *context, uint64_t address, uint64_t *offset)
+{
+    return server_table_locate(context, address, offset);
+}
+
+/* Let the loader in, then load the servers of the boot page: names separated by one blank. */
 static void servers_open(struct kernel *kernel)
 {
     const char *rest = kernel->boot->servers;
 
+    struct server_platform platform;
+
     require(kern_servers_initialize(&kernel->host), "servers");
+    arch_server_platform(&platform);
+    require(server_table_start(&kernel->host, &platform), "loader");
+    panic_set_locator(locate_server, &kernel->host);
     while (*rest != '\0') {
         char name[SERVER_NAME_SIZE] = {0};
         for (size_t length = 0; *rest != '\0' && *rest != ' '; rest++) {
@@ -136,6 +147,7 @@ static void links_open(struct kernel *kernel)
         .poll_forever = boot->idle == BOOT_IDLE_POLL,
         .message_max = MESSAGE_MAXIMUM,
         .find_phy = kern_server_find_phy,
+        .find_loaded_phy = kern_server_find_loaded_phy,
         .observer = kernel_events_link_observer(&kernel->events),
     };
 

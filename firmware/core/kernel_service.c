@@ -15,6 +15,7 @@
 #include <kernel/host.h>
 #include <kernel/kern_server.h>
 #include <kernel/kernel_service.h>
+#include <kernel/server_table.h>
 #include <kernel/service.h>
 #include <kernel/string.h>
 
@@ -106,7 +107,10 @@ static void lookup_answer(struct mach_host *host, struct kmsg *message)
 
     if (service_read(message, &request, sizeof(request)) &&
         request.name[sizeof(request.name) - 1] == '\0') {
-        port_name = kern_server_service_name(host, request.name);
+        port_name = server_table_lookup(host, request.name);
+        if (port_name == NAME_NULL) {
+            port_name = kern_server_service_name(host, request.name);
+        }
         status = port_name == NAME_NULL ? ERROR_NOT_FOUND : ERROR_NONE;
     }
     struct lookup_reply reply = {

@@ -258,6 +258,14 @@ void link_close(struct link *link, uint64_t now_ns)
     link_change(link, LINK_REASON_DRIVER_STOPPED, false, LINK_DIRECTION_DOWN);
 }
 
+void link_set_phy(struct link *link, uint32_t mtu, bool payload_crc, bool replay, bool lossless)
+{
+    link->configuration.mtu = mtu;
+    link->configuration.wants_payload_crc = payload_crc || !lossless;
+    link->configuration.offers_replay = replay || !lossless;
+    link->configuration.cable_frames = !lossless && link->configuration.route == 0;
+}
+
 /* --- Deadlines -------------------------------------------------------------------------------- */
 
 static uint64_t silent_at_ns(const struct link *link)

@@ -9,19 +9,6 @@
 
 #define STATISTICS_TIMEOUT_NS 1000000000ull
 
-static const char *kind_name(enum boot_link_kind kind)
-{
-    switch (kind) {
-    case BOOT_LINK_IVSHMEM:
-        return "ivshmem";
-    case BOOT_LINK_VIRTIO_SERIAL:
-        return "virtio-serial";
-    case BOOT_LINK_ROUTE:
-        return "route";
-    }
-    return "";
-}
-
 /* --- Start ------------------------------------------------------------------------------------ */
 
 static struct peer *find_peer(struct link_manager *manager, uint32_t node_id)
@@ -67,9 +54,10 @@ static int make_peers(struct link_manager *manager)
     return ERROR_NONE;
 }
 
-static int initialize_link(struct managed_link *link, const struct boot_link *boot)
+static int initialize_link(struct managed_link *link)
 {
     struct link_manager *manager = link->manager;
+    const struct boot_link *boot = link_boot(link);
     const struct phy_operations *phy = link->phy_operations;
     struct link_configuration configuration = {
         .node_id = manager->host->node_id,
@@ -93,20 +81,20 @@ static int initialize_link(struct managed_link *link, const struct boot_link *bo
 static int make_links(struct link_manager *manager)
 {
     for (uint32_t i = 0; i < manager->link_count; i++) {
-        const struct boot_link *boot = &manager->configuration.links[i];
         struct managed_link *link = &manager->links[i];
+        const struct boot_link *boot = &manager->configuration.links[i];
 
         link->manager = manager;
         link->index = i;
         link->deadline_ns = DEADLINE_NEVER;
         if (boot->kind == BOOT_LINK_ROUTE) {
-            link->phy_operations = &link_route_phy;
             link->via = &manager->links[boot->via];
             manager->has_routes = true;
-        } else if (boot->use == BOOT_LINK_USE_LINK) {
-            link->phy_operations = manager->configuration.find_phy(kind_name(boot->kind));
         }
-        if (initialize_link(link, boot) != ERROR_NONE) {
+        if (boot->use == BOOT_LINK_USE_LINK) {
+            link->phy_operations = link_driver_find(link);
+        }
+        if (initialize_link(link) != ERROR_NONE) {
             return ERROR_INVALID;
         }
     }
@@ -117,17 +105,9 @@ static int make_links(struct link_manager *manager)
 static void start_phys(struct link_manager *manager)
 {
     for (uint32_t i = 0; i < manager->link_count; i++) {
-        const struct boot_link *boot = &manager->configuration.links[i];
         struct managed_link *link = &manager->links[i];
-        struct phy_client client;
 
-        if (boot->use != BOOT_LINK_USE_LINK) {
-            continue;
-        }
-        link_owner_client(link, &client);
-        if (link->phy_operations == NULL ||
-            link->phy_operations->start(manager->host, boot, &client, &link->phy) != ERROR_NONE) {
-            link->phy = NULL;
+        if (link_boot(link)->use == BOOT_LINK_USE_LINK && !link_driver_start(link)) {
             manager->failed_count++;
         }
     }
@@ -306,20 +286,24 @@ bool link_manager_is_up(struct mach_host *host, uint32_t link)
     return __atomic_load_n(&host->links->links[link].state_bits, __ATOMIC_ACQUIRE) == 3u;
 }
 
-/* One question at a time; the link manager's thread answers between two turns. */
-int link_manager_statistics(struct mach_host *host, uint32_t link,
-                            struct link_statistics *statistics)
+/* One question at a time; the link manager's thread answers between two turns. The caller fills in
+ * what it asks about and calls with the lock held; it is held again on return. */
+int link_manager_ask(struct link_manager *manager, enum link_question question,
+                     uint64_t deadline_ns)
 {
-    struct link_manager *manager = host->links;
-    uint64_t deadline_ns = clock_now_ns() + STATISTICS_TIMEOUT_NS;
-    int status = ERROR_DOWN;
+    manager->question = question;
+    __atomic_store_n(&manager->request, LINK_REQUEST_WAITING, __ATOMIC_RELAXED);
+    event_signal(&manager->host->link_event);
+    while (manager->request == LINK_REQUEST_WAITING) {
+        if (!condition_wait(&manager->answered, &manager->lock, deadline_ns)) {
+            break;
+        }
+    }
+    return manager->request == LINK_REQUEST_ANSWERED ? ERROR_NONE : ERROR_DOWN;
+}
 
-    if (manager == NULL || !flag_read(&manager->is_running)) {
-        return ERROR_DOWN;
-    }
-    if (link >= manager->link_count || manager->links[link].phy == NULL) {
-        return ERROR_NOT_FOUND;
-    }
+int link_manager_begin_asking(struct link_manager *manager, uint64_t deadline_ns)
+{
     lock_acquire(&manager->lock);
     while (manager->request != LINK_REQUEST_NONE) {
         if (!condition_wait(&manager->answered, &manager->lock, deadline_ns)) {
@@ -327,20 +311,37 @@ int link_manager_statistics(struct mach_host *host, uint32_t link,
             return ERROR_TIMED_OUT;
         }
     }
-    manager->request_link = link;
-    __atomic_store_n(&manager->request, LINK_REQUEST_WAITING, __ATOMIC_RELAXED);
-    event_signal(&host->link_event);
-    while (manager->request == LINK_REQUEST_WAITING) {
-        if (!condition_wait(&manager->answered, &manager->lock, deadline_ns)) {
-            break;
-        }
-    }
-    if (manager->request == LINK_REQUEST_ANSWERED) {
-        *statistics = manager->request_statistics;
-        status = ERROR_NONE;
-    }
+    return ERROR_NONE;
+}
+
+void link_manager_end_asking(struct link_manager *manager)
+{
     __atomic_store_n(&manager->request, LINK_REQUEST_NONE, __ATOMIC_RELAXED);
     condition_broadcast(&manager->answered);
     lock_release(&manager->lock);
+}
+
+int link_manager_statistics(struct mach_host *host, uint32_t link,
+                            struct link_statistics *statistics)
+{
+    struct link_manager *manager = host->links;
+    uint64_t deadline_ns = clock_now_ns() + STATISTICS_TIMEOUT_NS;
+
+    if (manager == NULL || !flag_read(&manager->is_running)) {
+        return ERROR_DOWN;
+    }
+    if (link >= manager->link_count || !flag_read(&manager->links[link].has_phy)) {
+        return ERROR_NOT_FOUND;
+    }
+    int status = link_manager_begin_asking(manager, deadline_ns);
+    if (status != ERROR_NONE) {
+        return status;
+    }
+    manager->request_link = link;
+    status = link_manager_ask(manager, LINK_QUESTION_STATISTICS, deadline_ns);
+    if (status == ERROR_NONE) {
+        *statistics = manager->request_statistics;
+    }
+    link_manager_end_asking(manager);
     return status;
 }

@@ -79,6 +79,30 @@ void link_manager_flush(struct link_manager *manager)
     }
 }
 
+/* What is asked about does not change while the asker waits, so the lock is taken at the end only:
+ * taking links down calls into the node layer. */
+static void answer(struct link_manager *manager)
+{
+    switch (manager->question) {
+    case LINK_QUESTION_STATISTICS:
+        link_read_statistics(&manager->links[manager->request_link].link,
+                             &manager->request_statistics);
+        break;
+    case LINK_QUESTION_DRIVER:
+        manager->driver_links = link_drivers_of(manager, false);
+        break;
+    case LINK_QUESTION_RELEASE:
+        manager->driver_links = link_drivers_of(manager, true);
+        break;
+    }
+    lock_acquire(&manager->lock);
+    if (manager->request == LINK_REQUEST_WAITING) {
+        __atomic_store_n(&manager->request, LINK_REQUEST_ANSWERED, __ATOMIC_RELAXED);
+        condition_broadcast(&manager->answered);
+    }
+    lock_release(&manager->lock);
+}
+
 /* Answer kicks, deaths and questions of other threads. */
 static void serve_threads(struct link_manager *manager)
 {
@@ -96,13 +120,11 @@ static void serve_threads(struct link_manager *manager)
             }
         }
     }
+    if (flag_take(&manager->must_find_drivers)) {
+        link_drivers_find(manager);
+    }
     if (__atomic_load_n(&manager->request, __ATOMIC_RELAXED) == LINK_REQUEST_WAITING) {
-        lock_acquire(&manager->lock);
-        link_read_statistics(&manager->links[manager->request_link].link,
-                             &manager->request_statistics);
-        __atomic_store_n(&manager->request, LINK_REQUEST_ANSWERED, __ATOMIC_RELAXED);
-        condition_broadcast(&manager->answered);
-        lock_release(&manager->lock);
+        answer(manager);
     }
 }
 

@@ -43,6 +43,7 @@ struct managed_link {
     struct phy *phy;          /* null: raw, or its PHY did not start */
     struct managed_link *via; /* of a route: the link over which it starts; else null */
     struct phy_watch watch;
+    bool has_phy; /* any thread: `phy` is not null */
     uint32_t index;
     bool is_unflushed;
     bool is_touched;            /* its deadline has to be computed again */
@@ -51,7 +52,9 @@ struct managed_link {
     uint64_t claim_ns;
     uint64_t drop_reported_ns[LINK_DROP_COUNT];
     uint64_t refusal_reported_ns[2][LINK_REFUSALS]; /* of us, by us */
-    uint32_t state_bits; /* read by any thread: bit 0 rx up, bit 1 tx up */
+    uint32_t state_bits;                    /* read by any thread: bit 0 rx up, bit 1 tx up */
+    uint32_t sessions;                      /* for drivers: counts on over their reloads */
+    struct link_cable_state kept_cables[2]; /* transmit, receive: what a driver that went knew */
 };
 
 /* The node at the far end of one or more links. */
@@ -79,6 +82,12 @@ enum link_manager_request {
     LINK_REQUEST_NONE,
     LINK_REQUEST_WAITING,
     LINK_REQUEST_ANSWERED,
+};
+
+enum link_question {
+    LINK_QUESTION_STATISTICS, /* of one link */
+    LINK_QUESTION_DRIVER,     /* how many links run over a driver */
+    LINK_QUESTION_RELEASE,    /* take that driver's links down; how many */
 };
 
 struct link_manager {
@@ -110,12 +119,22 @@ struct link_manager {
     bool must_stop;
     bool is_kicked;
     bool somebody_died;
-    struct lock lock; /* of the three below */
+    bool must_find_drivers;
+    struct lock lock; /* of what is below */
     struct condition answered;
     enum link_manager_request request;
+    enum link_question question;
     uint32_t request_link;
     struct link_statistics request_statistics;
+    uintptr_t driver_start;
+    size_t driver_bytes;
+    uint32_t driver_links;
 };
+
+static inline const struct boot_link *link_boot(const struct managed_link *link)
+{
+    return &link->manager->configuration.links[link->index];
+}
 
 static inline uint64_t link_manager_now_ns(struct link_manager *manager)
 {
@@ -153,6 +172,20 @@ void link_manager_flush(struct link_manager *manager);
 
 /* link_stand_in.c */
 void link_stand_in_offer(struct peer *peer, mnl_node_info_t node); /* before it is registered */
+
+/* link_manager.c: one question of another thread. begin (0 or ERROR_TIMED_OUT; then the lock is
+ * held), fill in what is asked about, ask (0 or ERROR_DOWN), read the answer, end. */
+int link_manager_begin_asking(struct link_manager *manager, uint64_t deadline_ns) MUST_CHECK;
+int link_manager_ask(struct link_manager *manager, enum link_question question,
+                     uint64_t deadline_ns) MUST_CHECK;
+void link_manager_end_asking(struct link_manager *manager);
+
+/* link_drivers.c: in the link manager's thread, or before it runs */
+const struct phy_operations *link_driver_find(const struct managed_link *link); /* may be null */
+bool link_driver_start(struct managed_link *link); /* false: it has none, or it does not start */
+void link_drivers_find(struct link_manager *manager);
+/* Count the links over the driver asked about; with `release`, take them down. */
+uint32_t link_drivers_of(struct link_manager *manager, bool release);
 
 /* link_owner.c */
 void link_owner_client(struct managed_link *link, struct phy_client *client);

@@ -57,6 +57,7 @@ void link_owner_client(struct managed_link *link, struct phy_client *client)
         .carrier = phy_carrier,
         .drop = phy_drop,
         .watch = &link->watch,
+        .sessions = &link->sessions,
     };
 }
 

@@ -175,7 +175,9 @@ static void route_flush(struct phy *phy)
     struct managed_link *via = route_phy_of(phy)->via;
 
     via->is_unflushed = false;
-    via->phy_operations->flush(via->phy);
+    if (via->phy != NULL) { /* its driver may be gone */
+        via->phy_operations->flush(via->phy);
+    }
 }
 
 /* Everything arrives by way of the other link, and so does the word that there is room. */

@@ -164,7 +164,7 @@ mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64
 }
 
 static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **kmsg,
-                                            uint64_t deadline_ns)
+                                            void **context, uint64_t deadline_ns)
 {
     bool in_time = deadline_ns != 0;
 
@@ -172,8 +172,15 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
         if (set->dead)
             return MACH_RCV_PORT_CHANGED;
         if (!list_is_empty(&set->ready)) {
-            *kmsg = port_dequeue(port_of_ready(set->ready.next));
+            struct port *port = port_of_ready(set->ready.next);
+
+            *context = port->context;
+            *kmsg = port_dequeue(port);
             return MACH_MSG_SUCCESS;
+        }
+        if (set->interrupted) {
+            set->interrupted = false;
+            return MACH_RCV_INTERRUPTED;
         }
         if (!in_time)
             return MACH_RCV_TIMED_OUT;
@@ -183,8 +190,8 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
     }
 }
 
-mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
-                                       uint64_t deadline_ns)
+mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
+                                          uint64_t deadline_ns)
 {
     struct mach_host *host = set->host;
     struct kmsg *received = NULL;
@@ -196,10 +203,18 @@ mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
     set->references++;
     while (list_is_empty(&set->ready) && !set->dead && deadline_ns != 0 && poll_links(host)) {
     }
-    result = receive_set_locked(set, &received, deadline_ns);
+    result = receive_set_locked(set, &received, context, deadline_ns);
     last = --set->references == 0;
     ipc_unlock(host);
     if (last)
         heap_free(host, set);
     return result == MACH_MSG_SUCCESS ? hand_over(received, kmsg) : result;
+}
+
+mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
+                                       uint64_t deadline_ns)
+{
+    void *context;
+
+    return mach_msg_receive_member(set, kmsg, &context, deadline_ns);
 }

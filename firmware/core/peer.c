@@ -23,7 +23,7 @@ static void forget(struct peer *peer, const struct managed_link *except)
     for (uint32_t i = 0; i < peer->link_count; i++) {
         struct managed_link *link = peer->links[i];
 
-        if (link != except && link->phy != NULL) {
+        if (link != except) {
             link_peer_died(&link->link, peer->incarnation, now_ns);
             link->is_touched = true;
         }

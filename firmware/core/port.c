@@ -255,6 +255,8 @@ void port_enqueue(struct port *port, struct kmsg *kmsg)
         list_append(&set->ready, &port->ready);
     if (set->receivers_waiting != 0)
         condition_signal(&set->receivers);
+    if (set->event != NULL)
+        event_signal(set->event);
 }
 
 struct kmsg *port_dequeue(struct port *port)

@@ -201,15 +201,15 @@ async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
     async with Cluster.from_topology(topology, options=options) as cluster:
         a, b = cluster.nodes
         streams = [await a.traffic(to=b, rate_hz=1000), await b.traffic(to=a, rate_hz=1000)]
-        request = raw_request(1, 0, size_bytes=256, count=1000, within_s=5)
-        reply = await b.call(STREAM, request, port=await b.port("raw_ring"), within_s=10)
+        request = raw_request(1, 0, size_bytes=256, count=1000, within_s=30)
+        reply = await b.call(STREAM, request, port=await b.port("raw_ring"), within_s=60)
         take_status(reply)
         counted = await a.call(Service.STATISTICS, statistics_request(1, 1))
         noise = parse_link_statistics(counted)
         assert noise.drops[Drop.BAD_HEADER] == 1000
         assert not noise.rx_up
         for stream in streams:
-            await stream.wait_received(500, within_s=10)
+            await stream.wait_received(500, within_s=60)
             ledger = await stream.stop()
             assert ledger.sent == ledger.received == ledger.acked
             assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
@@ -236,10 +236,10 @@ async def test_garbage_in_a_stream_costs_no_message(tmp_path: Path) -> None:
         for turn in range(1, 21):
             magic = FRAME_MAGIC.to_bytes(2, "little") * noise.randrange(3)
             wire.send(magic + noise.randbytes(noise.randrange(1, 3000)))
-            await streams[0].wait_received(20 * turn, within_s=10)
+            await streams[0].wait_received(20 * turn, within_s=60)
         await cluster.link("a", "b").wait_up()
         for stream in streams:
-            await stream.wait_received(500, within_s=10)
+            await stream.wait_received(500, within_s=60)
             ledger = await stream.stop()
             assert ledger.sent == ledger.received == ledger.acked
             assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0

@@ -273,6 +273,10 @@ void link_garbage(struct link *link, uint64_t now_ns);
  */
 void link_close(struct link *link, uint64_t now_ns);
 
+/* Another PHY is under the link now, which is down: largest payload of its frames, whether DATA shall
+ * be checked or replayed, and whether it is a lossless medium (no CABLE frames, no need of either). */
+void link_set_phy(struct link *link, uint32_t mtu, bool payload_crc, bool replay, bool lossless);
+
 /* Count bytes or records that the PHY threw away. */
 void link_count_drop(struct link *link, enum link_drop reason, uint32_t count);
 

@@ -17,6 +17,7 @@
 #include <kernel/error.h>
 #include <kernel/statistics.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct boot_link;
@@ -67,6 +68,9 @@ struct link_manager_configuration {
         message_max; /* bytes of the largest mnl message, header included, that this node accepts */
     /* The PHY driver of a kind, null if there is none; kern_server_find_phy() in the firmware. */
     const struct phy_operations *(*find_phy)(const char *kind);
+    /* One that came later and may go again, asked first, but not for links to node 0. May be null.
+     */
+    const struct phy_operations *(*find_loaded_phy)(struct mach_host *host, const char *kind);
     struct link_observer observer;
 };
 
@@ -94,6 +98,20 @@ bool link_manager_is_up(struct mach_host *host, uint32_t link); /* both directio
  * Only while link_manager_may_stand_in(), which any thread may ask. */
 bool link_manager_may_stand_in(struct mach_host *host);
 bool link_manager_poll(struct mach_host *host);
+
+/* --- Drivers that come and go. Their code and tables lie in [start, start + len_bytes). --- */
+
+/* Links that run over such a driver. Any thread. */
+uint32_t link_manager_driver_links(struct mach_host *host, uintptr_t start, size_t len_bytes);
+
+/* Close those links in order (the peer is told, messages take another link or wait), stop their
+ * PHYs, and leave them without a driver. Any thread but the link manager's; waits for it. 0,
+ * ERROR_TIMED_OUT or ERROR_DOWN (not started). */
+int link_manager_release_driver(struct mach_host *host, uintptr_t start, size_t len_bytes,
+                                uint64_t deadline_ns) MUST_CHECK;
+
+/* A driver of some kind may have come: start every link that has none. Any thread, does not wait. */
+void link_manager_find_drivers(struct mach_host *host);
 
 /* A consistent copy of a link's counters. Any thread but the link manager's; waits for it to
  * answer. Returns 0, ERROR_NOT_FOUND (no such link, or a raw one) or ERROR_DOWN (not started). */

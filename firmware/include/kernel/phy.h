@@ -47,6 +47,8 @@ struct phy_client {
     /* `count` bytes or records were thrown away; reason is an enum link_drop. */
     void (*drop)(void *context, uint32_t reason, uint32_t count);
     struct phy_watch *watch; /* null: nobody looks; else written by the PHY until stop() */
+    uint32_t *sessions; /* for the driver: how many sessions it began on this link in this life of
+                           the node. Outlives the driver, so that no session number comes twice */
 };
 
 struct phy_operations {

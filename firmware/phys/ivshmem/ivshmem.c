@@ -67,8 +67,7 @@ struct phy {
     struct ivshmem_device device;
     struct transmitter tx;
     struct receiver rx;
-    uint32_t session_base;  /* of this incarnation */
-    uint32_t session_count; /* sessions begun */
+    uint32_t session_base; /* of this incarnation */
     uint32_t hasty_polls;
 };
 
@@ -85,7 +84,7 @@ static uint32_t next_session(struct phy *phy)
     uint32_t session;
 
     do {
-        session = phy->session_base | (phy->session_count++ & 0xfff);
+        session = phy->session_base | ((*phy->client.sessions)++ & 0xfff);
     } while (session == 0);
     return session;
 }

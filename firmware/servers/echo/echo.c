@@ -9,6 +9,19 @@
 #include <kernel/kern_server.h>
 #include <kernel/service.h>
 
+void echo_message(struct kmsg *message, uintptr_t argument);
+
+/* As its load commands map it to the port. */
+void echo_message(struct kmsg *message, uintptr_t argument)
+{
+    (void)argument;
+    if (kmsg_id(message) == KERNEL_ECHO) {
+        service_echo(message);
+    } else {
+        service_answer_status(thread_current_host(), message, ERROR_INVALID);
+    }
+}
+
 struct echo {
     struct mach_host *host;
     struct port *port;
@@ -21,11 +34,7 @@ static void echo_main(void *argument)
     struct kmsg *message;
 
     while (mach_msg_receive(echo->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
-        if (kmsg_id(message) == KERNEL_ECHO) {
-            service_echo(message);
-        } else {
-            service_answer_status(echo->host, message, ERROR_INVALID);
-        }
+        echo_message(message, 0);
     }
 }
 

@@ -81,11 +81,23 @@ static const struct {
     {REQUIRED "trace=all\n", "trace: digests or messages"},
     {REQUIRED "servers=Echo\n", "servers: names of a-z, 0-9, _ and - separated by blanks"},
     {REQUIRED "seed2=1", "boot page does not end in a newline"},
-    {REQUIRED "link=name:l kind:uart slot:1 peer:0\n", "link kind: ivshmem or virtio-serial"},
+    {REQUIRED "link=name:l kind:uart slot:1 peer:0\n", "link kind: ivshmem, virtio-serial or route"},
     {REQUIRED "link=name:l kind:ivshmem slot:32 peer:0\n", "link slot: 0 to 31"},
     {REQUIRED "link=name:l kind:ivshmem slot:1 peer:64\n", "link peer: 0 to nodes_max-1"},
     {REQUIRED "link=name:l kind:ivshmem slot:1 peer:1\n", "a link to the node itself"},
-    {REQUIRED "link=name:l kind:ivshmem slot:1\n", "a link lacks one of name, kind, slot, peer"},
+    {REQUIRED "link=name:l kind:ivshmem slot:1\n",
+     "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, via, route"},
+    {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:0\n",
+     "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, via, route"},
+    {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:0 route:0\n", "link route: 1 to 65535"},
+    {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:1 route:4\n",
+     "a route starts over an earlier link that has a cable"},
+    {REQUIRED LINK " use:raw\nlink=name:r kind:route peer:2 via:0 route:4\n",
+     "a route starts over an earlier link that has a cable"},
+    {REQUIRED LINK "\n" LINK "\ntransit=4 2:0\n", "transit: ROUTE NODE:LINK NODE:LINK"},
+    {REQUIRED LINK "\n" LINK "\ntransit=0 2:0 3:1\n", "transit: ROUTE NODE:LINK NODE:LINK"},
+    {REQUIRED LINK "\n" LINK "\ntransit=4 2:0 3:0\n", "a transit joins two links that have cables"},
+    {REQUIRED LINK "\n" LINK "\ntransit=4 2:0 3:2\n", "a transit joins two links that have cables"},
     {REQUIRED LINK " slot:1\n", "a link attribute is given twice"},
     {REQUIRED LINK " replay:2\n", "link replay: 0 or 1"},
     {REQUIRED LINK " payload_crc:\n", "link payload_crc: 0 or 1"},
@@ -102,6 +114,21 @@ static void boot_page_refusals_case(struct selftest *test)
             continue;
         selftest_fail(test, __FILE__, __LINE__, refusals[i].reason);
     }
+}
+
+static void boot_page_routes_case(struct selftest *test)
+{
+    const struct boot_configuration *configuration =
+        parse(REQUIRED LINK "\n" LINK "\nlink=name:r kind:route peer:2 via:1 route:65535\n"
+                            "transit=4 2:0 3:1\n");
+
+    CHECK(test, parsed.error == ERROR_NONE && configuration->link_count == 3);
+    CHECK(test, configuration->links[2].kind == BOOT_LINK_ROUTE);
+    CHECK(test, configuration->links[2].via == 1 && configuration->links[2].route == 65535);
+    CHECK(test, configuration->transit_count == 1 && configuration->transits[0].route == 4);
+    CHECK(test, configuration->transits[0].ends[0] == 2 && configuration->transits[0].ends[1] == 3);
+    CHECK(test,
+          configuration->transits[0].links[0] == 0 && configuration->transits[0].links[1] == 1);
 }
 
 /* As many links as there may be, then one more. */
@@ -140,6 +167,7 @@ static void boot_count_case(struct selftest *test)
 const struct selftest_case selftest_boot_cases[] = {
     {"boot_page", boot_page_case},
     {"boot_page_refusals", boot_page_refusals_case},
+    {"boot_page_routes", boot_page_routes_case},
     {"boot_page_links", boot_page_links_case},
     {"boot_count", boot_count_case},
     {NULL, NULL},

@@ -30,6 +30,7 @@ struct phy_end {
     uint64_t received, unconfirmed, garbage;
     bool cut_in_frame; /* cut the direction while a frame is being copied */
     bool strict;       /* numbers come without gaps */
+    uint32_t sessions;
 };
 
 static void on_frame(void *context, const uint8_t *frame, size_t length,
@@ -89,7 +90,8 @@ static void start_end(struct phy_end *end, unsigned index, uint32_t launch)
                                 .wake = &end->wake,
                                 .frame = on_frame,
                                 .carrier = on_carrier,
-                                .drop = on_drop};
+                                .drop = on_drop,
+                                .sessions = &end->sessions};
 
     *end = (struct phy_end){.index = index, .strict = true};
     end->host = test_host_create(index + 1, TEST_INCARNATION(launch));
@@ -481,7 +483,9 @@ static void start_fails_without_leftovers(void)
     const struct phy_operations *operations = kern_server_find_phy("ivshmem");
     size_t used = heap_statistics(host).used_bytes;
     struct boot_link link = {.kind = BOOT_LINK_IVSHMEM, .slot = CABLE_END_COUNT};
-    struct phy_client client = {.frame = on_frame, .carrier = on_carrier, .drop = on_drop};
+    uint32_t sessions = 0;
+    struct phy_client client = {
+        .frame = on_frame, .carrier = on_carrier, .drop = on_drop, .sessions = &sessions};
     struct phy *phy;
 
     fake_cable_create(16);

@@ -6,23 +6,6 @@
 #include "unit.h"
 #include <string.h>
 
-static void fill_info(mnl_node_info_t node)
-{
-    node->datamodel = MNL_DATAMODEL_LP64;
-    node->byteorder = MNL_BYTEORDER_LITTLE;
-    node->proto_vers_min = 1;
-    node->proto_vers_max = 1;
-}
-
-static mnl_node_info_t new_node(mach_node_id_t nid)
-{
-    mnl_node_info_t node = mnl_instantiate(nid, 0);
-
-    REQUIRE(node != MNL_NODE_NULL);
-    fill_info(node);
-    return node;
-}
-
 /* --- Instantiate and register ----------------------------------------------------------------- */
 
 static void only_ids_of_other_nodes_are_instantiated(void)
@@ -51,7 +34,7 @@ static void only_ids_of_other_nodes_are_instantiated(void)
 static void register_checks_the_info_and_leaves_the_node_as_it_was(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
     struct mnl_node_info good = *node;
     struct mnl_node_info bad[] = {good, good, good, good, good, good, good};
 
@@ -84,7 +67,7 @@ static void peers_of_every_byte_order_and_data_model_register(void)
 
     for (unsigned i = 0; i < 4; i++) {
         struct mach_host *host = test_host_create(1, 1);
-        mnl_node_info_t node = new_node(2);
+        mnl_node_info_t node = test_node_instantiate(2);
 
         node->byteorder = orders[i / 2];
         node->datamodel = models[i % 2];
@@ -98,7 +81,7 @@ static void peers_of_every_byte_order_and_data_model_register(void)
 static void a_second_life_waits_for_the_end_of_the_first(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t first = new_node(2), second = new_node(2);
+    mnl_node_info_t first = test_node_instantiate(2), second = test_node_instantiate(2);
 
     EXPECT_EQUAL(mnl_register(first, 0), KERN_SUCCESS);
     EXPECT_EQUAL(mnl_register(second, 0), KERN_FAILURE);
@@ -117,7 +100,7 @@ static void a_second_life_waits_for_the_end_of_the_first(void)
 static void a_stale_incarnation_is_refused(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2), late = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2), late = test_node_instantiate(2);
 
     EXPECT_EQUAL(mnl_set_incarnation(MNL_NODE_NULL, 1, 0), KERN_INVALID_ARGUMENT);
     EXPECT_EQUAL(mnl_set_incarnation(node, 0, 0), KERN_INVALID_ARGUMENT);
@@ -146,7 +129,7 @@ static void a_stale_incarnation_is_refused(void)
 static void a_message_limit_is_given_before_registration(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
     struct port *port;
 
     EXPECT_EQUAL(mnl_set_message_max(MNL_NODE_NULL, 1000, 0), KERN_INVALID_ARGUMENT);
@@ -169,7 +152,7 @@ static void a_message_limit_is_given_before_registration(void)
 static void link_bits_rise_one_by_one_and_fall(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
 
     EXPECT_EQUAL(mnl_set_link_state(MNL_NODE_NULL, MNL_LINK_RX, 0), KERN_INVALID_ARGUMENT);
     EXPECT_EQUAL(mnl_set_link_state(node, MNL_LINK_DOWN, 0), KERN_INVALID_ARGUMENT);
@@ -197,7 +180,7 @@ static void link_bits_rise_one_by_one_and_fall(void)
 static void nothing_is_fetched_or_delivered_before_its_bit_is_up(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
     struct port *proxy;
     struct mnl_msg msg = {
         .sub = MNL_SUB_FLIPC, .cmd = 9, .flags = MNL_FLAG_SEQUENCED, .node_id = 2};

@@ -16,7 +16,7 @@ import pytest
 from emulator.checkers import check_run, read_events
 from emulator.events.types import Outcome
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[3]
 TOPOLOGY = (ROOT / "scenarios" / "pair" / "topology.toml").read_text()
@@ -43,7 +43,7 @@ def mnlab(
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=200,
         check=False,
     )
 
@@ -190,13 +190,13 @@ def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
             input="\x1d",
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=100,
             check=False,
         )
         assert attached.returncode == 0, attached.stderr
         assert attached.stderr.startswith("console of b at /dev/pts/")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=100)
     assert process.returncode == 130
     assert said == "mnlab: interrupted; everything it started was taken down\n"
     assert not list(machines(tmp_path))
@@ -209,7 +209,7 @@ def test_two_runs_beside_each_other(tmp_path: Path) -> None:
         subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
         for _ in range(2)
     ]
-    assert [process.wait(timeout=50) for process in both] == [0, 0]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
     folders = list((tmp_path / "runs").iterdir())
     assert len(folders) == 2
     for folder in folders:

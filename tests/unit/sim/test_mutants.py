@@ -101,7 +101,7 @@ def link_mutant(mutant: Mutant, folder: Path) -> Path:
         ],
         cwd=FIRMWARE,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     return library
 
@@ -123,7 +123,7 @@ def test_a_planted_bug_is_found(mutant: Mutant, tmp_path: Path) -> None:
         cwd=FIRMWARE.parent,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode < 0 or done.stdout == "found\n", done.stdout + done.stderr

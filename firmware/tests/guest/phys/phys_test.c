@@ -45,6 +45,7 @@ struct end {
     uint32_t useful_ups; /* times that receiving came up and carried a frame */
     uint64_t latest;     /* number of the latest frame */
     uint32_t payload_bytes;
+    uint32_t sessions;
 };
 
 static uint8_t private_frame[FRAME_HEADER_SIZE + FRAME_MTU_MAXIMUM] __attribute__((aligned(64)));
@@ -399,7 +400,8 @@ static void run_phy(struct mach_host *host, void (*test)(struct end *))
                                 .wake = &end.wake,
                                 .frame = on_frame,
                                 .carrier = on_carrier,
-                                .drop = on_drop};
+                                .drop = on_drop,
+                                .sessions = &end.sessions};
     int error;
 
     end.with_crc = link->kind != BOOT_LINK_IVSHMEM;
