@@ -148,7 +148,7 @@ static void accept_message(struct node *node, struct kmsg *kmsg)
     node->host->nodes->counters.received++;
 }
 
-COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
+void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
 {
     struct node *node = kmsg->source;
     struct flipc_nak_body *body = (struct flipc_nak_body *)(void *)&kmsg->mach;

@@ -215,16 +215,17 @@ static inline uint16_t link_route_number(const uint8_t *frame)
 int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnation,
                const struct train_record *record);
 /* the one that `link` hears */
-void peer_begin_life(struct peer *peer, const struct managed_link *link);
-void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
-void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except);
-void peer_bury(struct peer *peer); /* if somebody else declared it dead */
-void peer_pump(struct peer *peer); /* from the node layer to the active link */
+COLD void peer_begin_life(struct peer *peer, const struct managed_link *link);
+COLD void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
+COLD void peer_die(struct peer *peer, enum node_death_cause cause,
+                   const struct managed_link *except);
+COLD void peer_bury(struct peer *peer); /* if somebody else declared it dead */
+void peer_pump(struct peer *peer);      /* from the node layer to the active link */
 /* A message that was fetched, over the active link, which is ready. */
 void peer_send(struct peer *peer, mnl_msg_t message, size_t budget_bytes);
 void peer_take_flow(struct peer *peer); /* what headers told, to the node layer */
 void peer_tick(struct peer *peer, uint64_t now_ns);
 uint64_t peer_deadline_ns(const struct peer *peer);
-void peer_release(struct peer *peer);
+COLD void peer_release(struct peer *peer);
 
 #endif

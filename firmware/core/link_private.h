@@ -43,8 +43,9 @@ int link_send_frame(struct link *link, enum frame_type type, uint8_t flags, uint
                     const void *payload, uint32_t payload_bytes, uint64_t now_ns);
 int link_send_data(struct link *link, const struct mnl_msg *message, const struct link_slot *piece,
                    uint32_t seq, uint64_t now_ns);
-void link_send_ack(struct link *link, uint64_t now_ns); /* now, or as soon as the PHY has room */
-COLD void link_drop_outgoing(struct link *link);        /* give back all messages held */
+APART void link_send_ack(struct link *link,
+                         uint64_t now_ns);       /* now, or as soon as the PHY has room */
+COLD void link_drop_outgoing(struct link *link); /* give back all messages held */
 
 /* link_train.c */
 COLD void link_send_train(struct link *link, uint64_t now_ns);

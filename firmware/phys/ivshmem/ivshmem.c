@@ -364,8 +364,7 @@ static bool has_frames_only(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
-    return rx->state == DIRECTION_UP && !cable_view_changed(&rx->view) &&
-           !ring_consumer_session_changed(&rx->ring) && ring_consumer_has_more(&rx->ring) &&
+    return rx->state == DIRECTION_UP && ring_consumer_look(&rx->ring) > 0 &&
            ++phy->hasty_polls % HASTY_POLLS != 0;
 }
 
