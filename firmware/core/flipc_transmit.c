@@ -50,15 +50,14 @@ static bool may_transmit(const struct node *node)
 
 /* --- In --------------------------------------------------------------------------------------- */
 
-/* Would a new message be what flipc_fetch() returns next, and is somebody there to take it? */
+/* Would a new message be what flipc_fetch() returns next, and is there somebody to ask to take it? */
 static bool may_pass(const struct node *node)
 {
     const struct flow *flow = &node->flow;
 
-    return node->transmitter.ready != NULL && may_transmit(node) && !node_is_kicked(node) &&
+    return node->transmitter.transmit != NULL && may_transmit(node) && !node_is_kicked(node) &&
            list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
-           flow->resend == &flow->outstanding && !flow->snapshot_due && may_send_message(flow) &&
-           node->transmitter.ready(node->transmitter.context);
+           flow->resend == &flow->outstanding && !flow->snapshot_due && may_send_message(flow);
 }
 
 bool flipc_send(struct port *proxy, struct kmsg *kmsg)
@@ -95,6 +94,18 @@ bool flipc_send(struct port *proxy, struct kmsg *kmsg)
         list_append(&node->flow.ready, &proxy->ready);
     node_kick(node);
     return false;
+}
+
+/* It is the newest, so whatever else goes out again comes before it. */
+void flipc_untake(struct node *node, struct kmsg *kmsg)
+{
+    struct flow *flow = &node->flow;
+
+    kmsg->held--;
+    node->fetched_count--;
+    if (flow->resend == &flow->outstanding)
+        flow->resend = &kmsg->queue;
+    node_kick(node);
 }
 
 /* --- Out -------------------------------------------------------------------------------------- */

@@ -93,6 +93,9 @@ void flow_init(struct flow *flow, const struct cluster_constants *constants);
  * to the node's transmitter; false: it is queued. */
 bool flipc_send(struct port *proxy, struct kmsg *kmsg);
 
+/* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it. */
+void flipc_untake(struct node *node, struct kmsg *kmsg);
+
 /* The next message for the link; null: nothing may be sent now. */
 mnl_msg_t flipc_fetch(struct node *node);
 

@@ -16,20 +16,15 @@
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
-static bool is_ready(void *context)
-{
-    const struct peer *peer = context;
-
-    return !peer->manager->is_busy && peer->active != NULL && peer->links[0] == peer->active &&
-           link_is_ready(&peer->active->link);
-}
-
-static void transmit(void *context, mnl_msg_t message)
+static bool transmit(void *context, mnl_msg_t message)
 {
     struct peer *peer = context;
     struct link_manager *manager = peer->manager;
     struct managed_link *link = peer->active;
 
+    if (manager->is_busy || link == NULL || link != peer->links[0] || !link_is_ready(&link->link)) {
+        return false;
+    }
     manager->is_busy = true;
     /* A link that keeps nothing only has to know about when it sent last. */
     manager->now_is_fresh = manager->is_polling && !link_replays(&link->link);
@@ -40,13 +35,13 @@ static void transmit(void *context, mnl_msg_t message)
     if (link_holds_messages(&link->link)) {
         event_signal(&manager->host->link_event); /* there is a deadline, or more to send */
     }
+    return true;
 }
 
 void link_stand_in_offer(struct peer *peer, mnl_node_info_t node)
 {
     if (thread_runs_alone()) {
-        mnl_set_transmitter(node, &(struct mnl_transmitter){
-                                      .ready = is_ready, .transmit = transmit, .context = peer});
+        mnl_set_transmitter(node, &(struct mnl_transmitter){.transmit = transmit, .context = peer});
     }
 }
 

@@ -83,8 +83,11 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
     kmsg->source_incarnation = host->incarnation;
     node = dispatch(remote, kmsg);
     ipc_unlock(host);
-    if (node != NULL)
-        node->transmitter.transmit(node->transmitter.context, msg_of_kmsg(kmsg));
+    if (node != NULL && !node->transmitter.transmit(node->transmitter.context, msg_of_kmsg(kmsg))) {
+        ipc_lock(host);
+        flipc_untake(node, kmsg);
+        ipc_unlock(host);
+    }
     if (unused_right != NULL)
         port_release(unused_right);
     return MACH_MSG_SUCCESS;

@@ -40,7 +40,7 @@ struct node {
                     it all yet */
     bool brings_reply_ports; /* (published) its last message named a port that was not known */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
-    struct mnl_transmitter transmitter; /* its functions are null: none */
+    struct mnl_transmitter transmitter; /* transmit() is null: none */
     bool is_suspended;
     bool is_leaving; /* mnl_node_release() has it */
     uint32_t fetchers_waiting;

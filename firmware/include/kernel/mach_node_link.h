@@ -158,10 +158,9 @@ bool mnl_has_to_node(mnl_node_info_t node);
 /* Whom a thread that sends hands its message to, if nothing waits to be fetched before it. For
  * drivers where threads take turns (thread_runs_alone()). */
 struct mnl_transmitter {
-    /* May transmit() be called now? Looks, and changes nothing; called with the node's lock. */
-    bool (*ready)(void *context);
-    /* As if mnl_msg_try_to_node() had returned the message to the driver. No lock is held. */
-    void (*transmit)(void *context, mnl_msg_t msg);
+    /* As if mnl_msg_try_to_node() had returned the message to the driver. No lock is held. False: not
+     * now; it is as if it had not been fetched. */
+    bool (*transmit)(void *context, mnl_msg_t msg);
     void *context;
 };
 
