@@ -364,7 +364,7 @@ static bool has_frames_only(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
-    return rx->state == DIRECTION_UP && ring_consumer_look(&rx->ring) > 0 &&
+    return rx->state == DIRECTION_UP && !rx->cut && ring_consumer_look(&rx->ring) > 0 &&
            ++phy->hasty_polls % HASTY_POLLS != 0;
 }
 
