@@ -31,21 +31,24 @@ static bool poll_phys(struct link_manager *manager)
 
 struct managed_link *link_manager_watch(struct link_manager *manager, uint32_t looks)
 {
-    for (uint32_t look = 0; look < looks; look++) {
-        bool is_any_watched = false;
+    struct managed_link *watched[LINK_MANAGER_WATCHED];
+    uint32_t count = 0;
 
-        for (uint32_t i = 0; i < manager->link_count; i++) {
-            struct managed_link *link = &manager->links[i];
-
-            if (link->watch.word == NULL) {
-                continue;
-            }
-            if (shared_load32_acquire(link->watch.word) != *link->watch.seen) {
-                return link;
-            }
-            is_any_watched = true;
+    for (uint32_t i = 0; i < manager->link_count && count < LINK_MANAGER_WATCHED; i++) {
+        if (manager->links[i].watch.word != NULL) {
+            watched[count++] = &manager->links[i];
         }
-        if (!is_any_watched || thread_others_runnable_but(manager->thread)) {
+    }
+    if (count == 0) {
+        return NULL;
+    }
+    for (uint32_t look = 0; look < looks; look++) {
+        for (uint32_t i = 0; i < count; i++) {
+            if (shared_load32_acquire(watched[i]->watch.word) != *watched[i]->watch.seen) {
+                return watched[i];
+            }
+        }
+        if (thread_others_runnable_but(manager->thread)) {
             break;
         }
     }

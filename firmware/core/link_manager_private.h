@@ -23,6 +23,7 @@
  * of the first quarter while it still has something to send. */
 #define LINK_MANAGER_POLL_BYTES 3072u
 #define LINK_MANAGER_CLOCK_TURNS 8u  /* idle turns between two looks at the clock */
+#define LINK_MANAGER_WATCHED 8u      /* links at most; the others wait for a turn */
 #define LINK_MANAGER_WATCH_LOOKS 32u /* at the watched words, between two idle turns */
 /* Of a thread that stands in: looks at the watched words, and how often between two turns. Together
  * they bound how old the time is that it goes by, to some hundred microseconds. */
