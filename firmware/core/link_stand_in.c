@@ -51,7 +51,7 @@ bool link_manager_may_stand_in(struct mach_host *host)
 {
     const struct link_manager *manager = host->links;
 
-    return manager != NULL && manager->is_polling && !manager->is_busy &&
+    return thread_runs_alone() && manager != NULL && manager->is_polling && !manager->is_busy &&
            manager->stand_in_polls < LINK_STAND_IN_POLLS &&
            !thread_others_runnable_but(manager->thread);
 }
