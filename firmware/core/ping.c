@@ -57,10 +57,13 @@ static bool pattern_matches(const void *body, size_t len_bytes, uint64_t iterati
     const body_word *words = body;
     size_t whole = len_bytes / sizeof(*words);
 
+    uint64_t difference = 0;
+
     for (size_t i = 0; i < whole; i++) {
-        if (words[i] != pattern_word(iteration, i)) {
-            return false;
-        }
+        difference |= words[i] ^ pattern_word(iteration, i);
+    }
+    if (difference != 0) {
+        return false;
     }
     uint64_t last = pattern_word(iteration, whole);
     return len_bytes % sizeof(*words) == 0 ||

@@ -13,9 +13,10 @@
 
 #define POOL_SHARE 8u            /* of RAM: one in this many bytes is for stacks and page tables */
 #define POOL_ALIGNMENT 0x200000u /* so that the heap's end stays a whole block */
-/* The emulator looks up a page's translation by the low bits of its number, one place each. Cables
- * and stacks begin at multiples of 2 MiB; what the heap has first is used together with both. */
-#define HEAP_COLOUR (64u * ARCH_PAGE_SIZE)
+/* The emulator keeps one translation for all pages with the same low eight bits in their numbers.
+ * Cables and stacks begin at 0 there, and the image's data ends at 0x90 or thereabouts; what the
+ * heap has first is used together with all of them. */
+#define HEAP_COLOUR (0x90u * ARCH_PAGE_SIZE)
 
 struct machine the_machine;
 
