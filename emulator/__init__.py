@@ -20,6 +20,7 @@ from emulator.errors import (
 )
 from emulator.events.types import DeathNotice, FaultKind, Role, StreamDigest
 from emulator.model import DirectionState, NodeState, Topology
+from emulator.protocol.services import HostilePart
 from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.runtime.link import Link
 from emulator.runtime.node import Node
@@ -35,6 +36,7 @@ __all__ = [
     "FaultKind",
     "GuestError",
     "HostError",
+    "HostilePart",
     "LaunchError",
     "Link",
     "MnlabError",

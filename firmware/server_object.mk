@@ -5,7 +5,11 @@
 # What servers there are says servers.mk. An object is compiled apart from the kernel's, linked into one, and may call what
 # core/exports.h lists. Included by Makefile, which defines compile().
 
-.PHONY: servers
+.PHONY: servers print-flags
+
+# What a server for ARCH is compiled with, on one line; for tools that build one elsewhere.
+print-flags:
+	@echo '$(FLAGS_$(ARCH)) -flto -DKERN_SERVER_MODULE'
 
 # server_rules(arch, server)
 define server_rules

@@ -38,7 +38,7 @@ from emulator.model import (
     Trace,
 )
 
-KERNEL_SERVERS: Final = ("echo", "traffic", "raw_ring")
+KERNEL_SERVERS: Final = ("echo", "traffic", "raw_ring", "hostile")
 _NODES_MAX_LIMIT: Final = 1024
 _MEMORY_LOW: Final = 16 << 20
 _MEMORY_HIGH: Final = 1 << 30

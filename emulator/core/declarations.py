@@ -49,6 +49,7 @@ struct link_configuration {
     bool cable_frames;
     uint8_t byte_order;
     uint8_t data_model;
+    uint32_t version;
 };
 
 struct link_event {

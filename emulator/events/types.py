@@ -32,6 +32,7 @@ class FaultKind(Enum):
     RESUME = "resume"
     RESET = "reset"
     PANIC = "panic"
+    GARBAGE = "garbage"
 
 
 class Role(Enum):

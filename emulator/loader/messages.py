@@ -23,8 +23,12 @@ __all__ = [
     "Request",
     "ServerInfo",
     "answer",
+    "com_port_request",
     "log_message",
+    "names_message",
+    "parse_com_port",
     "parse_log",
+    "parse_names",
     "parse_string",
     "string_message",
     "take_answer",
@@ -38,6 +42,7 @@ _NAME: Final = struct.Struct("<Q256s")
 _LISTEN: Final = struct.Struct("<II256s")
 _INFO: Final = struct.Struct("<IIQQ256s256s256sII")
 _INFO_PORT: Final = struct.Struct("<QII256s")
+_COM_PORT: Final = struct.Struct("<QII")
 _TEXT: Final = struct.Struct("<iI")
 
 
@@ -76,7 +81,7 @@ class Reply(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NameRequest:
-    """A request about one server: ABORT and LOAD to SERVER_INFO.
+    """A request about one server, or about all: every one but those that name a port.
 
     Args:
         privileged: the privileged port, 0: none.
@@ -105,6 +110,8 @@ class NameRequest:
         Raises:
             LoaderError: BAD_ARGUMENTS.
         """
+        if not body:  # SERVER_LIST's
+            return cls(name="")
         if len(body) < _NAME.size:
             raise LoaderError(Code.BAD_ARGUMENTS, f"{len(body)} bytes")
         privileged, name = _NAME.unpack_from(body)
@@ -225,6 +232,23 @@ class ServerInfo:
                 for port, advertised, _, name in _INFO_PORT.iter_unpack(body[_INFO.size :])
             ),
         )
+
+
+def com_port_request(com_port: int, level: int = 0) -> bytes:
+    """The body of LOG_LEVEL, and of GET_LOG without the level."""
+    return _COM_PORT.pack(com_port, level, 0)
+
+
+def parse_com_port(body: bytes) -> tuple[int, int]:
+    """Communication port and level of LOG_LEVEL and GET_LOG.
+
+    Raises:
+        LoaderError: BAD_ARGUMENTS.
+    """
+    if len(body) != _COM_PORT.size:
+        raise LoaderError(Code.BAD_ARGUMENTS, f"{len(body)} bytes")
+    com_port, level, _ = _COM_PORT.unpack(body)
+    return com_port, level
 
 
 def answer(code: Code, body: bytes = b"", what: str = "") -> bytes:

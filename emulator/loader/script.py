@@ -27,7 +27,16 @@ from typing import Final, TypeAlias
 
 from emulator.loader.codes import Code, LoaderError
 
-__all__ = ["Argument", "Call", "Entry", "PortDeath", "PortMap", "Script", "ScriptError"]
+__all__ = [
+    "Argument",
+    "Call",
+    "Entry",
+    "PortDeath",
+    "PortMap",
+    "Script",
+    "ScriptError",
+    "parse_integer",
+]
 
 WORD_MAXIMUM: Final = 79
 PORTS_MAXIMUM: Final = 50
@@ -294,7 +303,7 @@ class _Reader:
     def _argument(self, line: _Line, word: str) -> Argument:
         if not word[0].isdigit():
             return self._symbol(line, word)
-        value = _integer(word)
+        value = parse_integer(word)
         if value is None or value >= _ARGUMENT_LIMIT:
             what = "no integer of C: decimal, 0x and hexadecimal, or 0 and octal; below 2^64"
             raise self._error(line, Code.BAD_RELOCATABLE, word, what)
@@ -309,8 +318,8 @@ class _Reader:
         return ScriptError(code, what, source=self.source, line=line.number, word=word)
 
 
-def _integer(word: str) -> int | None:
-    """A C integer: the base follows from how it begins."""
+def parse_integer(word: str) -> int | None:
+    """A C integer: the base follows from how it begins; None: it is none."""
     digits, base = word, 10
     if word[:2] in ("0x", "0X"):
         digits, base = word[2:], 16

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from enum import IntEnum, unique
+from enum import IntEnum, IntFlag, unique
 from typing import Final, Self
 
 from emulator.errors import GuestError
@@ -45,6 +45,17 @@ class Service(IntEnum):
     TRAFFIC_STOP = 2202
     TRAFFIC_LEDGER = 2203
     TRAFFIC_CLOSE = 2204
+    HOSTILE_GARBAGE = 2400
+
+
+@unique
+class HostilePart(IntFlag):
+    """Where server `hostile` writes."""
+
+    RECORDS = 1  # records that its driver never wrote
+    PRODUCER = 2  # the producer's words of its own ring
+    CONSUMER = 4  # the consumer's words of the ring that it reads
+    PEER = 8  # the words that are the peer's to write
 
 
 @unique
@@ -212,6 +223,21 @@ def parse_link_statistics(body: bytes) -> LinkStatistics:
         forwarded=f[14],
         drops=f[15:],
     )
+
+
+def hostile_request(
+    link_index: int, parts: HostilePart, *, seed: int, duration_ns: int, interval_ns: int
+) -> bytes:
+    """Return the body of HOSTILE_GARBAGE.
+
+    Args:
+        link_index: of a shared-memory link in use.
+        parts: where to write.
+        seed: decides what.
+        duration_ns: for how long, at most a minute.
+        interval_ns: between two writes.
+    """
+    return struct.pack("<IIQQQ", link_index, parts, seed, duration_ns, interval_ns)
 
 
 def lookup_request(name: str) -> bytes:

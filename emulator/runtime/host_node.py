@@ -99,6 +99,13 @@ class GuestStatistics:
     pair: PairStatistics
 
 
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """The token of a message that nobody waits for."""
+
+    settled: Callable[[], None]
+
+
 @dataclass(slots=True)
 class _Attached:
     """A guest's stream is there."""
@@ -232,8 +239,10 @@ class HostNode:
         Returns:
             The guests to whom the word is on its way.
         """
-        death = self._table.declare_dead(node_id, incarnation, NodeDeathCause.HOST)
-        return self._bury(death) if death is not None else ()
+        told: tuple[int, ...] = ()
+        for death in self._table.declare_dead(node_id, incarnation, NodeDeathCause.HOST):
+            told = self._bury(death)
+        return told
 
     def incarnation(self, node_id: int) -> int:
         """Return the incarnation of a guest that is alive as far as node 0 knows, 0 for none."""
@@ -320,17 +329,25 @@ class HostNode:
         """
         self._published[service] = port_of
 
-    def post(self, port_name: int, message_id: int, body: bytes) -> bool:
-        """Send a Mach message and care for it no more.
+    def post(
+        self, port_name: int, message_id: int, body: bytes, settled: Callable[[], None]
+    ) -> bool:
+        """Send a Mach message without waiting.
+
+        Args:
+            port_name: Of a guest's port.
+            message_id: Any.
+            body: Opaque.
+            settled: Called when it is settled, refused or lost.
 
         Returns:
-            False if the guest is dead, or cannot receive one that long.
+            False if the guest is dead, or cannot receive one that long; nothing is called then.
         """
         link = self._links.get(node_of(port_name))
         if link is None or not link.incarnation:
             return False
         try:
-            link.post(MachMessage(remote=port_name, id=message_id, body=body), None)
+            link.post(MachMessage(remote=port_name, id=message_id, body=body), _Posted(settled))
         except UsageError:
             return False
         return True
@@ -532,6 +549,8 @@ class HostNode:
 
     def resolved(self, outcome: Outcome) -> None:
         """End the wait of a message that failed, or whose settlement was awaited."""
+        if isinstance(outcome.token, _Posted):
+            outcome.token.settled()
         self._calls.resolved(outcome)
 
     # Inside --------------------------------------------------------------------------------------

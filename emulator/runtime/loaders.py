@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from emulator.errors import GuestError, MnlabError
 from emulator.events.types import LoaderLine
+from emulator.loader.api import Loader
+from emulator.loader.channel import LocalChannel
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.conf import CONF_NAME, format_conf, parse_conf
 from emulator.loader.daemon import LoaderSetup, NodeLoader, ServerConfig
@@ -25,12 +27,15 @@ from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import KernelImage
 from emulator.loader.node_messages import ServerMessage, servers_port
 from emulator.loader.object import OBJECT_SUFFIX
+from emulator.loader.service import LoaderService
+from emulator.loader.socket_channel import SOCKET_NAME, LoaderSocket
 from emulator.loader.status import Priority, StatusLines
 from emulator.model import LinkKind, NodeSpec
 from emulator.protocol.mnl import MachMessage
 from emulator.protocol.services import REPLY_OFFSET
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode, ListenPort
+from emulator.runtime.loader_service import GuestDoor
 from emulator.runtime.world import World
 
 __all__ = ["Loaders"]
@@ -93,6 +98,7 @@ class _Attended:
         spec: the node.
         loader: its.
         calls: the way to its kernel half.
+        service: the loader for those who ask by messages.
         life: the incarnation that is attended to; 0: none.
         is_settled: whether its configuration was brought up, well or badly.
         problem: what went wrong with that.
@@ -101,6 +107,7 @@ class _Attended:
     spec: NodeSpec
     loader: NodeLoader
     calls: _Calls
+    service: LoaderService
     life: int = 0
     is_settled: bool = False
     problem: MnlabError | None = None
@@ -112,6 +119,7 @@ class Loaders:
 
     _nodes: dict[int, _Attended] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _socket: LoaderSocket | None = None
 
     def begin(self, world: World) -> None:
         """Make the loaders of a world's nodes, and follow their lives."""
@@ -121,14 +129,24 @@ class Loaders:
                 self._nodes[spec.id] = self._attend(world, spec, files)
         world.host.on_links(lambda number: self._link_changed(world, number))
         world.host.on_deaths(self._died)
+        if self._nodes:
+            nodes = self._nodes.values()
+            GuestDoor(world.host, {node.spec.name: (node.spec.id, node.service) for node in nodes})
+            self._socket = LoaderSocket(
+                {node.spec.name: node.service for node in nodes},
+                lambda work: self._spawn(world, work),
+            )
+            self._socket.open(world.folder.path / SOCKET_NAME)
 
     def close(self) -> None:
-        """End what the loaders do."""
+        """End what the loaders do, and let go of the tools."""
+        if self._socket is not None:
+            self._socket.close()
         for task in self._tasks:
             task.cancel()
 
-    def loader(self, spec: NodeSpec) -> NodeLoader:
-        """A node's loader.
+    def client(self, spec: NodeSpec) -> Loader:
+        """A node's loader, for a task of this process; privileged.
 
         Raises:
             LoaderError: NODE_UNREACHABLE: its image cannot load servers.
@@ -136,7 +154,7 @@ class Loaders:
         if spec.id not in self._nodes:
             what = f"the image of node {spec.name} exports nothing to servers"
             raise LoaderError(Code.NODE_UNREACHABLE, what)
-        return self._nodes[spec.id].loader
+        return Loader(LocalChannel(self._nodes[spec.id].service))
 
     def is_up(self, node_id: int, life: int) -> bool:
         """Whether the servers of a life are brought up.
@@ -182,7 +200,11 @@ class Loaders:
                 spawn=lambda work: self._spawn(world, work),
             )
         )
-        return _Attended(spec=spec, loader=calls.loader, calls=calls)
+        privileged = world.host.listen(lambda guest, message: None)
+        service = LoaderService(
+            calls.loader, privileged.name, lambda work: self._spawn(world, work)
+        )
+        return _Attended(spec=spec, loader=calls.loader, calls=calls, service=service)
 
     def _spawn(self, world: World, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = world.tasks.create_task(work, name="kernel-server loader")

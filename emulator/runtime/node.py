@@ -18,16 +18,20 @@ from emulator.errors import (
     UsageError,
 )
 from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
+from emulator.loader.api import Loader
 from emulator.model import Arch, Incarnation, NodeId, NodeState, exit_text, incarnation_text
 from emulator.protocol.link_types import LinkStatistics
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import (
+    HostilePart,
     NodeStatistics,
     PingReply,
     PingRequest,
     Service,
+    hostile_request,
     parse_link_statistics,
     statistics_request,
+    take_status,
 )
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.launch import CONSOLE_LOG, Launch
@@ -49,6 +53,9 @@ TRAFFIC_BYTES_MAXIMUM: Final = 65536
 _NS_PER_S: Final = 1_000_000_000
 _START_WITHIN_S: Final = 5.0
 NO_LIFE: Final = Incarnation(0)
+EVERY_PART: Final = (
+    HostilePart.RECORDS | HostilePart.PRODUCER | HostilePart.CONSUMER | HostilePart.PEER
+)
 
 
 class Node:
@@ -107,6 +114,15 @@ class Node:
         """The terminal its serial console can be attached at, None when it is off."""
         launch = self._runtime.launch
         return None if launch is None else launch.pty
+
+    @property
+    def loader(self) -> Loader:
+        """Its kernel-server loader: loads, unloads, replaces and logs servers while it runs.
+
+        Raises:
+            LoaderError: NODE_UNREACHABLE: its image cannot load servers.
+        """
+        return self._world.loaders.client(self._runtime.spec)
 
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of its serial console."""
@@ -206,6 +222,48 @@ class Node:
         await self.wait_exited(within_s=deadline.remaining_s)
 
     # --- waiting for it ---
+
+    async def write_garbage(
+        self,
+        link: Link,
+        *,
+        parts: HostilePart = EVERY_PART,
+        seconds: float = 0.2,
+        interval_s: float = 0.002,
+        seed: int = 1,
+    ) -> int:
+        """Have its server `hostile` write garbage into a shared-memory cable of it, until it is over.
+
+        Args:
+            link: the cable's link.
+            parts: where to write.
+            seconds: for how long, at most 60.
+            interval_s: between two writes.
+            seed: decides what.
+
+        Returns:
+            How many words were written.
+
+        Raises:
+            StateError: the node is off or hung.
+            GuestError: it has no such server, the link no shared memory, or it did not answer.
+        """
+        self._running("use")
+        requested_ns, life = time.monotonic_ns(), self.incarnation
+        request = hostile_request(
+            self._index_of(link),
+            parts,
+            seed=seed,
+            duration_ns=round(seconds * _NS_PER_S),
+            interval_ns=round(interval_s * _NS_PER_S),
+        )
+        port = await self.port("hostile")
+        reply = await self.call(
+            Service.HOSTILE_GARBAGE, request, port=port, within_s=seconds + _START_WITHIN_S
+        )
+        words = int.from_bytes(take_status(reply), "little")
+        self._receipt(FaultKind.GARBAGE, requested_ns, life, detail=link.name)
+        return words
 
     async def wait_ready(self, *, within_s: float = 10.0) -> None:
         """Wait until its kernel is ready and its management link is up.
@@ -413,17 +471,20 @@ class Node:
             UsageError: the node has no such link.
             GuestError: no answer.
         """
+        body = statistics_request(1, self._index_of(link))
+        reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
+        return parse_link_statistics(reply)
+
+    # --- inside ---
+
+    def _index_of(self, link: Link | str) -> int:
         name = link if isinstance(link, str) else link.name
         names = self._runtime.link_names
         if name not in names:
             raise UsageError(
                 f"node {self.name} has no link '{name}'", hint=f"links: {', '.join(names)}"
             )
-        body = statistics_request(1, names.index(name))
-        reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
-        return parse_link_statistics(reply)
-
-    # --- inside ---
+        return names.index(name)
 
     async def _call(self, service: Service, body: bytes, deadline: Deadline) -> bytes:
         self._running(f"ask for {service.name}")
@@ -438,9 +499,17 @@ class Node:
             raise StateError(f"cannot {verb} node {self.name}: it is hung", hint="resume it first")
         return launch
 
-    def _receipt(self, fault: FaultKind, requested_ns: int, life: Incarnation) -> None:
+    def _receipt(
+        self, fault: FaultKind, requested_ns: int, life: Incarnation, *, detail: str = ""
+    ) -> None:
         self._world.stream.emit(
-            FaultReceipt(fault=fault, target=self.name, requested_ns=requested_ns, incarnation=life)
+            FaultReceipt(
+                fault=fault,
+                target=self.name,
+                requested_ns=requested_ns,
+                incarnation=life,
+                detail=detail,
+            )
         )
 
     async def _wait_ready(self, within_s: float, *, newer_than: Incarnation) -> None:

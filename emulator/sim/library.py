@@ -47,7 +47,7 @@ def open_library() -> SimFunctions:
         sizes = list(library.sim_sizes)
     except (OSError, AttributeError) as error:
         raise HostError(f"cannot open {path}: {error}", f"run: {_BUILD}") from error
-    names = ("settings", "entry", "result", "totals")
+    names = ("settings", "entry", "result", "totals", "workload", "agent")
     if sizes != [ffi.sizeof(f"struct sim_{name}") for name in names]:
         raise HostError(f"{path} is of another version", f"run: {_BUILD}")
     return library

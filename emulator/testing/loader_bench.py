@@ -27,7 +27,7 @@ KERNEL = KernelImage(build_id=BUILD_ID, exports={"kmsg_free": Export(0x201000, 0
 INIT, STOP = 0, 16  # offsets of tiny_init and tiny_stop
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Mailbox:
     """A client that takes `room` messages and no more.
 

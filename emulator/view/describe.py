@@ -46,6 +46,7 @@ _NODE_FAULTS = {
     FaultKind.RESUME: "CPU runs on",
     FaultKind.RESET: "reset pressed",
     FaultKind.PANIC: "asked to panic",
+    FaultKind.GARBAGE: "wrote garbage into its cable",
 }
 
 _DEATHS = {

@@ -83,7 +83,7 @@ def render(
 
 
 def verdict_lines(verdicts: Sequence[Verdict]) -> Text:
-    """The table a run ends in: one line an invariant."""
+    """The table a run ends in where there is no terminal: one line an invariant."""
     width = max((len(verdict.outcome.value) for verdict in verdicts), default=0)
     lines = Text()
     for verdict in verdicts:
@@ -94,6 +94,22 @@ def verdict_lines(verdicts: Sequence[Verdict]) -> Text:
         lines.append(verdict.detail, style="" if verdict.outcome is Outcome.FAIL else "dim")
         lines.append("\n")
     return lines
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> RenderableType:
+    """The same for a terminal: what is too long for a line goes on under itself."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for verdict in verdicts:
+        detail = "" if verdict.outcome is Outcome.FAIL else "dim"
+        table.add_row(
+            verdict.invariant,
+            Text(verdict.outcome.value, _OUTCOME_STYLES[verdict.outcome]),
+            Text.assemble(f"{verdict.title}: ", (verdict.detail, detail)),
+        )
+    return table
 
 
 def format_line(line: Line) -> str:
@@ -211,10 +227,17 @@ def _rate(stream: StreamView, clock: _Clock) -> Text:
 
 
 def _lines(lines: Sequence[Line]) -> RenderableType:
+    rows = [(f"{line.elapsed_s:.3f}", line.subject, Text(line.text)) for line in lines]
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(justify="right", style="dim", no_wrap=True)
-    table.add_column(no_wrap=True)
+    # When and who are whole, however long the text.
+    table.add_column(
+        justify="right",
+        style="dim",
+        no_wrap=True,
+        min_width=max((len(row[0]) for row in rows), default=0),
+    )
+    table.add_column(no_wrap=True, min_width=max((len(row[1]) for row in rows), default=0))
     table.add_column(no_wrap=True, overflow="ellipsis")
-    for line in lines:
-        table.add_row(f"{line.elapsed_s:.3f}", line.subject, Text(line.text))
+    for row in rows:
+        table.add_row(*row)
     return table

@@ -12,6 +12,39 @@
 #include "port.h"
 #include <kernel/panic.h>
 
+/* --- Room ------------------------------------------------------------------------------------- */
+
+/* What a message that waits costs: its block, and perhaps a proxy that only it keeps. */
+static size_t cost_of(const struct kmsg *kmsg)
+{
+    return sizeof(*kmsg) + sizeof(struct port) + le32_load(kmsg->header.size);
+}
+
+bool flipc_has_room(const struct node *node)
+{
+    return node->flow.waiting_bytes < FLOW_WAITING_MAXIMUM;
+}
+
+/* Senders wait at their proxies, whatever they wait for. */
+static void wake_senders(struct node *node)
+{
+    for (struct list *link = node->proxies.next; link != &node->proxies; link = link->next) {
+        struct port *proxy = port_of_member(link);
+
+        if (proxy->senders_waiting != 0)
+            condition_broadcast(&proxy->senders);
+    }
+}
+
+static void waits_no_more(struct node *node, const struct kmsg *kmsg)
+{
+    bool was_full = !flipc_has_room(node);
+
+    node->flow.waiting_bytes -= cost_of(kmsg);
+    if (was_full && flipc_has_room(node))
+        wake_senders(node);
+}
+
 /* --- Numbers ---------------------------------------------------------------------------------- */
 
 /* The number under which an outstanding message was transmitted. */
@@ -45,7 +78,8 @@ static void number_message(struct flow *flow, struct kmsg *kmsg)
 
 static bool may_transmit(const struct node *node)
 {
-    return node->state == NODE_REGISTERED && (node->link & MNL_LINK_TX) != 0 && !node->is_suspended;
+    return node->state == NODE_REGISTERED && (node->link & NODE_GATE_MSG_TO_NODE) != 0 &&
+           !node->is_suspended;
 }
 
 /* --- In --------------------------------------------------------------------------------------- */
@@ -89,6 +123,7 @@ bool flipc_send(struct port *proxy, struct kmsg *kmsg)
         kmsg->held++;
         return true;
     }
+    node->flow.waiting_bytes += cost_of(kmsg);
     list_append(&proxy->queue, &kmsg->queue);
     if (list_is_empty(&proxy->ready))
         list_append(&node->flow.ready, &proxy->ready);
@@ -117,6 +152,7 @@ static struct kmsg *take_untransmitted(struct node *node)
     struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
 
     list_remove(&kmsg->queue);
+    waits_no_more(node, kmsg);
     list_remove(&port->ready);
     if (!list_is_empty(&port->queue))
         list_append(&flow->ready, &port->ready);
@@ -274,8 +310,14 @@ static uint32_t lowest_outstanding(const struct flow *flow)
     return sequence_of(flow->outstanding.next);
 }
 
+/* Credit beyond what may be outstanding is of no use; kept as it was told, half the numbers ahead, it
+ * would in the end lie in the past. */
 static void credit_told(struct flow *flow, uint32_t credit)
 {
+    uint32_t limit = flow->next_sequence + flow->window + FLOW_OUTSTANDING_SLACK;
+
+    if (sequence_before(limit, credit))
+        credit = limit;
     if (sequence_before(flow->peer_credit, credit))
         word_store(&flow->peer_credit, credit);
 }
@@ -393,7 +435,7 @@ static void abandon_proxy(struct port *port, struct deferred *deferred)
         list_remove(&kmsg->queue);
         message_done(kmsg, MESSAGE_FAILED, deferred);
     }
-    condition_broadcast(&port->senders);
+    condition_broadcast(&port->senders); /* and with the node goes its account of what waits */
     port_unreference(port, deferred);
 }
 

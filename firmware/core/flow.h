@@ -32,6 +32,10 @@ struct port;
 #define FLOW_OUTSTANDING_SLACK 64u
 #define FLOW_SEQUENCE_SPAN (1u << 30)
 
+/* Bytes, at most, that wait to be transmitted to one node, over all proxies: a peer that asks without
+ * end and takes no answer costs no more. One message more may begin below it. */
+#define FLOW_WAITING_MAXIMUM (512u * 1024u)
+
 struct flow_snapshot {
     _Alignas(8) struct wire_mnl_header header;
     le32 body[sizeof(struct flipc_ack_body) / 4u + FLIPC_WINDOW_MAXIMUM];
@@ -48,8 +52,9 @@ struct flow {
     uint32_t outstanding_count;
     struct list outstanding;
     struct list *resend;
-    struct list control; /* NAKs that have no sequence number yet */
-    struct list ready;   /* port.ready: proxies with untransmitted messages, in turn */
+    struct list control;  /* NAKs that have no sequence number yet */
+    struct list ready;    /* port.ready: proxies with untransmitted messages, in turn */
+    size_t waiting_bytes; /* of those messages */
 
     /* From the peer. */
     uint32_t next_expected; /* (published) */
@@ -88,6 +93,9 @@ static inline void word_store(uint32_t *word, uint32_t value)
 void flow_init(struct flow *flow, const struct cluster_constants *constants);
 
 /* --- Transmit (flipc_transmit.c) -------------------------------------------------------------- */
+
+/* May a message to any port of that node be queued? */
+bool flipc_has_room(const struct node *node);
 
 /* Send a message to a living proxy; the port has room. True: it is fetched, and the caller gives it
  * to the node's transmitter; false: it is queued. */

@@ -32,15 +32,14 @@ const struct phy_operations *link_driver_find(const struct managed_link *link)
 {
     const struct link_manager_configuration *configuration = &link->manager->configuration;
     const struct boot_link *boot = link_boot(link);
-    const struct phy_operations *phy = NULL;
 
     if (boot->kind == BOOT_LINK_ROUTE) {
         return &link_route_phy;
     }
     if (boot->peer != 0 && configuration->find_loaded_phy != NULL) {
-        phy = configuration->find_loaded_phy(link->manager->host, kind_name(boot->kind));
+        return configuration->find_loaded_phy(link->manager->host, kind_name(boot->kind));
     }
-    return phy != NULL ? phy : configuration->find_phy(kind_name(boot->kind));
+    return configuration->find_phy(kind_name(boot->kind));
 }
 
 bool link_driver_start(struct managed_link *link)

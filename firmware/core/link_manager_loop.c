@@ -82,11 +82,14 @@ void link_manager_flush(struct link_manager *manager)
     }
 }
 
-/* What is asked about does not change while the asker waits, so the lock is taken at the end only:
+/* What is asked about does not change while the asker waits, so the lock is not held meanwhile:
  * taking links down calls into the node layer. */
 static void answer(struct link_manager *manager)
 {
-    switch (manager->question) {
+    lock_acquire(&manager->lock);
+    enum link_question question = manager->question;
+    lock_release(&manager->lock);
+    switch (question) {
     case LINK_QUESTION_STATISTICS:
         link_read_statistics(&manager->links[manager->request_link].link,
                              &manager->request_statistics);

@@ -253,6 +253,14 @@ static bool is_confirmed(bool (*confirm)(struct phy *), struct phy *phy)
     return confirm == NULL || confirm(phy);
 }
 
+/* DATA of the epoch heard is lost. Where nothing is replayed, nobody else will say so. */
+static void without_replay_is_gap(struct link *link, uint64_t now_ns)
+{
+    if (!link->rx_replay) {
+        link_close_receive(link, LINK_REASON_GAP, now_ns);
+    }
+}
+
 static void take_data(struct link *link, const struct link_frame *frame,
                       bool (*confirm)(struct phy *), struct phy *phy, uint64_t now_ns)
 {
@@ -268,6 +276,7 @@ static void take_data(struct link *link, const struct link_frame *frame,
     if (!is_intact) {
         unplace_piece(link);
         link_drop(link, LINK_DROP_BAD_PAYLOAD);
+        without_replay_is_gap(link, now_ns);
         return;
     }
     count_received(link, header);
@@ -291,11 +300,23 @@ COLD static void take_nak(struct link *link, const struct frame_header *header, 
     }
 }
 
+/* A pure ack says how many DATA frames were sent before it: are some of them missing at the end,
+ * where no further DATA shows it? */
+static void take_count(struct link *link, const struct frame_header *header, uint64_t now_ns)
+{
+    if (!link->rx_replay && link->rx_up && (int32_t)(le32_load(header->seq) - link->rx_next) > 0) {
+        link_drop(link, LINK_DROP_OUT_OF_ORDER);
+        link_close_receive(link, LINK_REASON_GAP, now_ns);
+    }
+}
+
 /* ACK, NAK and DOWN of the epoch that is heard. */
 static void take_plain(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
     take_header(link, header, now_ns);
-    if (header->type == FRAME_NAK) {
+    if (header->type == FRAME_ACK) {
+        take_count(link, header, now_ns);
+    } else if (header->type == FRAME_NAK) {
         take_nak(link, header, now_ns);
     } else if (header->type == FRAME_DOWN) {
         link_close_receive(link, LINK_REASON_PEER_CLOSED, now_ns);

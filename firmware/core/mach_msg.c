@@ -14,6 +14,12 @@
 
 /* --- Send ------------------------------------------------------------------------------------- */
 
+/* A proxy shares what may wait for its node with all others of it. */
+static bool has_room(const struct port *port)
+{
+    return port->count < port->limit && (port->kind != PORT_PROXY || flipc_has_room(port->node));
+}
+
 static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
 {
     bool in_time = deadline_ns != 0;
@@ -21,7 +27,7 @@ static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
     for (;;) {
         if (port->dead)
             return MACH_SEND_INVALID_DEST;
-        if (port->count < port->limit)
+        if (has_room(port))
             return MACH_MSG_SUCCESS;
         if (!in_time)
             return MACH_SEND_TIMED_OUT;

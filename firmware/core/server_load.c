@@ -67,6 +67,7 @@ static int load_prepare(struct server_request_context *request,
     if (server_state(server) != SERVER_ALLOCATED) {
         return ERROR_BUSY;
     }
+    *out = server;
     if (memcmp(head->build_id, table->platform.build_id, sizeof(head->build_id)) != 0) {
         return ERROR_STALE;
     }
@@ -78,7 +79,6 @@ static int load_prepare(struct server_request_context *request,
     if (error != ERROR_NONE) {
         return error;
     }
-    *out = server;
     *order = order_make(table, SERVER_ORDER_LOAD, commands, count);
     return *order != NULL ? ERROR_NONE : ERROR_NO_MEMORY;
 }

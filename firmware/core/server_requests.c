@@ -189,8 +189,8 @@ static int reserve_server(struct server_table *table, const struct server_reserv
     if (error == ERROR_NONE) {
         error = range_replace(server, wanted);
     }
-    if (error != ERROR_NONE && (is_new || server->image == NULL)) {
-        server_destroy(server);
+    if (error == ERROR_NO_MEMORY || (error != ERROR_NONE && is_new)) {
+        server_destroy(server); /* what it had may be gone already */
     } else if (error == ERROR_NONE && (le32_load(wanted->flags) & SERVER_FLAG_ARM) != 0) {
         server_ports_arm(server);
     }

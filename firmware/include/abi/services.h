@@ -178,6 +178,34 @@ struct raw_request {
     le64 timeout_ns;
 };
 
+enum hostile_service {
+    HOSTILE_GARBAGE = 2400,
+};
+
+/* Where server `hostile` writes; any of them together. */
+enum hostile_part {
+    HOSTILE_RECORDS = 1,  /* records that its driver never wrote */
+    HOSTILE_PRODUCER = 2, /* the producer's words of its own ring */
+    HOSTILE_CONSUMER = 4, /* the consumer's words of the ring that it reads */
+    HOSTILE_PEER = 8,     /* the words that are the peer's to write */
+};
+
+#define HOSTILE_ALL 15u
+#define HOSTILE_DURATION_MAXIMUM_NS 60000000000ull
+
+struct hostile_request {
+    le32 link_index; /* of a shared-memory link in use */
+    le32 parts;      /* bits of enum hostile_part */
+    le64 seed;
+    le64 duration_ns; /* 1 .. HOSTILE_DURATION_MAXIMUM_NS */
+    le64 interval_ns; /* between two writes, at least 1 */
+};
+
+struct hostile_reply {
+    struct service_status status;
+    le64 words; /* written */
+};
+
 struct raw_reply {
     struct service_status status;
     le64 total_ns; /* from the first record to the last */
@@ -185,6 +213,8 @@ struct raw_reply {
     le64 max_ns;
 };
 
+_Static_assert(sizeof(struct hostile_request) == 32, "hostile request");
+_Static_assert(sizeof(struct hostile_reply) == 16, "hostile reply");
 _Static_assert(sizeof(struct raw_request) == 32, "raw request");
 _Static_assert(sizeof(struct raw_reply) == 32, "raw reply");
 _Static_assert(sizeof(struct ping_reply) == 40, "ping reply");

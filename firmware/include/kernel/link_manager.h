@@ -68,8 +68,8 @@ struct link_manager_configuration {
         message_max; /* bytes of the largest mnl message, header included, that this node accepts */
     /* The PHY driver of a kind, null if there is none; kern_server_find_phy() in the firmware. */
     const struct phy_operations *(*find_phy)(const char *kind);
-    /* One that came later and may go again, asked first, but not for links to node 0. May be null.
-     */
+    /* One that was loaded and may go again; asked instead, but for links to node 0. Null: find_phy()
+     * is for all links. */
     const struct phy_operations *(*find_loaded_phy)(struct mach_host *host, const char *kind);
     struct link_observer observer;
 };

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[3]
 TOPOLOGY = (ROOT / "scenarios" / "pair" / "topology.toml").read_text()
 HEAD = '"""A test."""\nfrom emulator import Cluster, DeathNotice, FaultKind\n'
 BODY = "async def scenario(cluster: Cluster) -> None:\n"
+# Whoever runs these tests in the background made us ignore what Ctrl-C sends.
+INTERRUPTIBLE = ["env", "--default-signal=INT", sys.executable, "-m", "emulator.cli.main"]
 PING = "    await cluster.node('a').ping(cluster.node('b'))\n"
 
 
@@ -161,16 +163,7 @@ def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
         tmp_path / "mine", PING + "    await cluster.node('a').wait_exited(within_s=40)\n"
     )
     with subprocess.Popen(
-        # whoever runs these tests in the background made us ignore what Ctrl-C sends
-        [
-            "env",
-            "--default-signal=INT",
-            sys.executable,
-            "-m",
-            "emulator.cli.main",
-            "run",
-            str(folder),
-        ],
+        [*INTERRUPTIBLE, "run", str(folder)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -199,6 +192,25 @@ def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=100)
     assert process.returncode == 130
     assert said == "mnlab: interrupted; everything it started was taken down\n"
+    assert not list(machines(tmp_path))
+
+
+def test_interrupted_repetition_says_what_came_of_the_runs_before(tmp_path: Path) -> None:
+    command = [*INTERRUPTIBLE, "run", str(ROOT / "scenarios" / "pair"), "--repeat", "50"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("2 of 50, pair: "):
+            pass
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "1 of 1 runs passed, 49 not run to their end"
     assert not list(machines(tmp_path))
 
 

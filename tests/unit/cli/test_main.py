@@ -42,7 +42,10 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
         (["run"], "the following arguments are required: SCENARIO"),
         (["run", "pair", "--repeat", "0"], "--repeat: '0' is no count; valid: 1 and up"),
         (["run", "pair", "--seed", "-1"], "--seed: '-1' is no seed; valid: 0 .. 2^63-1"),
-        (["bench", "--only", "boot.links"], "--only: 'boot.links' is no figure; did you mean 'boot."),
+        (
+            ["bench", "--only", "boot.links"],
+            "--only: 'boot.links' is no figure; did you mean 'boot.",
+        ),
         (["bench", "--only", "xyz"], "--only: 'xyz' is no figure; valid: boot.links_up_s, "),
     ],
 )

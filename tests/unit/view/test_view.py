@@ -18,6 +18,7 @@ from emulator.events.types import (
     Event,
     LinkRefused,
     NodeStarted,
+    Note,
     StreamDigest,
 )
 from emulator.model import (
@@ -33,7 +34,7 @@ from emulator.model import (
 )
 from emulator.view.describe import describe
 from emulator.view.live import LiveView, PlainView, run_view
-from emulator.view.render import format_age, format_line, render, verdict_lines
+from emulator.view.render import format_age, format_line, render, verdict_lines, verdict_table
 from emulator.view.state import ViewState
 
 GOOD = Path(__file__).parents[2] / "data" / "runs" / "good.jsonl"
@@ -277,3 +278,20 @@ def test_a_stream_that_stands_still_says_so() -> None:
 )
 def test_ages(seconds: float, text: str) -> None:
     assert format_age(seconds) == text
+
+
+def test_when_and_who_are_whole_however_long_the_text() -> None:
+    state = replay()
+    state.apply(Note(text="x" * 200, time_monotonic_ns=state.now_ns))
+    rows = text_of(state, width=60, height=15).splitlines()
+    assert rows[-2].startswith("│ 0.603  note  xxx")
+    assert len(rows[-2]) == 60
+
+
+def test_verdict_table_goes_on_under_itself() -> None:
+    console = Console(file=io.StringIO(), width=50)
+    console.print(verdict_table(check_run(read_events(GOOD))))
+    assert isinstance(console.file, io.StringIO)
+    rows = console.file.getvalue().splitlines()
+    assert all(row.startswith(("I", "           ")) for row in rows)
+    assert len(rows) > 9
