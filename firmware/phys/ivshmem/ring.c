@@ -201,22 +201,10 @@ void ring_consumer_refuse(struct ring_consumer *consumer)
     leave(consumer);
 }
 
-/* Look at the producer's head once. 1: there is something; 0; ERROR_GARBAGE. */
-static int refresh_head(struct ring_consumer *consumer)
-{
-    uint32_t head = shared_load32_acquire(&consumer->memory.control->head);
-    uint32_t available = head - consumer->tail;
-
-    if (available > consumer->memory.size || available % CABLE_RECORD_ALIGN != 0)
-        return ERROR_GARBAGE;
-    consumer->head = head;
-    return available != 0;
-}
-
 int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length)
 {
     uint32_t contiguous = ring_contiguous(&consumer->memory, consumer->tail);
-    int found = consumer->head != consumer->tail ? 1 : refresh_head(consumer);
+    int found = consumer->head != consumer->tail ? 1 : ring_consumer_look(consumer);
 
     if (found <= 0)
         return found;
@@ -227,7 +215,7 @@ int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length)
     if (contiguous == consumer->memory.size || contiguous > consumer->head - consumer->tail)
         return ERROR_GARBAGE;
     consumer->tail += contiguous;
-    found = consumer->head != consumer->tail ? 1 : refresh_head(consumer);
+    found = consumer->head != consumer->tail ? 1 : ring_consumer_look(consumer);
     if (found > 0)
         *length = shared_load32(&ring_record_at(&consumer->memory, consumer->tail)->length);
     return found;
