@@ -8,6 +8,7 @@ PYTHON   ?= python3
 SCENARIO ?= scenarios/crash_restart
 CYCLES   ?= 100
 SEEDS    ?= 50000
+DIFFERENTIAL_SEEDS ?= 500
 
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.mnlab-ready
@@ -30,10 +31,10 @@ check: python-check c-check tidy ## linters, types, formatting: Python and C
 
 firmware: ## the images for every architecture, the core as a library of this machine, the simulator
 	@tools/setup.sh packages
-	@$(MAKE) --no-print-directory -C firmware all host sim
+	@$(MAKE) --no-print-directory -C firmware all servers host sim
 
-bench: setup firmware ## figures beside the bare limits
-	@$(BIN)/mnlab bench
+bench: setup firmware ## figures beside the bare limits, and whether they keep their bounds
+	@$(BIN)/mnlab bench --check
 
 soak: setup firmware ## CYCLES=100 crash-and-restart cycles in a row on one cluster
 	@MNLAB_SOAK_CYCLES=$(CYCLES) $(BIN)/mnlab run scenarios/soak
@@ -77,6 +78,7 @@ host-test: setup
 
 sim-test: setup firmware
 	@$(BIN)/mnlab sim --seeds $(SEEDS)
+	@$(BIN)/mnlab sim --differential --seeds $(DIFFERENTIAL_SEEDS)
 
 pytest: setup firmware
 	@$(BIN)/pytest

@@ -14,11 +14,20 @@ from emulator.errors import (
     ScenarioError,
     StateError,
     TopologyError,
+    TrainingRefused,
     UsageError,
     VerdictFailure,
 )
-from emulator.events.types import DeathNotice, FaultKind, Role, StreamDigest
+from emulator.events.types import (
+    DeathNotice,
+    FaultKind,
+    LoaderLine,
+    NodePanicked,
+    Role,
+    StreamDigest,
+)
 from emulator.model import DirectionState, NodeState, Topology
+from emulator.protocol.services import HostilePart
 from emulator.runtime.cluster import Cluster, RunOptions
 from emulator.runtime.link import Link
 from emulator.runtime.node import Node
@@ -34,11 +43,14 @@ __all__ = [
     "FaultKind",
     "GuestError",
     "HostError",
+    "HostilePart",
     "LaunchError",
     "Link",
+    "LoaderLine",
     "MnlabError",
     "Node",
     "NodeDied",
+    "NodePanicked",
     "NodeState",
     "Role",
     "RunOptions",
@@ -49,6 +61,7 @@ __all__ = [
     "StreamLedger",
     "Topology",
     "TopologyError",
+    "TrainingRefused",
     "UsageError",
     "VerdictFailure",
 ]

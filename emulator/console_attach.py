@@ -20,7 +20,8 @@ from pathlib import Path
 import serial
 
 from emulator.errors import HostError, UsageError
-from emulator.runtime.run_folder import OWNER, PTY, process_stamp
+from emulator.runtime.live_runs import find_live_run
+from emulator.runtime.run_folder import PTY
 
 LEAVE = b"\x1d"  # Ctrl-]
 _READ_BYTES = 4096
@@ -37,22 +38,7 @@ def find_console(node: str, *, runs_path: Path, run: Path | None = None) -> str:
     Raises:
         UsageError: no such run, or no such node in it with a machine that runs.
     """
-    if run is None:
-        live = sorted(
-            (owner for owner in runs_path.glob(f"*/{OWNER}") if _is_running(owner)),
-            key=lambda owner: owner.stat().st_mtime,
-        )
-        if not live:
-            raise UsageError(
-                f"nothing runs in {runs_path}",
-                hint="start a scenario in another terminal, or name its folder with --run",
-            )
-        run = live[-1].parent
-    elif not _is_running(run / OWNER):
-        raise UsageError(
-            f"{run} is not the folder of a run that goes on",
-            hint=f"what was said on the console is in {run}/nodes/{node}/",
-        )
+    run = find_live_run(runs_path, run)
     pty = run / "nodes" / node / PTY
     if not pty.is_file():
         running = sorted(file.parent.name for file in run.glob(f"nodes/*/{PTY}"))
@@ -61,15 +47,6 @@ def find_console(node: str, *, runs_path: Path, run: Path | None = None) -> str:
             hint=f"valid: {', '.join(running)}" if running else "its nodes are not started yet",
         )
     return pty.read_text(encoding="utf-8").strip()
-
-
-def _is_running(owner: Path) -> bool:
-    """Whether the process that owns a run folder is the one that made it."""
-    try:
-        stamp = owner.read_text(encoding="ascii").strip()
-        return process_stamp(int(stamp.split()[0])) == stamp
-    except (OSError, ValueError, IndexError):
-        return False
 
 
 def attach(pty: str, *, node: str) -> None:

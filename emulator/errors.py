@@ -11,6 +11,7 @@ MnlabError
 │   └── ExpectationFailed  an expected event did not come in time
 ├── GuestError             the simulated world failed                         exit 1
 │   ├── DeadlineExpired    a node or link did not get there in time
+│   ├── TrainingRefused    two nodes will not talk to each other
 │   └── NodeDied           the node's machine ended while we needed it
 └── HostError              QEMU or the operating system could not do it       exit 3
     └── LaunchError        a machine did not start; carries its last words
@@ -99,6 +100,10 @@ class GuestError(MnlabError):
 
 class DeadlineExpired(GuestError):
     """A node or link did not reach a state in time; `details` say who said what last."""
+
+
+class TrainingRefused(GuestError):
+    """Two nodes will not train with each other, and never will in these lives; says which and why."""
 
 
 class NodeDied(GuestError):

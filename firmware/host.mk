@@ -18,18 +18,22 @@ HOST_TEST_ARGUMENTS ?=
 HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c core/console.c core/string.c \
     core/kernel_main.c
 # Servers that drive a device: they need a guest's.
-HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c)
+HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c servers/hostile/*.c)
+HOST_EXCLUDED += $(foreach server,$(LOADABLE_ONLY),$(SOURCES_$(server)))
 HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c servers/*/*.c)) $(wildcard arch/host/*.c))
 # Drivers whose hardware the unit tests play (tests/unit/fake_*.c), and the memory code under them.
 HOST_TEST_DRIVERS := phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/ivshmem.c phys/stream/frame_stream.c \
     drivers/virtio/virtqueue.c
 HOST_TEST_SOURCES := $(sort $(wildcard tests/unit/*.c) $(HOST_TEST_DRIVERS))
+comma := ,
 HOST_BENCH_SOURCES := tests/bench/messages.c
 
 HOST_CFLAGS := -std=c11 -O2 -g -fPIC -Wall -Wextra -Werror -Wshadow -Wcast-qual -Wpointer-arith -Wwrite-strings \
     -Wmissing-prototypes -Wstrict-prototypes -Wsign-compare -fno-omit-frame-pointer -fno-strict-aliasing \
     -I. -Iinclude -Iarch/host/include
 HOST_LDFLAGS := -pthread
+# Calls of the heap go through tests/unit/test_locking.c.
+HOST_UNIT_LDFLAGS := $(foreach name,heap_allocate heap_allocate_kind heap_free heap_free_list,-Wl$(comma)--wrap=$(name))
 
 HOST_FLAGS_plain :=
 HOST_FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -51,7 +55,7 @@ $(HOST_BUILD)/$(1)/%.c.o: %.c host.mk
 
 $(HOST_BUILD)/$(1)/unit: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_TEST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
 	@echo 'LINK $$@'
-	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
+	@$(HOST_CC) $(HOST_LDFLAGS) $(HOST_UNIT_LDFLAGS) $(HOST_FLAGS_$(1)) $$^ -o $$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
 
 $(HOST_BUILD)/$(1)/bench: $(HOST_SOURCES:%=$(HOST_BUILD)/$(1)/%.o) $(HOST_BENCH_SOURCES:%=$(HOST_BUILD)/$(1)/%.o)
 	@echo 'LINK $$@'

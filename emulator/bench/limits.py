@@ -56,9 +56,26 @@ async def _raw(message_id: int, a: Node, b: Node, *, size_bytes: int, count: int
     return first.result()
 
 
+def raw_request(
+    link_index: int, role: int, *, size_bytes: int, count: int, within_s: float
+) -> bytes:
+    """The body of a request to `raw_ring`.
+
+    Args:
+        link_index: of the raw link, in the boot page.
+        role: 0 begins, 1 answers or takes.
+        size_bytes: of each record.
+        count: how many.
+        within_s: the guest's bound for all of them.
+    """
+    timeout_ns = round(within_s * _NS_PER_S)
+    return _REQUEST.pack(link_index, role, size_bytes, 0, count, timeout_ns)
+
+
 async def _ask(node: Node, message_id: int, role: int, *, size_bytes: int, count: int) -> int:
-    timeout_ns = round(RAW_WITHIN_S * _NS_PER_S)
-    body = _REQUEST.pack(RAW_LINK_INDEX, role, size_bytes, 0, count, timeout_ns)
+    body = raw_request(
+        RAW_LINK_INDEX, role, size_bytes=size_bytes, count=count, within_s=RAW_WITHIN_S
+    )
     port = await node.port(SERVER)
     reply = await node.call(message_id, body, port=port, within_s=2 * RAW_WITHIN_S)
     total_ns, _, _ = _REPLY.unpack(take_status(reply))

@@ -74,3 +74,15 @@ PAIRS = (
     Pair(first=Arch.X86_64, second=Arch.X86_64, suffix=""),
     Pair(first=Arch.AARCH64, second=Arch.RISCV64, suffix=".mixed"),
 )
+
+
+def pair_of(name: str) -> tuple[Pair, str]:
+    """The pair a figure is of, and the figure's name without the pair's suffix.
+
+    Args:
+        name: a figure's name.
+    """
+    for pair in PAIRS:
+        if pair.suffix and name.endswith(pair.suffix):
+            return pair, name.removesuffix(pair.suffix)
+    return PAIRS[0], name

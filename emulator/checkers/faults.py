@@ -17,6 +17,7 @@ from emulator.events.types import (
     Event,
     FaultKind,
     FaultReceipt,
+    LinkEndChanged,
     NodeExited,
     NodeHung,
     NodeIncarnation,
@@ -134,6 +135,16 @@ def _panicked(receipt: FaultReceipt, event: Event) -> bool:
     return isinstance(event, NodePanicked) and event.node == receipt.target
 
 
+def _closed(receipt: FaultReceipt, event: Event) -> bool:
+    """An end closed a direction: what came over it was none of the protocol."""
+    return (
+        isinstance(event, LinkEndChanged)
+        and event.link == receipt.detail
+        and not (event.rx_up and event.tx_up)
+        and event.time_monotonic_ns >= receipt.requested_ns
+    )
+
+
 _EFFECTS: dict[FaultKind, _Effect] = {
     FaultKind.CUT: _carried(False),
     FaultKind.SPLICE: _carried(True),
@@ -143,4 +154,5 @@ _EFFECTS: dict[FaultKind, _Effect] = {
     FaultKind.RESUME: _saw(NodeResumed),
     FaultKind.RESET: _saw(NodeReset),
     FaultKind.PANIC: _panicked,
+    FaultKind.GARBAGE: _closed,
 }

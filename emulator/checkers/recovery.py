@@ -10,6 +10,7 @@ from __future__ import annotations
 from emulator.checkers.history import History
 from emulator.checkers.verdict import Finding, count, failed, not_exercised, passed
 from emulator.events.types import (
+    CarrierChanged,
     DirectionChanged,
     FaultKind,
     FaultReceipt,
@@ -36,6 +37,7 @@ def check_recovery(history: History, within_s: float) -> Finding:
         last[(event.link, event.direction)] = event
     running = _running(history)
     left_cut = _left_cut(history)
+    cables = {event.link for event in history.all(CarrierChanged)}
     calm_ns = max(
         (
             event.time_monotonic_ns
@@ -49,6 +51,8 @@ def check_recovery(history: History, within_s: float) -> Finding:
         first, second = history.ends[link]
         if not {first, second} <= running or (link, direction) in left_cut:
             continue
+        if event.state is DirectionState.CUT and link not in cables:
+            continue  # a route, and its path was left cut
         checked += 1
         if event.state is not DirectionState.UP:
             return failed(f"{link} {direction} is {event.state.value} at the end of the run", event)

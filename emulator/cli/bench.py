@@ -5,20 +5,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import difflib
 import fnmatch
 import json
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from emulator.bench import NAMES, Figure, measure
+from emulator.bench.bounds import broken
+from emulator.bench.pair import pair_of
+from emulator.cli.bench_table import is_fit, show_figures
 from emulator.cli.output import make_console
+from emulator.errors import HostError, VerdictFailure
 from emulator.runtime.cluster import RunOptions
 
-_GIGA, _MEGA, _KILO = 1e9, 1e6, 1e3
+EXIT_BROKEN = VerdictFailure.exit_code
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,6 +44,9 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 when a figure breaks the bound promised of it"
+    )
     parser.add_argument("--json", action="store_true", help="print one object for each figure")
     parser.set_defaults(verb=_bench)
 
@@ -53,8 +60,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         lines = ",\n".join(json.dumps(figure.as_data()) for figure in figures)
         print(f"[\n{lines}\n]")
     else:
-        _show(make_console(), figures)
-    return 0
+        show_figures(make_console(), figures)
+    return _judge(figures) if arguments.check else 0
 
 
 async def _measure(wanted: Collection[str], options: RunOptions, console: Console) -> list[Figure]:
@@ -66,54 +73,27 @@ async def _measure(wanted: Collection[str], options: RunOptions, console: Consol
     return figures
 
 
-def _show(console: Console, figures: list[Figure]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("figure", no_wrap=True)
-    for heading in ("median", "lowest", "highest", "runs", "limit", "ratio"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for figure in figures:
-        table.add_row(
-            Text(figure.name, "" if figure.fit else "red"),
-            *(
-                _shown(value, figure.unit)
-                for value in (figure.value, figure.minimum, figure.maximum)
-            ),
-            str(figure.runs),
-            "-" if figure.limit is None else _shown(figure.limit, figure.unit),
-            "-" if figure.ratio is None else f"{figure.ratio:.2f}",
+def _judge(figures: Sequence[Figure]) -> int:
+    """Say which promises were broken; the exit code."""
+    failing = broken(figures)
+    if not is_fit(figures):
+        raise HostError(
+            "this machine is too busy to be measured on: a raw round trip took more than 3 µs",
+            hint="close other programs and measure again",
+            details=tuple(f"would break its bound: {figure.name}" for figure in failing),
         )
-    console.print(table)
-    if not figures:
-        return
-    console.print(
-        f"\nEach with {figures[0].virtual_cpus} virtual CPUs on {figures[0].cores} cores. "
-        "The limit is the same without our protocol, measured in the same run.",
-        highlight=False,
-    )
-    if any(not figure.fit for figure in figures):
-        console.print(
-            "Unfit: the raw round trip took more than 3 µs, so the red figures say more about "
-            "this machine's load than about us. Close other programs and measure again.",
-            style="red",
-            highlight=False,
-        )
-
-
-def _shown(value: float, unit: str) -> str:
-    """A value as people read it, in a fitting multiple of its unit."""
-    if unit in ("B", "B/s", "1/s"):
-        for scale, prefix in ((_GIGA, "G"), (_MEGA, "M"), (_KILO, "k")):
-            if value >= scale:
-                return f"{value / scale:.2f} {prefix}{unit.removeprefix('1')}"
-    if unit == "s" and value < 1:
-        return f"{value * _KILO:.1f} ms"
-    return f"{value:.2f} {unit}".replace("us", "µs")
+    for figure in failing:
+        print(f"mnlab: {figure.name} breaks its bound", file=sys.stderr)
+    return EXIT_BROKEN if failing else 0
 
 
 def _names(pattern: str) -> list[str]:
     names = fnmatch.filter(NAMES, pattern)
     if not names:
+        near = difflib.get_close_matches(pattern, NAMES, n=1, cutoff=0.4)
+        bases = dict.fromkeys(pair_of(name)[1] for name in NAMES)
+        valid = f"did you mean '{near[0]}'?" if near else f"valid: {', '.join(bases)}"
         raise argparse.ArgumentTypeError(
-            f"{pattern!r} is no figure; valid: {', '.join(NAMES)}, and patterns like 'rtt.*'"
+            f"{pattern!r} is no figure; {valid} (patterns like 'rtt.*' and '*.mixed' are welcome)"
         )
     return names

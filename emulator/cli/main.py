@@ -13,13 +13,14 @@ import importlib.metadata
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
-from emulator.cli import bench, console, doctor, run, sim
+from emulator.cli import bench, console, doctor, kl, run, sim
 from emulator.cli.output import show_error
-from emulator.errors import MnlabError
+from emulator.errors import MnlabError, UsageError
 
 EXIT_INTERRUPTED = 130
-_VERBS = (run, console, sim, bench, doctor)
+_VERBS = (run, console, kl, sim, bench, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,8 +61,15 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake is two lines, as everywhere: what is wrong, what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message.removeprefix("argument "), hint=f"see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mnlab",
         description="Boots clusters of small machines, pulls their cables, crashes their nodes, "
         "and shows that every link comes back and nothing is lost.",

@@ -22,7 +22,9 @@ from emulator.scenario import RunResult, Scenario, find_scenario, load_scenario,
 from emulator.scenario.run import EXIT_FAIL, EXIT_PASS
 from emulator.view.describe import describe, field_text
 from emulator.view.live import run_view
-from emulator.view.render import verdict_lines
+from emulator.view.render import verdict_lines, verdict_table
+
+OVERLOADED_PCT = 60  # from here on a broken bound may well be the fault of the machine
 
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,14 +55,20 @@ def _run(arguments: argparse.Namespace) -> int:
     console = make_console()
     # All are loaded before the first one boots: a mistake in the last costs no waiting.
     scenarios = [load_scenario(find_scenario(name)) for name in arguments.scenarios]
-    results = []
-    for scenario, options in _plan(scenarios, arguments):
-        result = _run_one(scenario, options, None if arguments.json else console)
-        results.append(result)
-    if arguments.json:
-        show_json([_as_data(result) for result in results])
-    elif len(results) > 1:
-        _show_summary(console, results)
+    planned = list(_plan(scenarios, arguments))
+    results: list[RunResult] = []
+    try:
+        for turn, (scenario, options) in enumerate(planned, start=1):
+            title = f"{scenario.name}: {scenario.title}"
+            if len(planned) > 1:
+                title = f"{turn} of {len(planned)}, {title}"
+            result = _run_one(scenario, options, None if arguments.json else console, title)
+            results.append(result)
+    finally:  # whoever is interrupted in the hundredth run wants to know of the ninety-nine
+        if arguments.json:
+            show_json([_as_data(result) for result in results])
+        elif len(planned) > 1 and results:
+            _show_summary(console, results, planned=len(planned))
     return max(result.exit_code for result in results)
 
 
@@ -77,10 +85,11 @@ def _plan(
             )
 
 
-def _run_one(scenario: Scenario, options: RunOptions, console: Console | None) -> RunResult:
+def _run_one(
+    scenario: Scenario, options: RunOptions, console: Console | None, title: str
+) -> RunResult:
     if console is None:
         return asyncio.run(run_scenario(scenario, options=options))
-    title = f"{scenario.name}: {scenario.title}"
 
     async def shown() -> RunResult:
         view = run_view(console, title=title)
@@ -95,7 +104,11 @@ def _run_one(scenario: Scenario, options: RunOptions, console: Console | None) -
 def _show_result(console: Console, result: RunResult) -> None:
     console.print()
     if result.verdicts:
-        console.print(verdict_lines(result.verdicts), soft_wrap=not console.is_terminal)
+        if console.is_terminal:
+            console.print(verdict_table(result.verdicts))
+            console.print()
+        else:
+            console.print(verdict_lines(result.verdicts), soft_wrap=True)
     said = f"  {result.scenario.name}, seed {result.seed}, {result.elapsed_s:.1f} s"
     if result.error is None:
         said += f": {result.summary}"
@@ -112,9 +125,28 @@ def _show_result(console: Console, result: RunResult) -> None:
                 _say(console, f"    {_event_text(event)}")
     if result.error is not None:
         show_error(result.error)
+    burden = _burden(result)
+    if burden:
+        _say(
+            console,
+            f"{burden}: bounds in time may have broken for that reason alone; close other programs "
+            "and run it again",
+        )
     if result.folder is not None:
         _say(console, f"run folder: {result.folder}")
     _say(console, f"run it again: {result.rerun}")
+
+
+def _burden(result: RunResult) -> str:
+    """How this machine may have spoilt the run; empty when it was fit."""
+    if result.stalled_s:
+        return f"this machine stood still for up to {result.stalled_s:.1f} s"
+    if result.waiting_pct >= OVERLOADED_PCT:
+        return (
+            "this machine is overloaded, something waited for a processor in "
+            f"{result.waiting_pct:.0f} % of the last 10 s"
+        )
+    return ""
 
 
 def _outcome(result: RunResult) -> str:
@@ -135,7 +167,7 @@ def _event_text(event: Event) -> str:
     return f"#{event.seq} {event.kind}: {field_text(event)}"
 
 
-def _show_summary(console: Console, results: list[RunResult]) -> None:
+def _show_summary(console: Console, results: list[RunResult], *, planned: int) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("scenario", "seed", "verdict", "seconds", ""):
         table.add_column(heading, overflow="fold")
@@ -151,7 +183,8 @@ def _show_summary(console: Console, results: list[RunResult]) -> None:
     console.print()
     console.print(table)
     good = sum(result.passed for result in results)
-    _say(console, f"{good} of {len(results)} runs passed")
+    never = f", {planned - len(results)} not run to their end" if planned > len(results) else ""
+    _say(console, f"{good} of {len(results)} runs passed{never}")
 
 
 def _as_data(result: RunResult) -> dict[str, Any]:
@@ -162,6 +195,8 @@ def _as_data(result: RunResult) -> dict[str, Any]:
         "outcome": _outcome(result),
         "exit_code": result.exit_code,
         "elapsed_s": round(result.elapsed_s, 3),
+        "stalled_s": result.stalled_s,
+        "waiting_pct": result.waiting_pct,
         "folder": None if result.folder is None else str(result.folder),
         "rerun": result.rerun,
         "error": None

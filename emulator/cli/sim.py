@@ -54,6 +54,11 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--operations", type=_operations, default=100, metavar="N", help="of the nodes' programs"
     )
+    parser.add_argument(
+        "--differential",
+        action="store_true",
+        help="one node of each cluster is the Python protocol stack, of any byte order and width",
+    )
     parser.add_argument("--jobs", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run this schedule instead")
     parser.add_argument(
@@ -70,6 +75,7 @@ def _sim(arguments: argparse.Namespace) -> int:
         profile=_PROFILES[arguments.profile],
         nodes=arguments.nodes,
         operations=arguments.operations,
+        differential=arguments.differential,
     )
     console = Console(stderr=True)
     with console.status("simulating") as status:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """C declarations of the firmware core, as far as Python calls it.
 
-A copy of what `firmware/include/abi/frame.h`, `abi/services.h`, `kernel/link.h` and
+A copy of what `firmware/include/abi/frame.h`, `abi/services.h`, `kernel/link.h`, `kernel/route.h` and
 `firmware/arch/host/link_binding.h` say; `library.py` checks the sizes of the structs against the
 library when it is opened.
 """
@@ -17,6 +17,14 @@ struct frame_header { uint8_t bytes[64]; };
 struct train_record { uint8_t bytes[104]; };
 uint32_t frame_check_header(const struct frame_header *header, size_t length, uint32_t mtu);
 void frame_binding_seal(struct frame_header *header);
+
+struct boot_transit {
+    uint16_t route;
+    uint16_t ends[2];
+    uint8_t links[2];
+};
+uint32_t route_next(const struct boot_transit *transits, uint32_t count, uint32_t link,
+                    const struct frame_header *header, size_t length, uint32_t *out);
 
 struct cluster_constants {
     uint32_t nodes_max;
@@ -37,9 +45,11 @@ struct link_configuration {
     uint32_t message_max;
     bool wants_payload_crc;
     bool offers_replay;
+    uint16_t route;
     bool cable_frames;
     uint8_t byte_order;
     uint8_t data_model;
+    uint32_t version;
 };
 
 struct link_event {
@@ -87,7 +97,8 @@ struct link_statistics {
     uint64_t replays;
     uint64_t naks;
     uint64_t round_trip_ns;
-    uint64_t drops[18];
+    uint64_t forwarded;
+    uint64_t drops[19];
 };
 
 struct link_binding_sizes {

@@ -44,6 +44,7 @@ class LinkConfigurationFields(Protocol):
     message_max: int
     wants_payload_crc: bool
     offers_replay: bool
+    route: int
     cable_frames: bool
     byte_order: int
     data_model: int
@@ -79,6 +80,7 @@ class LinkStatisticsFields(Protocol):
     replays: int
     naks: int
     round_trip_ns: int
+    forwarded: int
     drops: Sequence[int]
 
 
@@ -90,6 +92,9 @@ class CoreFunctions(Protocol):
     def crc32c(self, state: int, data: bytes, len_bytes: int, /) -> int: ...
     def frame_check_header(self, header: CData, length: int, mtu: int, /) -> int: ...
     def frame_binding_seal(self, header: CData, /) -> None: ...
+    def route_next(  # noqa: PLR0917
+        self, transits: CData, count: int, link: int, header: CData, length: int, out: CData, /
+    ) -> int: ...
     def link_binding_create(
         self, configuration: CData, operations: CData, context: CData, /
     ) -> CData: ...

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 from cffi import FFI
 
 from emulator.core.declarations import DECLARATIONS
-from emulator.machines.built import built_candidates
+from emulator.machines.built import find_library
 
 if TYPE_CHECKING:
     from emulator.core.functions import CoreFunctions
@@ -31,13 +31,10 @@ def library_path() -> Path:
     Raises:
         ImportError: There is none.
     """
-    named = os.environ.get(LIBRARY_VARIABLE)
-    if named is not None:
-        return Path(named)
-    for candidate in built_candidates("host", LIBRARY_NAME):
-        if candidate.is_file():
-            return candidate
-    raise ImportError(f"{LIBRARY_NAME} is not built; run: make -C firmware host")
+    path = find_library(LIBRARY_NAME, LIBRARY_VARIABLE)
+    if path is None:
+        raise ImportError(f"{LIBRARY_NAME} is not built; run: make -C firmware host")
+    return path
 
 
 def _open() -> CoreFunctions:

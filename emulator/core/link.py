@@ -75,6 +75,7 @@ def _configuration(config: LinkConfig) -> CData:
     made.message_max = config.message_max
     made.wants_payload_crc = config.wants_crc
     made.offers_replay = config.offers_replay
+    made.route = config.route
     made.cable_frames = config.cable_frames
     made.byte_order = config.byte_order
     made.data_model = config.data_model
@@ -188,6 +189,7 @@ class CLinkEnd:
             replays=read.replays,
             naks=read.naks,
             round_trip_ns=read.round_trip_ns,
+            forwarded=read.forwarded,
             drops=tuple(read.drops[i] for i in range(LINK_DROP_COUNT)),
         )
 

@@ -32,6 +32,7 @@ class FaultKind(Enum):
     RESUME = "resume"
     RESET = "reset"
     PANIC = "panic"
+    GARBAGE = "garbage"
 
 
 class Role(Enum):
@@ -184,7 +185,7 @@ class PanicExplained(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHung(Event):
-    """A node's CPU was stopped by us."""
+    """A node's CPU was stopped by us, or does not leave a kernel server, so that the node is silent."""
 
     node: str
     incarnation: int
@@ -243,6 +244,16 @@ class HostRefusal(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostStalled(Event):
+    """The orchestrator was not let run for so long: this machine does too much else.
+
+    Whatever is bound in time may have missed its bound for no other reason.
+    """
+
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostPresumedDeath(Event):
     """Node 0 heard nothing of a life for so long that it counts as dead, though its machine runs."""
 
@@ -265,11 +276,15 @@ class CarrierChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectionChanged(Event):
-    """One direction of a link changed state, both ends and the cable taken together."""
+    """One direction of a link changed state, both ends and the cable taken together.
+
+    `reason` says why it is not up, in a few words; empty when it is.
+    """
 
     link: str
     direction: str
     state: DirectionState
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -440,6 +455,19 @@ class GuestEventUnknown(GuestEvent):
 
     number: int
     args: tuple[int, int, int]
+
+
+# --- kernel servers ---
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderLine(Event):
+    """The kernel-server loader said something about what it does; `level` is syslog's priority."""
+
+    node: str
+    server: str
+    level: int
+    text: str
 
 
 # --- traffic ---

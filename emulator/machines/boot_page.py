@@ -24,6 +24,7 @@ from emulator.model import (
     Trace,
     incarnation_of,
 )
+from emulator.protocol.route import Transit
 
 BOOT_PAGE_OFFSET: Final = 0x800000
 BOOT_COUNT_OFFSET: Final = 0x801000
@@ -40,7 +41,18 @@ _COUNT = struct.Struct("<8sII")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootLink:
-    """One `link` line: what the node must know of one of its links."""
+    """One `link` line: what the node must know of one of its links.
+
+    Args:
+        name: the link's name.
+        kind: what its frames travel through.
+        slot: PCI device number on bus 0.
+        peer: the node at the other end.
+        payload_crc: whether this end asks for payload CRCs.
+        replay: whether this end offers replay.
+        raw: left to the `raw_ring` server; the link protocol does not run on it.
+        version: of the link protocol, to offer in training; None: what the image speaks.
+    """
 
     name: str
     kind: LinkKind
@@ -49,19 +61,45 @@ class BootLink:
     payload_crc: bool
     replay: bool
     raw: bool = False
+    version: int | None = None
 
     def line(self) -> str:
         """The value of the line."""
         use = "raw" if self.raw else "link"
+        version = "" if self.version is None else f" version:{self.version}"
         return (
             f"name:{self.name} kind:{self.kind.value} slot:{self.slot} peer:{self.peer} "
-            f"payload_crc:{self.payload_crc:d} replay:{self.replay:d} use:{use}"
+            f"payload_crc:{self.payload_crc:d} replay:{self.replay:d} use:{use}{version}"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BootRoute:
+    """A `link` line of a route that ends at the node.
+
+    Args:
+        name: as events call it.
+        peer: the node at its other end.
+        via: index of the link over which it starts.
+        route: its number.
+    """
+
+    name: str
+    peer: NodeId
+    via: int
+    route: int
+
+    def line(self) -> str:
+        """The value of the line."""
+        return f"name:{self.name} kind:route peer:{self.peer} via:{self.via} route:{self.route}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BootArguments:
-    """Everything a node is told at power-up; link 0 is the management link."""
+    """Everything a node is told at power-up; link 0 is the management link.
+
+    The indices of routes follow those of the links.
+    """
 
     node_id: NodeId
     node_name: str
@@ -73,6 +111,8 @@ class BootArguments:
     trace: Trace
     servers: tuple[str, ...]
     links: Sequence[BootLink]
+    routes: Sequence[BootRoute] = ()
+    transits: Sequence[Transit] = ()
 
     def text(self) -> str:
         """The page's text: one `key=value` line each."""
@@ -94,6 +134,8 @@ class BootArguments:
             ("trace", self.trace.value),
             ("servers", " ".join(self.servers)),
             *(("link", link.line()) for link in self.links),
+            *(("link", route.line()) for route in self.routes),
+            *(("transit", str(transit)) for transit in self.transits),
         ]
         return "".join(f"{key}={value}\n" for key, value in pairs)
 
@@ -112,7 +154,8 @@ def build_boot_page(arguments: BootArguments) -> bytes:
         raise UsageError(
             f"node {arguments.node_name}: boot arguments take {len(text)} bytes of "
             f"{BOOT_TEXT_MAXIMUM}",
-            hint="give the node fewer links or servers, or its links shorter names",
+            hint="give the node fewer links or servers, let fewer nodes forward, or give its links "
+            "shorter names",
         )
     head = _HEAD.pack(BOOT_MAGIC, BOOT_VERSION, len(text), crc32c.crc32c(text))
     return (head.ljust(BOOT_TEXT_OFFSET, b"\0") + text).ljust(BOOT_PAGE_BYTES, b"\0")

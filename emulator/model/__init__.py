@@ -11,6 +11,7 @@ from emulator.model.ids import (
     incarnation_text,
     launch_of,
 )
+from emulator.model.routes import HOPS_MAX, Route, plan_routes
 from emulator.model.states import (
     DeathCause,
     DirectionState,
@@ -35,6 +36,7 @@ from emulator.model.topology import (
 )
 
 __all__ = [
+    "HOPS_MAX",
     "HOST_ID",
     "HOST_NAME",
     "LINKS_PER_NODE_MAX",
@@ -54,6 +56,7 @@ __all__ = [
     "NodeSpec",
     "NodeState",
     "Refusal",
+    "Route",
     "Topology",
     "Trace",
     "boot_count_of",
@@ -61,4 +64,5 @@ __all__ = [
     "incarnation_of",
     "incarnation_text",
     "launch_of",
+    "plan_routes",
 ]

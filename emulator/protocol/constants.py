@@ -13,6 +13,7 @@ from typing import Final
 
 FRAME_MAGIC: Final = 0x4E4D
 FRAME_VERSION: Final = 1
+ROUTE_MTU: Final = 4096  # of a route: every cable of its path carries as much
 FRAME_HEADER_SIZE: Final = 64
 CABLE_NODE: Final = 0xFFFF  # src_node of CABLE frames
 MTU_MINIMUM: Final = 256
@@ -105,9 +106,10 @@ class LinkDrop(IntEnum):
     BAD_RING = 15
     NOT_TRAINED = 16
     BAD_RECORD = 17
+    NOT_FORWARDED = 18
 
 
-LINK_DROP_COUNT: Final = 18  # size of counter tables; index 0 is unused
+LINK_DROP_COUNT: Final = 19  # size of counter tables; index 0 is unused
 
 
 @unique

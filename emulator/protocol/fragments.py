@@ -19,6 +19,9 @@ from emulator.protocol.constants import (
     FLAG_LAST,
     REPLAY_BYTES_MAX,
     REPLAY_FRAMES_MAX,
+    REPLAY_TIMEOUT_MAX_NS,
+    REPLAY_TIMEOUT_MIN_NS,
+    REPLAY_TIMEOUT_UNKNOWN_NS,
 )
 
 MNL_HEADER_SIZE: Final = 24
@@ -124,6 +127,7 @@ class SendWindow:
         self.tries = 0
         self._next = 0
         self._base = 0
+        self._progress_ns = 0  # when the peer's ack moved last
         self._waiting: deque[Piece] = deque()
         self._out: deque[_Unacknowledged] = deque()
         self._out_bytes = 0
@@ -134,14 +138,9 @@ class SendWindow:
         return self._next
 
     @property
-    def base_seq(self) -> int:
-        """Oldest sequence number that is not acknowledged."""
-        return self._base
-
-    @property
-    def oldest_sent_ns(self) -> int | None:
-        """When the oldest unacknowledged frame was sent last; None if there is none."""
-        return self._out[0].sent_ns if self._out else None
+    def has_unacknowledged(self) -> bool:
+        """Whether something is out that would be replayed."""
+        return bool(self._out)
 
     def has_room(self) -> bool:
         """Return whether another message may begin."""
@@ -163,7 +162,20 @@ class SendWindow:
             self._out_bytes += len(piece.payload)
         return seq, piece
 
-    def acknowledge(self, ack: int) -> int | None:
+    def replay_at_ns(self, round_trip_ns: int) -> int | None:
+        """Return when everything unacknowledged has to go out again, None if nothing is.
+
+        Args:
+            round_trip_ns: As measured, 0 for not yet.
+        """
+        if not self._out:
+            return None
+        since_ns = max(self._out[0].sent_ns, self._progress_ns)
+        timeout_ns = 4 * round_trip_ns if round_trip_ns else REPLAY_TIMEOUT_UNKNOWN_NS
+        timeout_ns = max(timeout_ns, REPLAY_TIMEOUT_MIN_NS) << self.tries
+        return since_ns + min(timeout_ns, REPLAY_TIMEOUT_MAX_NS)
+
+    def acknowledge(self, ack: int, now_ns: int) -> int | None:
         """Take the peer's cumulative ack.
 
         Returns:
@@ -176,6 +188,7 @@ class SendWindow:
         self._base = ack
         if advance:
             self.tries = 0
+            self._progress_ns = now_ns
         if not self.replay:
             return 0
         messages = 0

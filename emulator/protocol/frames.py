@@ -38,6 +38,7 @@ __all__ = [
     "cable_frame",
     "check_frame",
     "encode_frame",
+    "header_fault",
 ]
 
 _HEADER: Final = struct.Struct("<HBBHHQQIIBBHIIIIIII")
@@ -66,6 +67,7 @@ class FrameHeader:
     dst_epoch: int = 0
     type: int
     flags: int = 0
+    route: int = 0
     length: int = 0
     seq: int = 0
     ack: int = 0
@@ -93,6 +95,7 @@ class FrameHeader:
             dst_epoch=fields[8],
             type=fields[9],
             flags=fields[10],
+            route=fields[11],
             length=fields[12],
             seq=fields[13],
             ack=fields[14],
@@ -115,7 +118,7 @@ class FrameHeader:
             self.dst_epoch,
             self.type,
             self.flags,
-            0,
+            self.route,
             self.length,
             self.seq,
             self.ack,
@@ -171,6 +174,18 @@ def _header_fault(data: bytes | bytearray | memoryview, offset: int, mtu: int) -
         return LinkDrop.BAD_HEADER
     (length,) = _HEADER_CRC.unpack_from(data, offset + 36)
     return LinkDrop.BAD_LENGTH if length > mtu else None
+
+
+def header_fault(frame: bytes, mtu: int) -> LinkDrop | None:
+    """Return why the header of a received frame cannot be used, or None; the payload is not judged.
+
+    Args:
+        frame: The whole frame as the PHY delivered it.
+        mtu: Largest payload that may be announced, in bytes.
+    """
+    if len(frame) < FRAME_HEADER_SIZE:
+        return LinkDrop.BAD_HEADER
+    return _header_fault(frame, 0, mtu)
 
 
 def check_frame(frame: bytes, mtu: int, *, payload_checked: bool) -> FrameHeader | LinkDrop:

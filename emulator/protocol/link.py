@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The link protocol: one end of one link, as a state machine.
 
-It trains both directions, keeps them alive, numbers, acknowledges and where negotiated replays DATA
-frames, cuts and reassembles mnl messages, and refuses peers that cannot be trained with. It reads
+It trains both directions, keeps them alive, and refuses peers that cannot be trained with; DATA frames
+are the business of its two windows, `fragments.SendWindow` and `receive_window.ReceiveWindow`. It reads
 no clock and does no I/O: the owner passes carrier changes, frames and the time, sends what
 `take_outputs()` gives to the PHY, and calls `tick()` no later than `next_deadline_ns()`. It knows
 nothing of ports or of other links; what concerns all links of a node (which incarnation is dead,
@@ -17,7 +17,7 @@ docs/spec/link.md, sections 3 to 5, whose numbers the comments below name.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from crc32c import crc32c
 
@@ -26,9 +26,6 @@ from emulator.protocol.constants import (
     CABLE_NODE,
     FLAG_CONFIRMED,
     FRAME_HEADER_SIZE,
-    REPLAY_TIMEOUT_MAX_NS,
-    REPLAY_TIMEOUT_MIN_NS,
-    REPLAY_TIMEOUT_UNKNOWN_NS,
     REPLAY_TRIES_MAX,
     TRAIN_FLAG_PAYLOAD_CRC,
     TRAIN_FLAG_REPLAY,
@@ -41,7 +38,7 @@ from emulator.protocol.constants import (
     LinkRefusal,
     Verdict,
 )
-from emulator.protocol.fragments import FragmentError, Reassembly, SendWindow
+from emulator.protocol.fragments import FragmentError, SendWindow
 from emulator.protocol.frames import (
     CableRecord,
     FrameHeader,
@@ -67,6 +64,7 @@ from emulator.protocol.link_types import (
     StateChanged,
     Transmit,
 )
+from emulator.protocol.receive_window import Mode, Order, ReceiveWindow
 
 __all__ = ["LinkEnd"]
 
@@ -77,13 +75,6 @@ class _TxState(Enum):
     DOWN = "down"
     TRAINING = "training"
     UP = "up"
-
-
-class _Mode(NamedTuple):
-    """What both records together say about DATA of a direction; fixed while it is up."""
-
-    payload_checked: bool = False
-    replay: bool = False
 
 
 class _Carrier:
@@ -125,19 +116,13 @@ class LinkEnd:
         self._train_count = 0
         self._last_train_ns = 0
         self._last_sent_ns = 0
-        self._tx_mode = _Mode()
+        self._tx_mode = Mode()
         self._window = SendWindow(replay=False)
-        self._progress_ns = 0  # when the peer's ack moved last
         # Receive direction.
         self._rx_up = False
         self._peer_epoch = 0  # heard last; meaningful for comparison while down
-        self._rx_mode = _Mode()
         self._last_heard_ns = 0
-        self._expected = 0
-        self._nak_sent = False
-        self._owed_frames = 0
-        self._owed_since_ns = 0
-        self._reassembly = Reassembly(config.message_max)
+        self._arrived = ReceiveWindow(config.message_max)
         self._counters = LinkCounters()
 
     # What the owner calls ---------------------------------------------------------------------
@@ -194,9 +179,13 @@ class LinkEnd:
         self._pump(now_ns)  # its ack may have made room
 
     def _take(self, frame: bytes, now_ns: int) -> None:
-        header = check_frame(frame, self._config.mtu, payload_checked=self._rx_mode.payload_checked)
+        header = check_frame(
+            frame, self._config.mtu, payload_checked=self._arrived.mode.payload_checked
+        )
         if isinstance(header, LinkDrop):
             self._drop(header)
+            if header is LinkDrop.BAD_PAYLOAD:
+                self._take_damaged(FrameHeader.parse(frame), now_ns)
             return
         self._counters.rx_frames += 1
         self._counters.rx_bytes += len(frame)
@@ -252,7 +241,7 @@ class LinkEnd:
             self._close_rx(LinkReason.SILENT, now_ns)
         if self._tx is not _TxState.UP:
             return
-        replay_at_ns = self._replay_at_ns()
+        replay_at_ns = self._window.replay_at_ns(self._peer.round_trip_ns)
         if replay_at_ns is not None and now_ns >= replay_at_ns:
             self._replay(now_ns)
         if self._tx is _TxState.UP and now_ns >= self._ack_at_ns():
@@ -267,7 +256,7 @@ class LinkEnd:
             deadlines.append(self._silent_at_ns())
         if self._tx is _TxState.UP:
             deadlines.append(self._ack_at_ns())
-            replay_at_ns = self._replay_at_ns()
+            replay_at_ns = self._window.replay_at_ns(self._peer.round_trip_ns)
             if replay_at_ns is not None:
                 deadlines.append(replay_at_ns)
         return min(deadlines, default=None)
@@ -303,6 +292,13 @@ class LinkEnd:
         if was_up:
             self._start_epoch(now_ns)
 
+    def count_foreign(self, drop: LinkDrop | None) -> None:
+        """Count a frame of a route that came by this link: passed on, or dropped and why."""
+        if drop is None:
+            self._counters.forwarded += 1
+        else:
+            self._drop(drop)
+
     def statistics(self) -> LinkStatistics:
         """Return the counters as they are now."""
         return LinkStatistics(
@@ -326,8 +322,7 @@ class LinkEnd:
         """Enter a state and tell the owner if a direction came up or went down."""
         before = (self._rx_up, self._tx is _TxState.UP)
         if self._rx_up and not rx_up:
-            self._reassembly.reset()
-            self._owed_frames = 0
+            self._arrived.close()
         if self._tx is _TxState.UP and tx is not _TxState.UP:
             self._window = SendWindow(replay=False)
         self._rx_up = rx_up
@@ -368,10 +363,10 @@ class LinkEnd:
         self._train_count = 0
         self._send_train(now_ns)
 
-    def _negotiated(self) -> _Mode:
+    def _negotiated(self) -> Mode:
         ours = self._own_flags()
         theirs = self._peer.record.flags if self._peer.record is not None else 0
-        return _Mode(
+        return Mode(
             payload_checked=bool((ours | theirs) & TRAIN_FLAG_PAYLOAD_CRC),
             replay=bool(ours & theirs & TRAIN_FLAG_REPLAY),
         )
@@ -391,21 +386,11 @@ class LinkEnd:
         UP."""
         constants = self._config.constants
         at_ns = self._last_sent_ns + constants.keepalive_ns
-        if self._owed_frames:
-            at_ns = min(at_ns, self._owed_since_ns + constants.ack_delay_ns)
+        owed_at_ns = self._arrived.ack_at_ns(constants.ack_delay_ns)
+        if owed_at_ns is not None:
+            at_ns = min(at_ns, owed_at_ns)
         flipc_at_ns = self._flow.ack_deadline_ns() if self._peer.incarnation else None
         return at_ns if flipc_at_ns is None else min(at_ns, flipc_at_ns)
-
-    def _replay_at_ns(self) -> int | None:
-        sent_ns = self._window.oldest_sent_ns
-        if sent_ns is None:
-            return None
-        sent_ns = max(sent_ns, self._progress_ns)
-        timeout_ns = (
-            4 * self._peer.round_trip_ns if self._peer.round_trip_ns else REPLAY_TIMEOUT_UNKNOWN_NS
-        )
-        timeout_ns = max(timeout_ns, REPLAY_TIMEOUT_MIN_NS) << self._window.tries
-        return sent_ns + min(timeout_ns, REPLAY_TIMEOUT_MAX_NS)
 
     # Sending ----------------------------------------------------------------------------------
 
@@ -432,14 +417,15 @@ class LinkEnd:
             dst_epoch=self._peer_epoch if self._rx_up else 0,
             type=frame_type,
             flags=flags,
+            route=self._config.route,
             length=len(payload),
             seq=self._window.next_seq if seq is None else seq,
-            ack=self._expected if self._rx_up else 0,
+            ack=self._arrived.expected if self._rx_up else 0,
             flipc_ack=self._flow.ack() if knows_peer else 0,
             flipc_credit=self._flow.credit() if knows_peer else 0,
             payload_crc=crc32c(payload) if covered else 0,
         )
-        self._owed_frames = 0
+        self._arrived.acknowledged()
         self._last_sent_ns = now_ns
         self._put(header, payload)
 
@@ -553,6 +539,7 @@ class LinkEnd:
                 src_epoch=self._epoch,
                 dst_epoch=0,
                 type=FrameType.REFUSE,
+                route=self._config.route,
                 length=len(payload),
                 seq=self._window.next_seq,
                 payload_crc=crc32c(payload),
@@ -639,10 +626,7 @@ class LinkEnd:
         if self._rx_up:
             self._change(LinkReason.RETRAIN, rx_up=False, tx=self._tx)
         self._peer_epoch = header.src_epoch
-        self._rx_mode = self._negotiated()
-        self._expected = 0
-        self._nak_sent = False
-        self._owed_frames = 0
+        self._arrived.open(self._negotiated())
         self._outputs.append(
             PeerTrained(
                 node_id=header.src_node,
@@ -671,6 +655,8 @@ class LinkEnd:
                 self._confirmed(header, now_ns)
         if header.type == FrameType.DATA:
             self._take_data(header, payload, now_ns)
+        elif header.type == FrameType.ACK:
+            self._take_count(header, now_ns)
         elif header.type == FrameType.NAK:
             self._take_nak(header, now_ns)
         elif header.type == FrameType.DOWN:
@@ -685,45 +671,67 @@ class LinkEnd:
             self._change(LinkReason.TRAINED, rx_up=self._rx_up, tx=_TxState.UP)
         if self._tx is not _TxState.UP:
             return
-        base_seq = self._window.base_seq
-        message_count = self._window.acknowledge(header.ack)
-        if self._window.base_seq != base_seq:
-            self._progress_ns = now_ns
+        message_count = self._window.acknowledge(header.ack, now_ns)
         if message_count is None:
             self._drop(LinkDrop.BAD_ACK)
         elif message_count:
             self._outputs.append(Confirmed(message_count))
 
     def _take_nak(self, header: FrameHeader, now_ns: int) -> None:
-        if header.dst_epoch == self._epoch and self._window.oldest_sent_ns is not None:
+        if header.dst_epoch == self._epoch and self._window.has_unacknowledged:
             self._replay(now_ns)
 
-    def _take_data(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
-        distance = (header.seq - self._expected) & 0xFFFFFFFF
-        if distance == 0:
-            self._accept_data(header, payload, now_ns)
-        elif distance & 0x80000000:
-            self._drop(LinkDrop.DUPLICATE)
-            self._owe(now_ns)
-        elif self._rx_mode.replay:
-            self._drop(LinkDrop.OUT_OF_ORDER)
-            if not self._nak_sent and self._tx is _TxState.UP:
-                self._nak_sent = True
-                self._counters.naks += 1
-                self._send(FrameType.NAK, now_ns)
-        else:
+    def _take_damaged(self, header: FrameHeader, now_ns: int) -> None:
+        """DATA of the epoch heard lost its payload: where nothing is replayed, nobody else will say
+        so (3.5)."""
+        is_heard = (
+            header.type == FrameType.DATA
+            and self._rx_up
+            and header.dst_node == self._config.node_id
+            and header.src_node == self._config.peer_id
+            and header.dst_incarnation in (0, self._config.incarnation)
+            and (header.src_incarnation, header.src_epoch)
+            == (self._peer.incarnation, self._peer_epoch)
+        )
+        if is_heard and not self._arrived.mode.replay:
+            self._close_rx(LinkReason.GAP, now_ns)
+
+    def _take_count(self, header: FrameHeader, now_ns: int) -> None:
+        """A pure ack says how many DATA frames were sent before it: are some missing at the end,
+        where no further DATA shows it (3.5)?"""
+        is_short = self._arrived.order(header.seq) is Order.AHEAD
+        if self._rx_up and is_short and not self._arrived.mode.replay:
             self._drop(LinkDrop.OUT_OF_ORDER)
             self._close_rx(LinkReason.GAP, now_ns)
 
+    def _take_data(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
+        match self._arrived.order(header.seq):
+            case Order.NEXT:
+                self._accept_data(header, payload, now_ns)
+            case Order.REPEATED:
+                self._drop(LinkDrop.DUPLICATE)
+                self._owe(now_ns)
+            case Order.AHEAD:
+                self._drop(LinkDrop.OUT_OF_ORDER)
+                if self._arrived.mode.replay:
+                    self._ask_again(now_ns)
+                else:
+                    self._close_rx(LinkReason.GAP, now_ns)
+
+    def _ask_again(self, now_ns: int) -> None:
+        """One NAK a gap."""
+        if not self._arrived.nak_sent and self._tx is _TxState.UP:
+            self._arrived.nak_sent = True
+            self._counters.naks += 1
+            self._send(FrameType.NAK, now_ns)
+
     def _accept_data(self, header: FrameHeader, payload: bytes, now_ns: int) -> None:
         try:
-            message = self._reassembly.add(header.flags, payload)
+            message = self._arrived.accept(header.flags, payload)
         except FragmentError:
             self._drop(LinkDrop.BAD_FRAGMENT)
             self._close_rx(LinkReason.GARBAGE, now_ns)
             return
-        self._expected = (self._expected + 1) & 0xFFFFFFFF
-        self._nak_sent = False
         self._counters.rx_data_frames += 1
         if message is not None:
             self._outputs.append(Deliver(message))
@@ -731,8 +739,6 @@ class LinkEnd:
 
     def _owe(self, now_ns: int) -> None:
         """Note that a DATA frame wants its ack, and send it if many do."""
-        if self._owed_frames == 0:
-            self._owed_since_ns = now_ns
-        self._owed_frames += 1
-        if self._owed_frames >= self._config.constants.ack_count and self._tx is _TxState.UP:
+        owed = self._arrived.owe(now_ns)
+        if owed >= self._config.constants.ack_count and self._tx is _TxState.UP:
             self._send(FrameType.ACK, now_ns)

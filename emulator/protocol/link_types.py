@@ -59,6 +59,7 @@ class LinkConfig:
         cable_frames: True for the end of a byte stream whose cable speaks by CABLE frames.
         byte_order: Of this node.
         data_model: Of this node.
+        route: What its frames say they are of, 1 .. 65535; 0: of a cable.
     """
 
     node_id: int
@@ -72,6 +73,7 @@ class LinkConfig:
     cable_frames: bool = False
     byte_order: ByteOrder = ByteOrder.LITTLE
     data_model: DataModel = DataModel.LP64
+    route: int = 0
 
 
 class Flow(Protocol):
@@ -244,6 +246,7 @@ class LinkStatistics:
         replays: Times everything unacknowledged was sent again.
         naks: NAK frames sent.
         round_trip_ns: Of the last training; 0 unknown.
+        forwarded: Frames of routes that came by this link and were passed on.
         drops: Count of each LinkDrop, by its number.
     """
 
@@ -262,6 +265,7 @@ class LinkStatistics:
     replays: int
     naks: int
     round_trip_ns: int
+    forwarded: int
     drops: tuple[int, ...]
 
     def dropped(self, reason: LinkDrop) -> int:
@@ -282,6 +286,7 @@ class LinkCounters:
     rx_bytes: int = 0
     replays: int = 0
     naks: int = 0
+    forwarded: int = 0
     drops: list[int] = field(default_factory=lambda: [0] * LINK_DROP_COUNT)
 
     def numbers(self) -> dict[str, int]:

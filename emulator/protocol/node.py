@@ -10,6 +10,7 @@ docs/spec/link.md, sections 3.2 and 4.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from emulator.protocol.constants import (
     Admission,
@@ -21,7 +22,8 @@ from emulator.protocol.constants import (
 
 __all__ = ["NodeDeath", "NodeTable"]
 
-_HOLD_KEEPALIVES = 3  # a living owner of an id shows a frame within this many keep-alives
+
+_HOST_ID: Final = 0  # nobody presumes node 0 dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class _LinkView:
     incarnation: int = 0
     up: bool = False
     heard_ns: int = 0
+    claim: int = 0  # another life that wants to train on it; 0: none
+    claim_ns: int = 0  # since when
 
 
 @dataclass(slots=True)
@@ -45,7 +49,6 @@ class _Entry:
     incarnation: int = 0  # alive; 0: none is
     dead_incarnation: int = 0  # everything up to this one is dead
     links: dict[int, _LinkView] = field(default_factory=dict)
-    claims: dict[int, int] = field(default_factory=dict)  # incarnation -> first claimed at
     unreachable_since_ns: int | None = None
 
 
@@ -78,23 +81,41 @@ class NodeTable:
             link shows that another incarnation lives on after the claim; HOLD until that is known.
         """
         entry = self._entries.setdefault(node_id, _Entry())
-        if incarnation <= entry.dead_incarnation or incarnation < entry.incarnation:
+        if incarnation <= entry.dead_incarnation:
             return LinkRefusal.STALE
-        rivals = [
-            view
-            for index, view in entry.links.items()
-            if index != link_index and view.up and view.incarnation != incarnation
+        if entry.incarnation in (0, incarnation):
+            return Verdict.ACCEPT
+        verdict = self._settle_claim(entry, link_index, incarnation, now_ns)
+        if verdict is Verdict.ACCEPT and incarnation < entry.incarnation:
+            return LinkRefusal.STALE
+        return verdict
+
+    def _settle_claim(
+        self, entry: _Entry, link_index: int, incarnation: int, now_ns: int
+    ) -> Admission:
+        """Two lives claim one id: whoever still speaks well after the claim is alive.
+
+        What was on its way before then proves nothing, hence the half keep-alive; and a link on
+        which the other life claims, too, no longer speaks for the old one.
+        """
+        view = entry.links.setdefault(link_index, _LinkView())
+        if view.claim != incarnation:
+            view.claim, view.claim_ns = incarnation, now_ns
+        living = [
+            other
+            for other in entry.links.values()
+            if other is not view
+            and other.up
+            and other.incarnation == entry.incarnation
+            and not other.claim
         ]
-        if not rivals:
-            entry.claims.pop(incarnation, None)
+        if not living:
             return Verdict.ACCEPT
-        claimed_ns = entry.claims.setdefault(incarnation, now_ns)
-        if any(view.heard_ns > claimed_ns for view in rivals):
-            return LinkRefusal.DUPLICATE_ID
-        if now_ns - claimed_ns > _HOLD_KEEPALIVES * self._constants.keepalive_ns:
-            entry.claims.pop(incarnation, None)
-            return Verdict.ACCEPT
-        return Verdict.HOLD
+        last_heard_ns = max(other.heard_ns for other in living)
+        if last_heard_ns <= view.claim_ns + self._constants.keepalive_ns // 2:
+            return Verdict.HOLD
+        view.claim = 0
+        return LinkRefusal.DUPLICATE_ID
 
     def trained(self, node_id: int, incarnation: int) -> NodeDeath | None:
         """An admitted incarnation trained; an older one that was alive is dead now.
@@ -134,27 +155,33 @@ class NodeTable:
         reachable = any(
             view.up and view.incarnation == entry.incarnation for view in entry.links.values()
         )
-        if reachable or entry.incarnation == 0:
+        if reachable or entry.incarnation == 0 or node_id == _HOST_ID:
             entry.unreachable_since_ns = None
         elif entry.unreachable_since_ns is None:
             entry.unreachable_since_ns = now_ns
 
     def declare_dead(
         self, node_id: int, incarnation: int, cause: NodeDeathCause
-    ) -> NodeDeath | None:
+    ) -> tuple[NodeDeath, ...]:
         """Record that an incarnation, known or not, and all older ones are dead.
 
         Returns:
-            The death, or None if it was declared before.
+            The deaths to be told, in order: first that of an older life which was alive as far as
+            we knew, and must have died unnoticed. None if it was declared before.
         """
         entry = self._entries.setdefault(node_id, _Entry())
         if incarnation <= entry.dead_incarnation:
-            return None
+            return ()
+        older = entry.incarnation
         entry.dead_incarnation = incarnation
-        if entry.incarnation <= incarnation:
+        if older <= incarnation:
             entry.incarnation = 0
             entry.unreachable_since_ns = None
-        return NodeDeath(node_id=node_id, incarnation=incarnation, cause=cause)
+        death = NodeDeath(node_id=node_id, incarnation=incarnation, cause=cause)
+        if not 0 < older < incarnation:
+            return (death,)
+        unnoticed = NodeDeath(node_id=node_id, incarnation=older, cause=NodeDeathCause.INCARNATION)
+        return (unnoticed, death)
 
     def tick(self, now_ns: int) -> list[NodeDeath]:
         """Return the deaths by silence that are due, declared now."""
@@ -163,9 +190,7 @@ class NodeTable:
             since_ns = entry.unreachable_since_ns
             if since_ns is None or now_ns < since_ns + self._constants.dead_after_ns:
                 continue
-            death = self.declare_dead(node_id, entry.incarnation, NodeDeathCause.SILENCE)
-            if death is not None:
-                deaths.append(death)
+            deaths += self.declare_dead(node_id, entry.incarnation, NodeDeathCause.SILENCE)
         return deaths
 
     def next_deadline_ns(self) -> int | None:

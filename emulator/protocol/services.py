@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from enum import IntEnum, unique
+from enum import IntEnum, IntFlag, unique
 from typing import Final, Self
 
 from emulator.errors import GuestError
@@ -25,7 +25,7 @@ _STATUS: Final = struct.Struct("<iI")
 _PING_REQUEST: Final = struct.Struct("<IIIIQ")
 _PING_REPLY: Final = struct.Struct("<iIIIQQQ")
 _NODE_STATISTICS: Final = struct.Struct("<16Q")
-_LINK_STATISTICS: Final = struct.Struct(f"<IIII{10 + LINK_DROP_COUNT}Q")
+_LINK_STATISTICS: Final = struct.Struct(f"<IIII{11 + LINK_DROP_COUNT}Q")
 _LEDGER: Final = struct.Struct("<IIQIIQQQQQQQQQQQQQ")
 _START: Final = struct.Struct("<QQIIQQQII")
 
@@ -40,11 +40,23 @@ class Service(IntEnum):
     LOOKUP = 2003
     PANIC = 2004
     HANG = 2005
+    PING_PORT = 2006
     TRAFFIC_DATA = 2200
     TRAFFIC_START = 2201
     TRAFFIC_STOP = 2202
     TRAFFIC_LEDGER = 2203
     TRAFFIC_CLOSE = 2204
+    HOSTILE_GARBAGE = 2400
+
+
+@unique
+class HostilePart(IntFlag):
+    """Where server `hostile` writes."""
+
+    RECORDS = 1  # records that its driver never wrote
+    PRODUCER = 2  # the producer's words of its own ring
+    CONSUMER = 4  # the consumer's words of the ring that it reads
+    PEER = 8  # the words that are the peer's to write
 
 
 @unique
@@ -61,6 +73,10 @@ class ErrorCode(IntEnum):
     DOWN = -7
     GARBAGE = -8
     UNSUPPORTED = -9
+    BUSY = -10
+    DENIED = -11
+    STALE = -12
+    FAILED = -13
 
 
 @unique
@@ -209,8 +225,24 @@ def parse_link_statistics(body: bytes) -> LinkStatistics:
         replays=f[11],
         naks=f[12],
         round_trip_ns=f[13],
-        drops=f[14:],
+        forwarded=f[14],
+        drops=f[15:],
     )
+
+
+def hostile_request(
+    link_index: int, parts: HostilePart, *, seed: int, duration_ns: int, interval_ns: int
+) -> bytes:
+    """Return the body of HOSTILE_GARBAGE.
+
+    Args:
+        link_index: of a shared-memory link in use.
+        parts: where to write.
+        seed: decides what.
+        duration_ns: for how long, at most a minute.
+        interval_ns: between two writes.
+    """
+    return struct.pack("<IIQQQ", link_index, parts, seed, duration_ns, interval_ns)
 
 
 def lookup_request(name: str) -> bytes:

@@ -8,41 +8,68 @@ import contextlib
 import difflib
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
 from emulator.config import load_topology
-from emulator.errors import AmbiguousLink, DeadlineExpired, HostError, MnlabError, UsageError
+from emulator.errors import (
+    AmbiguousLink,
+    DeadlineExpired,
+    HostError,
+    MnlabError,
+    TrainingRefused,
+    UsageError,
+)
+from emulator.events.refusal import refusal_text
 from emulator.events.stream import EventStream, Subscription
 from emulator.events.types import (
     ClusterReady,
     ClusterStopping,
+    DirectionChanged,
     Event,
     HostPresumedDeath,
     HostRefusal,
     LinkEndChanged,
+    LinkRefused,
     NodePanicked,
     Note,
     PanicExplained,
     RunStarted,
 )
+from emulator.machines.boot_page import BootArguments
 from emulator.machines.image import check_image, find_image
 from emulator.machines.machine import MACHINES, Machine
 from emulator.machines.symbols import explain_panic
-from emulator.model import HOST_NAME, Arch, DeathCause, NodeId, Topology, incarnation_of
+from emulator.model import (
+    HOST_NAME,
+    Arch,
+    DeathCause,
+    DirectionState,
+    LinkKind,
+    NodeId,
+    Refusal,
+    Route,
+    Topology,
+    incarnation_of,
+    plan_routes,
+)
+from emulator.model.routes import MANAGEMENT_NAME
 from emulator.protocol.link_types import Refused
 from emulator.protocol.node import NodeDeath
+from emulator.protocol.route import Transit
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.expect import Expectation
 from emulator.runtime.host_node import HostNode, HostObserver
 from emulator.runtime.launch import find_binary
-from emulator.runtime.link import GuestLink, Link, ManagementLink
+from emulator.runtime.link import GuestLink, Link, ManagementLink, RouteLink
 from emulator.runtime.link_runtime import LinkRuntime
+from emulator.runtime.loaders import Loaders
 from emulator.runtime.node import Node
 from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.route_runtime import RouteRuntime
 from emulator.runtime.run_folder import RunFolder
 from emulator.runtime.sampler import sample
 from emulator.runtime.sweep import sweep
@@ -65,6 +92,8 @@ class RunOptions:
         name: the run's name; default: the topology's.
         machines: the machine of each architecture.
         images: firmware images to use instead of the built ones.
+        tell: the last word on what a node is told at power-up; for tests of nodes that disagree
+            with the topology or with each other.
         listeners: called with every event, from the first one on; must not block.
     """
 
@@ -74,6 +103,7 @@ class RunOptions:
     name: str | None = None
     machines: Mapping[Arch, Machine] = field(default_factory=lambda: MACHINES)
     images: Mapping[Arch, Path] = field(default_factory=dict)
+    tell: Callable[[BootArguments], BootArguments] = lambda arguments: arguments
     listeners: tuple[Callable[[Event], None], ...] = ()
 
 
@@ -125,6 +155,8 @@ class Cluster:
         self._link_runtimes: dict[str, LinkRuntime] = {}
         self._nodes: dict[str, Node] = {}
         self._links: dict[str, GuestLink] = {}
+        self._route_runtimes: dict[str, RouteRuntime] = {}
+        self._routes: dict[str, RouteLink] = {}
         self._management: dict[str, ManagementLink] = {}
 
     @classmethod
@@ -205,6 +237,11 @@ class Cluster:
     def links(self) -> tuple[Link, ...]:
         """Its links, in the order of the topology, without management links."""
         return tuple(self._links.values())
+
+    @property
+    def routes(self) -> tuple[RouteLink, ...]:
+        """Its routes: links without a cable, over nodes that forward."""
+        return tuple(self._routes.values())
 
     def node(self, name: str) -> Node:
         """The node of that name.
@@ -340,10 +377,13 @@ class Cluster:
             seed=self._seed,
             machines=options.machines,
             find_image=self._image,
+            tell=options.tell,
             folder=folder,
             stream=stream,
             watch=Watch(),
-            host=HostNode(topology.constants, HOST_INCARNATION, witness),
+            host=HostNode(topology.constants, HOST_INCARNATION, witness, _transits(topology)),
+            loaders=Loaders(),
+            program_counter=self._program_counter,
             tasks=self._tasks,
             stream_ids=itertools.count(1),
             closing=asyncio.Event(),
@@ -359,13 +399,38 @@ class Cluster:
             self._cleanup.callback(link.close)
             self._link_runtimes[link_spec.name] = link
             self._links[link_spec.name] = GuestLink(link, world)
+        for route in plan_routes(topology):
+            self._add_route(route, world)
         for spec in topology.nodes:
             links = tuple(self._link_runtimes[item.name] for item in topology.links_of(spec.name))
-            node = NodeRuntime(spec, links, world)
+            routes = tuple(
+                item for item in self._route_runtimes.values() if spec.name in item.route.nodes
+            )
+            node = NodeRuntime(spec, links, routes, world)
             self._node_runtimes[spec.name] = node
             self._nodes[spec.name] = Node(node, world)
             self._management[spec.name] = ManagementLink(node, world)
         return world
+
+    def _add_route(self, route: Route, world: World) -> None:
+        def path_states(index: int) -> Iterator[DirectionState]:
+            for here, there, name in zip(
+                route.nodes[:-1], route.nodes[1:], route.links, strict=True
+            ):
+                way = f"{here}->{there}" if index == 0 else f"{there}->{here}"
+                guest = there if here == HOST_NAME else here
+                link: Link = (
+                    self._management[guest] if name == MANAGEMENT_NAME else self._links[name]
+                )
+                yield link.state[way]
+
+        first = route.links[0]
+        kind = (
+            LinkKind.VIRTIO_SERIAL if first == MANAGEMENT_NAME else self._links[first].kind
+        )  # of the first stretch
+        runtime = RouteRuntime(route, path_states, world)
+        self._route_runtimes[route.name] = runtime
+        self._routes[route.name] = RouteLink(runtime, kind, world)
 
     def _start_background(self, world: World) -> None:
         nodes = tuple(self._node_runtimes.values())
@@ -376,22 +441,46 @@ class Cluster:
         world.stream.listen(self._route)
         world.host.on_frames(lambda number: by_id[number].look())
         world.host.on_links(lambda number: management[number].look())
+        world.loaders.begin(world)
         links = tuple(self._link_runtimes.values())
         assert self._failure is not None
         self._background += [
-            self._tasks.create_task(sample(nodes, links, world.watch), name="sampler"),
+            self._tasks.create_task(
+                sample(nodes, links, world.watch, world.stream), name="sampler"
+            ),
             self._tasks.create_task(_raise_from(self._failure), name="guardian"),
         ]
 
+    async def _program_counter(self, name: str) -> int | None:
+        launch = self._node_runtimes[name].launch
+        return None if launch is None else await (await launch.monitor()).program_counter()
+
     def _route(self, event: Event) -> None:
-        """Give a node's word about a link to that link."""
-        if isinstance(event, LinkEndChanged) and event.link in self._link_runtimes:
-            self._link_runtimes[event.link].end_changed(event)
+        """Give a node's word about a link to that link, and a link's to the routes over it."""
+        if isinstance(event, LinkEndChanged):
+            if event.link in self._link_runtimes:
+                self._link_runtimes[event.link].end_changed(event)
+            elif event.link in self._route_runtimes:
+                self._route_runtimes[event.link].end_changed(event)
+        elif isinstance(event, LinkRefused):
+            if event.link in self._link_runtimes:
+                self._link_runtimes[event.link].end_refused(event)
+            elif event.link in self._route_runtimes:
+                self._route_runtimes[event.link].end_refused(event)
+        elif isinstance(event, HostRefusal):
+            self._management[event.node].refused(event)
+        elif isinstance(event, DirectionChanged) and event.link not in self._route_runtimes:
+            for route in self._route_runtimes.values():
+                route.look()
 
     async def _wait_booted(self, deadline: Deadline) -> None:
-        """Wait until every node is ready and every link is up; fail at once when a machine ends."""
+        """Wait until every node is ready and every link is up.
+
+        Fails at once when a machine ends, or when two nodes will never train with each other.
+        """
 
         def booted() -> bool:
+            self._check_refusals()
             ready = [node.is_ready() for node in self._nodes.values()]
             return all(ready) and not self._links_missing()
 
@@ -399,6 +488,16 @@ class Cluster:
             await self._running().watch.until(booted, deadline)
         except TimeoutError:
             raise self._not_up(deadline.within_s) from None
+
+    def _check_refusals(self) -> None:
+        links = (*self._management.values(), *self._links.values(), *self._routes.values())
+        for link in links:
+            refusal = link.refusal
+            if refusal is not None and refusal.refusal is not Refusal.STALE:
+                raise TrainingRefused(
+                    f"link {link.name}: {refusal_text(refusal)}",
+                    hint=f"consoles and events are in {self.folder}",
+                )
 
     # --- ending ---
 
@@ -413,6 +512,8 @@ class Cluster:
         finally:
             for task in self._background:
                 task.cancel()
+            if self._world is not None:
+                self._world.loaders.close()
             try:
                 kind = None if error is None else type(error)
                 await self._tasks.__aexit__(kind, error, None)
@@ -456,14 +557,22 @@ class Cluster:
         return self._world
 
     def _links_missing(self) -> list[Link]:
-        """Links that should be up and are not: those between running nodes."""
-        return [
+        """Links and routes that should be up and are not: those between running nodes."""
+        cables: list[Link] = [
             link
             for link in self._links.values()
-            if not link.is_raw
-            and all(self._node_runtimes[end].launch is not None for end in link.ends)
-            and not link.is_up
+            if not link.is_raw and self._are_running(link.ends) and not link.is_up
         ]
+        return cables + [
+            route
+            for route in self._routes.values()
+            if self._are_running(route.path) and not route.is_up
+        ]
+
+    def _are_running(self, names: Iterable[str]) -> bool:
+        return all(
+            name == HOST_NAME or self._node_runtimes[name].launch is not None for name in names
+        )
 
     def _not_up(self, within_s: float) -> DeadlineExpired:
         unready = [node for node in self._nodes.values() if not self._is_ready(node)]
@@ -485,6 +594,16 @@ class Cluster:
 
     def _is_ready(self, node: Node) -> bool:
         return self._node_runtimes[node.name].launch is not None and node.is_ready()
+
+
+def _transits(topology: Topology) -> tuple[Transit, ...]:
+    """The routes that node 0 passes on; it knows its links by the guest's id."""
+    transits: list[Transit] = []
+    for route in plan_routes(topology):
+        if HOST_NAME in route.nodes:
+            ends = topology.node(route.ends[0]).id, topology.node(route.ends[1]).id
+            transits.append(Transit(route=route.number, ends=ends, links=ends))
+    return tuple(transits)
 
 
 async def _raise_from(failure: asyncio.Future[None]) -> None:

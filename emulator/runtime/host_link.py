@@ -40,6 +40,7 @@ from emulator.protocol.link_types import (
     Transmit,
 )
 from emulator.protocol.mnl import MACH_HEADER_SIZE, MNL_HEADER_SIZE, Death, MachMessage, NakReason
+from emulator.protocol.route import route_of
 
 __all__ = ["LinkOwner", "ManagementLink"]
 
@@ -72,6 +73,9 @@ class LinkOwner(Protocol):
 
     def resolved(self, outcome: Outcome) -> None:
         """A message that we sent has its outcome."""
+
+    def pass_on(self, node_id: int, frame: bytes) -> LinkDrop | None:
+        """A frame of a route arrived: send it on, or say why not."""
 
     def frames_received(self, node_id: int) -> None:
         """Bytes of the guest arrived and were acted upon."""
@@ -260,6 +264,18 @@ class ManagementLink:
         self.pair.refuse(sequence, reason)
         self.service(time.monotonic_ns())
 
+    def send_foreign(self, frame: bytes) -> bool:
+        """Send a frame of a route as it is.
+
+        Returns:
+            False if the guest does not hear us, or has much to read already.
+        """
+        if not self.tx_up or len(self._backlog) >= _BACKLOG_FULL_BYTES:
+            return False
+        self._write(frame)
+        self._flush()
+        return True
+
     def clock(self) -> ClockSample | None:
         """Return the relation of the guest's clock to ours, None if not measured."""
         return self._link.clock()
@@ -429,9 +445,19 @@ class ManagementLink:
             return
         now_ns = time.monotonic_ns()
         for frame in self._stream.feed(data):
-            self._link.receive(frame, now_ns)
+            if route_of(frame):
+                self._pass_on(frame)
+            else:
+                self._link.receive(frame, now_ns)
         self.service(now_ns)
         self._owner.frames_received(self.node_id)
+
+    def _pass_on(self, frame: bytes) -> None:
+        """A frame of a route: what is not heard, or breaks the rules, is dropped and counted."""
+        if self.rx_up:
+            self._link.count_foreign(self._owner.pass_on(self.node_id, frame))
+        else:
+            self._link.count_foreign(LinkDrop.NOT_TRAINED)
 
     # Time ----------------------------------------------------------------------------------------
 

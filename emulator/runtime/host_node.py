@@ -4,8 +4,8 @@
 It asks kernels for things and awaits their answers, owns ports that guests send to, tells every
 guest at once when an incarnation died, and keeps the relation of each guest's clock to the host's.
 It starts no task: sockets and timers of the running loop drive it, and everything that waits has a
-deadline. It never forwards between guests. Public methods are called on the event loop only; the
-protocols themselves are in `emulator.protocol`.
+deadline. Frames of guests it passes on only along the transits that it is given. Public methods are
+called on the event loop only; the protocols themselves are in `emulator.protocol`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -23,6 +23,7 @@ from emulator.protocol.constants import (
     Admission,
     ClusterConstants,
     Direction,
+    LinkDrop,
     NodeDeathCause,
 )
 from emulator.protocol.flipc import (
@@ -50,6 +51,7 @@ from emulator.protocol.names import (
     tag_of_incarnation,
 )
 from emulator.protocol.node import NodeDeath, NodeTable
+from emulator.protocol.route import Transit, TransitTable
 from emulator.protocol.services import (
     REPLY_OFFSET,
     ErrorCode,
@@ -63,9 +65,9 @@ from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_calls import Call, CallTable
 from emulator.runtime.host_link import ManagementLink
-from emulator.runtime.receive_port import ReceivePort
+from emulator.runtime.receive_port import ListenPort, ReceivePort
 
-__all__ = ["GuestStatistics", "HostNode", "HostObserver", "ReceivePort"]
+__all__ = ["GuestStatistics", "HostNode", "HostObserver", "ListenPort", "ReceivePort"]
 
 HOST_ID: Final = 0
 
@@ -105,6 +107,13 @@ class GuestStatistics:
     pair: PairStatistics
 
 
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    """The token of a message that nobody waits for."""
+
+    settled: Callable[[], None]
+
+
 @dataclass(slots=True)
 class _Attached:
     """A guest's stream is there."""
@@ -120,6 +129,7 @@ class HostNode:
         constants: ClusterConstants,
         incarnation: int,
         observer: HostObserver | None = None,
+        transits: Iterable[Transit] = (),
     ) -> None:
         """Begin with no guest.
 
@@ -127,20 +137,24 @@ class HostNode:
             constants: The cluster's.
             incarnation: Node 0's life, not 0.
             observer: Told about links and lives.
+            transits: Routes between guests to pass on; links are known by the guest's id.
         """
         self._constants = constants
         self._incarnation = incarnation
         self._observer = observer or HostObserver()
         self._table = NodeTable(constants)
+        self._transits = TransitTable(transits)
         self._names = NameAllocator(HOST_ID, incarnation)
         self._links: dict[int, ManagementLink] = {}
         self._attached: dict[int, _Attached] = {}
-        self._ports: dict[int, ReceivePort] = {}
+        self._ports: dict[int, ReceivePort | ListenPort] = {}
+        self._published: dict[str, Callable[[int], int]] = {}
         self._calls = CallTable()
         self._changed = asyncio.Event()
         self._silence_timer: asyncio.TimerHandle | None = None
         self._frame_listeners: list[Callable[[int], None]] = []
         self._link_listeners: list[Callable[[int], None]] = []
+        self._death_listeners: list[Callable[[int, int], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -218,6 +232,10 @@ class HostNode:
         """Call `listener` with a guest's id when its management link changed."""
         self._link_listeners.append(listener)
 
+    def on_deaths(self, listener: Callable[[int, int], None]) -> None:
+        """Call `listener` with id and incarnation of each guest's life that is declared dead."""
+        self._death_listeners.append(listener)
+
     def announce_death(self, node_id: int, incarnation: int) -> tuple[int, ...]:
         """Tell every other guest, now, that an incarnation is dead; a second word about it is
         ignored.
@@ -229,8 +247,10 @@ class HostNode:
         Returns:
             The guests to whom the word is on its way.
         """
-        death = self._table.declare_dead(node_id, incarnation, NodeDeathCause.HOST)
-        return self._bury(death) if death is not None else ()
+        told: tuple[int, ...] = ()
+        for death in self._table.declare_dead(node_id, incarnation, NodeDeathCause.HOST):
+            told = self._bury(death)
+        return told
 
     def incarnation(self, node_id: int) -> int:
         """Return the incarnation of a guest that is alive as far as node 0 knows, 0 for none."""
@@ -302,6 +322,58 @@ class HostNode:
         self._ports[port.name] = port
         return port
 
+    def listen(self, handler: Callable[[int, MachMessage], None]) -> ListenPort:
+        """Return a new port whose messages go to `handler`, with the guest's id."""
+        port = ListenPort(self._names.allocate(), self._forget_port, handler)
+        self._ports[port.name] = port
+        return port
+
+    def publish(self, service: str, port_of: Callable[[int], int]) -> None:
+        """Answer LOOKUP of a service at node 0's kernel port.
+
+        Args:
+            service: Its name, at most 31 characters.
+            port_of: Called with the asking guest's id; returns the name of its port, 0 for none.
+        """
+        self._published[service] = port_of
+
+    def post(
+        self, port_name: int, message_id: int, body: bytes, settled: Callable[[], None]
+    ) -> bool:
+        """Send a Mach message without waiting.
+
+        Args:
+            port_name: Of a guest's port.
+            message_id: Any.
+            body: Opaque.
+            settled: Called when it is settled, refused or lost.
+
+        Returns:
+            False if the guest is dead, or cannot receive one that long; nothing is called then.
+        """
+        link = self._links.get(node_of(port_name))
+        if link is None or not link.incarnation:
+            return False
+        try:
+            link.post(MachMessage(remote=port_name, id=message_id, body=body), _Posted(settled))
+        except UsageError:
+            return False
+        return True
+
+    def reply(self, node_id: int, request: MachMessage, body: bytes) -> None:
+        """Answer a guest's request at the port that it brought, if it brought one."""
+        link = self._links.get(node_id)
+        if link is not None and request.local:
+            link.post(
+                MachMessage(
+                    remote=request.local,
+                    id=request.id + REPLY_OFFSET,
+                    body=body,
+                    remote_disposition=request.local_disposition,
+                ),
+                None,
+            )
+
     async def send(
         self,
         port_name: int,
@@ -309,7 +381,7 @@ class HostNode:
         body: bytes,
         deadline: Deadline,
         *,
-        reply_port: ReceivePort | None = None,
+        reply_port: ReceivePort | ListenPort | None = None,
     ) -> None:
         """Send a Mach message and wait until it is settled: a receiver took it.
 
@@ -449,6 +521,15 @@ class HostNode:
         """Pass it on."""
         self._observer.refused(node_id, refusal)
 
+    def pass_on(self, node_id: int, frame: bytes) -> LinkDrop | None:
+        """Give a frame of a route to the next guest on its path, if that is heard."""
+        next_id = self._transits.next_link(node_id, frame)
+        if isinstance(next_id, LinkDrop):
+            return next_id
+        link = self._links.get(next_id)
+        is_sent = link is not None and link.send_foreign(frame)
+        return None if is_sent else LinkDrop.NOT_FORWARDED
+
     def frames_received(self, node_id: int) -> None:
         """Tell those who asked with `on_frames()`."""
         for listener in self._frame_listeners:
@@ -465,8 +546,9 @@ class HostNode:
             self._calls.rights_told(link.node_id, arrival.entries)
             return
         if isinstance(arrival, NodeLeft):
-            death = self._table.declare_dead(link.node_id, link.incarnation, NodeDeathCause.LEFT)
-            if death is not None:
+            for death in self._table.declare_dead(
+                link.node_id, link.incarnation, NodeDeathCause.LEFT
+            ):
                 self._bury(death)
             return
         if not isinstance(arrival, IpcArrived):
@@ -484,6 +566,8 @@ class HostNode:
 
     def resolved(self, outcome: Outcome) -> None:
         """End the wait of a message that failed, or whose settlement was awaited."""
+        if isinstance(outcome.token, _Posted):
+            outcome.token.settled()
         self._calls.resolved(outcome)
 
     # Inside --------------------------------------------------------------------------------------
@@ -506,6 +590,8 @@ class HostNode:
             death.node_id, NodeDied(f"node {death.node_id} died before it answered")
         )
         self._observer.peer_died(death)
+        for listener in self._death_listeners:
+            listener(death.node_id, death.incarnation)
         self._changed.set()
         self._set_silence_timer()
         return told
@@ -524,22 +610,21 @@ class HostNode:
         return tuple(told)
 
     def _answer(self, link: ManagementLink, message: MachMessage) -> None:
-        """Node 0's kernel port: ECHO is served, everything else is unsupported."""
-        if message.local == 0:
-            return
+        """Node 0's kernel port: ECHO and LOOKUP are served, everything else is unsupported."""
         if message.id == Service.ECHO:
             body = message.body
+        elif message.id == Service.LOOKUP:
+            body = self._look_up(link.node_id, message.body)
         else:
-            body = ErrorCode.UNSUPPORTED.to_bytes(4, "little", signed=True) + bytes(4)
-        link.post(
-            MachMessage(
-                remote=message.local,
-                id=message.id + REPLY_OFFSET,
-                body=body,
-                remote_disposition=message.local_disposition,
-            ),
-            None,
-        )
+            body = _status(ErrorCode.UNSUPPORTED)
+        self.reply(link.node_id, message, body)
+
+    def _look_up(self, node_id: int, name: bytes) -> bytes:
+        port_of = self._published.get(name.partition(b"\0")[0].decode("ascii", "replace"))
+        port = 0 if port_of is None else port_of(node_id)
+        if not port:
+            return _status(ErrorCode.NOT_FOUND)
+        return _status(ErrorCode.NONE) + port.to_bytes(8, "little")
 
     def _no_such_port(self, name: int) -> NakReason:
         was_ours = (
@@ -576,3 +661,8 @@ class HostNode:
         for death in self._table.tick(time.monotonic_ns()):
             self._bury(death)
         self._set_silence_timer()
+
+
+def _status(code: ErrorCode) -> bytes:
+    """How a reply's body begins."""
+    return code.to_bytes(4, "little", signed=True) + bytes(4)

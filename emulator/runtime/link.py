@@ -11,11 +11,20 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from emulator.errors import DeadlineExpired, UsageError
-from emulator.events.types import CarrierChanged, DirectionChanged, FaultKind, FaultReceipt
+from emulator.events.refusal import refusal_text
+from emulator.events.types import (
+    CarrierChanged,
+    DirectionChanged,
+    FaultKind,
+    FaultReceipt,
+    HostRefusal,
+    LinkRefused,
+)
 from emulator.model import HOST_NAME, DirectionState, LinkKind
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.link_runtime import LinkRuntime
 from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.route_runtime import RouteRuntime
 from emulator.runtime.world import World
 
 
@@ -114,10 +123,14 @@ class Link(ABC):
         )
 
     def explain(self) -> tuple[str, ...]:
-        """Why it is in the state it is in, a line for each direction."""
-        return tuple(
-            f"{self._name} {name}: {self._state_of(index).value}{self._reason_of(index)}"
-            for index, name in enumerate(self.directions)
+        """Why it is in the state it is in: a line for each direction, and for a refusal."""
+        refusal = self.refusal
+        return (
+            *(
+                f"{self._name} {name}: {self._state_of(index).value}{self._reason_of(index)}"
+                for index, name in enumerate(self.directions)
+            ),
+            *(() if refusal is None else (f"{self._name}: {refusal_text(refusal)}",)),
         )
 
     def __bool__(self) -> NoReturn:
@@ -126,6 +139,11 @@ class Link(ABC):
     def __repr__(self) -> str:
         states = ", ".join(f"{name} {state.value}" for name, state in self.state.items())
         return f"<link {self._name}: {states}>"
+
+    @property
+    @abstractmethod
+    def refusal(self) -> LinkRefused | HostRefusal | None:
+        """The first refusal to train since the cable or a life at its ends changed."""
 
     @abstractmethod
     def _state_of(self, index: int) -> DirectionState: ...
@@ -196,6 +214,11 @@ class GuestLink(Link):
         """Whether it is left to a raw server: no link protocol runs on it, so it never comes up."""
         return self._runtime.spec.raw
 
+    @property
+    def refusal(self) -> LinkRefused | None:
+        """The first refusal to train since the cable or a life at its ends changed."""
+        return self._runtime.refusal
+
     def _state_of(self, index: int) -> DirectionState:
         return self._runtime.status.state(index)
 
@@ -205,12 +228,8 @@ class GuestLink(Link):
 
     def _reason_of(self, index: int) -> str:
         state = self._state_of(index)
-        if state is DirectionState.UP:
-            return ""
-        if state is DirectionState.CUT:
-            carrier = self._runtime.cable.state
-            absent = [name for end, name in enumerate(self.ends) if not carrier.is_plugged(end)]
-            return f" ({' and '.join(absent)} is off)" if absent else " (cut by us)"
+        if state is not DirectionState.DOWN:
+            return f" ({self._runtime.reason(index)})" if state is DirectionState.CUT else ""
         writer, reader = self._runtime.status.ends[index], self._runtime.status.ends[1 - index]
         return (
             f" ({self.ends[index]} transmits: {_yes(writer.tx_up)}, epoch {writer.own_epoch}, "
@@ -226,6 +245,74 @@ class GuestLink(Link):
             cable.cut(index)
 
 
+class RouteLink(Link):
+    """A link without a cable: a path between two guests over nodes that forward."""
+
+    def __init__(self, runtime: RouteRuntime, kind: LinkKind, world: World) -> None:
+        super().__init__(runtime.route.name, runtime.route.ends, world)
+        self._runtime = runtime
+        self._kind = kind
+
+    @property
+    def kind(self) -> LinkKind:
+        """What its frames travel through on the first stretch."""
+        return self._kind
+
+    @property
+    def refusal(self) -> LinkRefused | None:
+        """The first refusal to train since a life on the path ended."""
+        return self._runtime.refusal
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the nodes along it, both ends included."""
+        return self._runtime.route.nodes
+
+    async def cut(self, *, direction: str | None = None, allow_management: bool = False) -> None:
+        """A route has no carrier of its own.
+
+        Raises:
+            UsageError: always.
+        """
+        raise self._no_cable("cut")
+
+    async def splice(self, *, direction: str | None = None) -> None:
+        """A route has no carrier of its own.
+
+        Raises:
+            UsageError: always.
+        """
+        raise self._no_cable("splice")
+
+    def _no_cable(self, verb: str) -> UsageError:
+        return UsageError(
+            f"{self._name} is a route and has no cable to {verb}",
+            hint=f"{verb} a link of its path: {' - '.join(self.path)}",
+        )
+
+    def _state_of(self, index: int) -> DirectionState:
+        return self._runtime.state(index)
+
+    def _is_down_at_both_ends(self, index: int) -> bool:
+        writer, reader = self._runtime.ends[index], self._runtime.ends[1 - index]
+        return not writer.tx_up and not reader.rx_up
+
+    def _reason_of(self, index: int) -> str:
+        state = self._state_of(index)
+        if state is DirectionState.UP:
+            return ""
+        if state is DirectionState.CUT:
+            return f" (its path {' - '.join(self.path)} is cut)"
+        writer, reader = self._runtime.ends[index], self._runtime.ends[1 - index]
+        return (
+            f" ({self.ends[index]}: last change {writer.reason}; "
+            f"{self.ends[1 - index]}: last change {reader.reason})"
+        )
+
+    def _set_carrier(self, index: int, *, up: bool) -> None:
+        raise self._no_cable("splice" if up else "cut")
+
+
 class ManagementLink(Link):
     """A node's link to the host; direction 0 is the node's to the host."""
 
@@ -234,6 +321,20 @@ class ManagementLink(Link):
         self._node = node
         self._shown = (DirectionState.CUT, DirectionState.CUT)
         self._generation = 1
+        self._refusal: HostRefusal | None = None
+        self._refused_launch = 0
+
+    @property
+    def refusal(self) -> HostRefusal | None:
+        """The first refusal to train in the node's present launch."""
+        present = self._node.launch is not None and self._node.launches == self._refused_launch
+        return self._refusal if present else None
+
+    def refused(self, event: HostRefusal) -> None:
+        """Node 0 or the node would not train with the other."""
+        if self.refusal is None:
+            self._refusal, self._refused_launch = event, self._node.launches
+        self._world.watch.changed()
 
     @property
     def kind(self) -> LinkKind:
@@ -246,7 +347,12 @@ class ManagementLink(Link):
         for index, state in enumerate(self._shown):
             if state is not before[index]:
                 self._world.stream.emit(
-                    DirectionChanged(link=self.name, direction=self.directions[index], state=state)
+                    DirectionChanged(
+                        link=self.name,
+                        direction=self.directions[index],
+                        state=state,
+                        reason=self._why(index) or _of_training(before[index], state),
+                    )
                 )
         if self._shown != before:
             self._world.watch.changed()
@@ -261,9 +367,13 @@ class ManagementLink(Link):
         return self._state_of(index) is not DirectionState.UP
 
     def _reason_of(self, index: int) -> str:
+        why = self._why(index)
+        return f" ({why})" if why else ""
+
+    def _why(self, index: int) -> str:
         if self._node.launch is None:
-            return f" ({self._node.spec.name} is off)"
-        return " (cut by us)" if self._node.management_cut[index] else ""
+            return f"{self._node.spec.name} off"
+        return "by us" if self._node.management_cut[index] else ""
 
     def _set_carrier(self, index: int, *, up: bool) -> None:
         if self._node.management_cut[index] is not up:
@@ -284,3 +394,8 @@ class ManagementLink(Link):
 
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
+
+
+def _of_training(before: DirectionState, state: DirectionState) -> str:
+    """What a direction with carrier does that was cut until now."""
+    return "training" if (before, state) == (DirectionState.CUT, DirectionState.DOWN) else ""

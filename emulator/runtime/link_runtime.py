@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
-from emulator.events.types import CableTampered, CarrierChanged, DirectionChanged, LinkEndChanged
+from emulator.events.types import (
+    CableTampered,
+    CarrierChanged,
+    DirectionChanged,
+    LinkEndChanged,
+    LinkRefused,
+)
 from emulator.links.cable import Cable, SharedMemoryCable
 from emulator.links.carrier import Direction
 from emulator.links.stream import StreamCable
-from emulator.model import LinkKind, LinkSpec
+from emulator.model import DirectionState, LinkKind, LinkSpec
 from emulator.runtime.link_status import LinkStatus
 from emulator.runtime.world import World
 
@@ -23,6 +29,7 @@ class LinkRuntime:
     def __init__(self, spec: LinkSpec, world: World) -> None:
         self.spec = spec
         self.status = LinkStatus()
+        self.refusal: LinkRefused | None = None  # the first since the cable or a life changed
         self._world = world
         self._shown = self.status.states()
         self._tampered: set[tuple[int, int]] = set()
@@ -42,8 +49,27 @@ class LinkRuntime:
             self.status.report(self.end_of(event.node), event)
             self._show()
 
+    def end_refused(self, event: LinkRefused) -> None:
+        """An end would not train with the other one, or heard that the other one will not."""
+        self.refusal = self.refusal or event
+        self._world.watch.changed()
+
+    def reason(self, index: int) -> str:
+        """Why a direction is not up, in a few words; empty when it is."""
+        state = self.status.state(index)
+        if state is DirectionState.CUT:
+            carrier = self.cable.state
+            absent = [
+                name for end, name in enumerate(self.spec.ends) if not carrier.is_plugged(end)
+            ]
+            return f"{' and '.join(absent)} off" if absent else "by us"
+        if state is DirectionState.DOWN and self.refusal is not None:
+            return "refused: " + self.refusal.refusal.name.lower().replace("_", " ")
+        return self.status.reason(index)
+
     def life_over(self, node: str) -> None:
         """The life behind an end is over."""
+        self.refusal = None
         self.status.gone(self.end_of(node))
         self._show()
 
@@ -69,6 +95,7 @@ class LinkRuntime:
 
     def _carrier(self, direction: Direction) -> None:
         self.status.carrier(direction)
+        self.refusal = None
         self._world.stream.emit(
             CarrierChanged(
                 link=self.spec.name,
@@ -89,5 +116,6 @@ class LinkRuntime:
                         link=self.spec.name,
                         direction=self.spec.directions[index],
                         state=state,
+                        reason=self.reason(index),
                     )
                 )

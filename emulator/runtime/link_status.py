@@ -17,6 +17,8 @@ from emulator.links.carrier import END_COUNT, Direction
 from emulator.model import DirectionState
 
 _NEVER: Final = (0, 0)
+# What says only that the other end closed it, or that nothing is wrong with the cable any more.
+_NO_CAUSES: Final = ("none", "carrier", "trained", "retrain", "peer lost us", "peer closed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,18 @@ class EndReport:
     own_epoch: int = 0
     peer_epoch: int = 0
     reason: str = "none"
+
+    @classmethod
+    def of(cls, event: LinkEndChanged) -> EndReport:
+        """What an end says with an event."""
+        return cls(
+            incarnation=event.incarnation,
+            rx_up=event.rx_up,
+            tx_up=event.tx_up,
+            own_epoch=event.own_epoch,
+            peer_epoch=event.peer_epoch,
+            reason=event.reason.name.lower().replace("_", " "),
+        )
 
     @property
     def epoch_key(self) -> tuple[int, int]:
@@ -51,14 +65,7 @@ class LinkStatus:
 
     def report(self, end: int, event: LinkEndChanged) -> None:
         """An end changed."""
-        self._ends[end] = EndReport(
-            incarnation=event.incarnation,
-            rx_up=event.rx_up,
-            tx_up=event.tx_up,
-            own_epoch=event.own_epoch,
-            peer_epoch=event.peer_epoch,
-            reason=event.reason.name.lower(),
-        )
+        self._ends[end] = EndReport.of(event)
 
     def gone(self, end: int) -> None:
         """The life behind an end is over."""
@@ -82,6 +89,15 @@ class LinkStatus:
             and writer.epoch_key > self._stale[direction]
         )
         return DirectionState.UP if trained else DirectionState.DOWN
+
+    def reason(self, direction: int) -> str:
+        """Why a direction that has carrier is not up, in a few words; empty when it is up."""
+        if self.state(direction) is DirectionState.UP:
+            return ""
+        writer, reader = self._ends[direction], self._ends[1 - direction]
+        closed = ([] if reader.rx_up else [reader]) + ([] if writer.tx_up else [writer])
+        causes = [end.reason for end in closed if end.reason not in _NO_CAUSES]
+        return causes[0] if causes else "training"
 
     def states(self) -> tuple[DirectionState, DirectionState]:
         """State of both directions."""

@@ -18,18 +18,25 @@ from emulator.errors import (
     UsageError,
 )
 from emulator.events.types import FaultKind, FaultReceipt, NodeHung, NodeResumed, PingAnswered
+from emulator.loader.api import Loader
 from emulator.model import Arch, Incarnation, NodeId, NodeState, exit_text, incarnation_text
+from emulator.protocol.link_types import LinkStatistics
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import (
+    HostilePart,
     NodeStatistics,
     PingReply,
     PingRequest,
     Service,
+    hostile_request,
+    parse_link_statistics,
     statistics_request,
+    take_status,
 )
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.launch import CONSOLE_LOG, Launch
-from emulator.runtime.node_runtime import NodeRuntime
+from emulator.runtime.link import Link
+from emulator.runtime.node_runtime import MANAGEMENT_LINK, NodeRuntime
 from emulator.runtime.traffic import (
     CHECK_CONTENT,
     CHECK_HEADER,
@@ -46,6 +53,9 @@ TRAFFIC_BYTES_MAXIMUM: Final = 65536
 _NS_PER_S: Final = 1_000_000_000
 _START_WITHIN_S: Final = 5.0
 NO_LIFE: Final = Incarnation(0)
+EVERY_PART: Final = (
+    HostilePart.RECORDS | HostilePart.PRODUCER | HostilePart.CONSUMER | HostilePart.PEER
+)
 
 
 class Node:
@@ -104,6 +114,23 @@ class Node:
         """The terminal its serial console can be attached at, None when it is off."""
         launch = self._runtime.launch
         return None if launch is None else launch.pty
+
+    @property
+    def loader(self) -> Loader:
+        """Its kernel-server loader: loads, unloads, replaces and logs servers while it runs.
+
+        Raises:
+            LoaderError: NODE_UNREACHABLE: its image cannot load servers.
+        """
+        return self._world.loaders.client(self._runtime.spec)
+
+    def server_object(self, name: str) -> Path:
+        """The object of a built kernel server, for this node's architecture.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        return self._world.loaders.find_object(self._world, self._runtime.spec, name)
 
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of its serial console."""
@@ -202,7 +229,58 @@ class Node:
             await self._world.host.send(kernel_port(self.id), Service.PANIC, b"", deadline)
         await self.wait_exited(within_s=deadline.remaining_s)
 
+    def provoke(self, fault: FaultKind) -> None:
+        """Say that what was done to this node by other means, a driver that is told to fail, is to
+        end in a fault: the run fails if it does not, and does not fail because it did.
+
+        Args:
+            fault: CRASH, PANIC, HANG or RESET of its present life.
+        """
+        self._receipt(fault, time.monotonic_ns(), self.incarnation)
+
     # --- waiting for it ---
+
+    async def write_garbage(
+        self,
+        link: Link,
+        *,
+        parts: HostilePart = EVERY_PART,
+        seconds: float = 0.2,
+        interval_s: float = 0.002,
+        seed: int = 1,
+    ) -> int:
+        """Have its server `hostile` write garbage into a shared-memory cable of it, until it is over.
+
+        Args:
+            link: the cable's link.
+            parts: where to write.
+            seconds: for how long, at most 60.
+            interval_s: between two writes.
+            seed: decides what.
+
+        Returns:
+            How many words were written.
+
+        Raises:
+            StateError: the node is off or hung.
+            GuestError: it has no such server, the link no shared memory, or it did not answer.
+        """
+        self._running("use")
+        requested_ns, life = time.monotonic_ns(), self.incarnation
+        request = hostile_request(
+            self._index_of(link),
+            parts,
+            seed=seed,
+            duration_ns=round(seconds * _NS_PER_S),
+            interval_ns=round(interval_s * _NS_PER_S),
+        )
+        port = await self.port("hostile")
+        reply = await self.call(
+            Service.HOSTILE_GARBAGE, request, port=port, within_s=seconds + _START_WITHIN_S
+        )
+        words = int.from_bytes(take_status(reply), "little")
+        self._receipt(FaultKind.GARBAGE, requested_ns, life, detail=link.name)
+        return words
 
     async def wait_ready(self, *, within_s: float = 10.0) -> None:
         """Wait until its kernel is ready and its management link is up.
@@ -215,7 +293,7 @@ class Node:
         await self._wait_ready(within_s, newer_than=NO_LIFE)
 
     def is_ready(self, *, newer_than: Incarnation = NO_LIFE) -> bool:
-        """Whether its kernel is ready and its management link is up.
+        """Whether its kernel is ready, its management link is up and its servers are loaded.
 
         Args:
             newer_than: only a newer life counts.
@@ -223,6 +301,7 @@ class Node:
         Raises:
             LaunchError: its machine ended before its kernel started.
             NodeDied: its machine ended.
+            LoaderError: one of its servers could not be loaded.
         """
         if self._runtime.launch is None:
             raise self._ended()
@@ -230,6 +309,7 @@ class Node:
             self.state is NodeState.READY
             and self.incarnation > newer_than
             and self._world.host.is_up(self.id)
+            and self._world.loaders.is_up(self.id, self.incarnation)
         )
 
     async def wait_exited(self, *, within_s: float = 10.0) -> int:
@@ -243,6 +323,16 @@ class Node:
         """
         await self._settle(lambda: self._runtime.launch is None, "still runs", within_s)
         return self._runtime.exit_status or 0
+
+    async def executing(self) -> str:
+        """Which kernel server's code its CPU is in just now; empty: none's.
+
+        Raises:
+            StateError: it is off.
+        """
+        launch = self._running("look at")
+        address = await (await launch.monitor()).program_counter()
+        return "" if address is None else self._world.loaders.server_at(self.id, address)
 
     def explain(self) -> tuple[str, ...]:
         """How far it came: its state, its management link, and what it said last."""
@@ -395,7 +485,33 @@ class Node:
         reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
         return NodeStatistics.parse(reply)
 
+    async def link_statistics(
+        self, link: Link | str = MANAGEMENT_LINK, *, within_s: float = 1.0
+    ) -> LinkStatistics:
+        """What this node's link manager counts for one of its links.
+
+        Args:
+            link: the link, or its name; default: the management link.
+            within_s: bound for asking the node.
+
+        Raises:
+            UsageError: the node has no such link.
+            GuestError: no answer.
+        """
+        body = statistics_request(1, self._index_of(link))
+        reply = await self._call(Service.STATISTICS, body, Deadline.after(within_s))
+        return parse_link_statistics(reply)
+
     # --- inside ---
+
+    def _index_of(self, link: Link | str) -> int:
+        name = link if isinstance(link, str) else link.name
+        names = self._runtime.link_names
+        if name not in names:
+            raise UsageError(
+                f"node {self.name} has no link '{name}'", hint=f"links: {', '.join(names)}"
+            )
+        return names.index(name)
 
     async def _call(self, service: Service, body: bytes, deadline: Deadline) -> bytes:
         self._running(f"ask for {service.name}")
@@ -410,9 +526,17 @@ class Node:
             raise StateError(f"cannot {verb} node {self.name}: it is hung", hint="resume it first")
         return launch
 
-    def _receipt(self, fault: FaultKind, requested_ns: int, life: Incarnation) -> None:
+    def _receipt(
+        self, fault: FaultKind, requested_ns: int, life: Incarnation, *, detail: str = ""
+    ) -> None:
         self._world.stream.emit(
-            FaultReceipt(fault=fault, target=self.name, requested_ns=requested_ns, incarnation=life)
+            FaultReceipt(
+                fault=fault,
+                target=self.name,
+                requested_ns=requested_ns,
+                incarnation=life,
+                detail=detail,
+            )
         )
 
     async def _wait_ready(self, within_s: float, *, newer_than: Incarnation) -> None:

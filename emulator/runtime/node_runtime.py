@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from emulator.errors import LaunchError, StateError
@@ -26,7 +27,7 @@ from emulator.events.types import (
     StreamAccount,
 )
 from emulator.machines.blackbox import BoxState
-from emulator.machines.boot_page import BootArguments, BootLink
+from emulator.machines.boot_page import BootArguments, BootLink, BootRoute
 from emulator.model import (
     HOST_ID,
     Incarnation,
@@ -37,12 +38,16 @@ from emulator.model import (
     exit_text,
     launch_of,
 )
+from emulator.model.routes import MANAGEMENT_NAME
 from emulator.protocol.constants import Direction
+from emulator.protocol.route import Transit
 from emulator.qemu.command import LinkDevice
 from emulator.runtime.box_events import BoxContext
 from emulator.runtime.launch import Launch, LaunchPlan
 from emulator.runtime.life import LifeReader
 from emulator.runtime.link_runtime import LinkRuntime
+from emulator.runtime.loaders import has_exports
+from emulator.runtime.route_runtime import RouteRuntime
 from emulator.runtime.world import World, node_names
 
 MANAGEMENT_LINK: Final = "host"
@@ -55,10 +60,17 @@ class NodeRuntime:
     Args:
         spec: the node as the topology describes it.
         links: its links, in the order of the topology.
+        routes: the routes that end at it or go through it.
         world: what it shares with the rest.
     """
 
-    def __init__(self, spec: NodeSpec, links: tuple[LinkRuntime, ...], world: World) -> None:
+    def __init__(
+        self,
+        spec: NodeSpec,
+        links: tuple[LinkRuntime, ...],
+        routes: tuple[RouteRuntime, ...],
+        world: World,
+    ) -> None:
         self.spec = spec
         self.state = NodeState.OFF
         self.incarnation = Incarnation(0)
@@ -69,6 +81,7 @@ class NodeRuntime:
         self.management_cut = [False, False]  # what it sends to the host, what the host sends
         self._state_before_hang = NodeState.BOOTING
         self._links = links
+        self._routes = routes
         self._world = world
         self._over = Incarnation(0)  # the newest life that has ended
         self._life: LifeReader | None = None
@@ -76,9 +89,18 @@ class NodeRuntime:
         self._monitor_task: asyncio.Task[None] | None = None
         self._context = BoxContext(
             node=spec.name,
-            link_names=(MANAGEMENT_LINK, *(link.spec.name for link in links)),
+            link_names=(
+                MANAGEMENT_LINK,
+                *(link.spec.name for link in links),
+                *(item.route.name for item in routes if spec.name in item.route.ends),
+            ),
             node_names=node_names(world.topology),
         )
+
+    @property
+    def link_names(self) -> tuple[str, ...]:
+        """Names of its links by index in its boot page; the first is the management link."""
+        return self._context.link_names
 
     # --- power ---
 
@@ -269,6 +291,8 @@ class NodeRuntime:
             self._announce_death(over)
         for link in self._links:
             link.life_over(self.spec.name)
+        for route in self._routes:
+            route.life_over(self.spec.name)
         if self._life is not None:
             self._life.emit_new()
             self._follow_panic(self._life.state())
@@ -336,7 +360,7 @@ class NodeRuntime:
             machine=machine,
             image=self._world.find_image(machine),
             ram_bytes=self.spec.memory_bytes,
-            arguments=self._arguments(devices),
+            arguments=self._world.tell(self._arguments(devices)),
             devices=devices,
         )
 
@@ -351,9 +375,42 @@ class NodeRuntime:
             idle=topology.idle,
             poll_ns=topology.poll_ns,
             trace=topology.trace,
-            servers=self.spec.servers,
+            servers=() if has_exports(self._world, self.spec) else self.spec.servers,
             links=tuple(self._boot_link(device) for device in devices),
+            routes=tuple(self._boot_routes()),
+            transits=tuple(self._transits()),
         )
+
+    def _link_index(self, name: str) -> int:
+        """Index in the boot page of a link of a route's path."""
+        return [MANAGEMENT_NAME, *(link.spec.name for link in self._links)].index(name)
+
+    def _boot_routes(self) -> Iterator[BootRoute]:
+        for item in self._routes:
+            route, name = item.route, self.spec.name
+            if name in route.ends:
+                peer = route.ends[1 - route.ends.index(name)]
+                yield BootRoute(
+                    name=route.name,
+                    peer=self._world.topology.node(peer).id,
+                    via=self._link_index(route.link_towards(name, peer)),
+                    route=route.number,
+                )
+
+    def _transits(self) -> Iterator[Transit]:
+        for item in self._routes:
+            route, name = item.route, self.spec.name
+            if name not in route.ends:
+                first, second = route.ends
+                node = self._world.topology.node
+                yield Transit(
+                    route=route.number,
+                    ends=(node(first).id, node(second).id),
+                    links=(
+                        self._link_index(route.link_towards(name, first)),
+                        self._link_index(route.link_towards(name, second)),
+                    ),
+                )
 
     def _boot_link(self, device: LinkDevice) -> BootLink:
         stream = device.kind is LinkKind.VIRTIO_SERIAL

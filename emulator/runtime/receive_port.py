@@ -15,7 +15,7 @@ from emulator.protocol.names import describe
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_link import ManagementLink
 
-__all__ = ["ReceivePort"]
+__all__ = ["ListenPort", "ReceivePort"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,39 @@ class _Parked:
     pair: Pair
     sequence: int
     message: MachMessage
+
+
+class ListenPort:
+    """A port of node 0 whose messages go to a function at once; each is settled by that.
+
+    The function gets the guest's id and the message. It must not wait.
+    """
+
+    def __init__(
+        self,
+        name: int,
+        forget: Callable[[int], None],
+        handler: Callable[[int, MachMessage], None],
+    ) -> None:
+        """Begin; made by `HostNode.listen()`.
+
+        Args:
+            name: Of the port, for messages to it.
+            forget: Called with the name when the port closes.
+            handler: Called with each message.
+        """
+        self.name = name
+        self._forget = forget
+        self._handler = handler
+
+    def close(self) -> None:
+        """Close the port: what comes later is refused as DEAD_PORT."""
+        self._forget(self.name)
+
+    def deliver(self, link: ManagementLink, arrival: IpcArrived) -> None:
+        """Hand a message over."""
+        link.consumed(link.pair, arrival.sequence)
+        self._handler(link.node_id, arrival.message)
 
 
 class ReceivePort:

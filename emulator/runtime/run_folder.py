@@ -8,6 +8,8 @@ It also holds what the next start needs to clean up after a killed tool.
         topology.toml        the topology as it was given
         events.jsonl         the event stream
         owner                process id and start time of the tool; gone after an orderly end
+        kern_loader          the socket of the loaders, while the run goes on
+        nodes/a/kern_loader.conf  which kernel servers its loader brings up
         nodes/a/console.pty  the terminal to attach at, while the machine runs
         nodes/a/launch-1/    command.txt, version.txt, console.log, stderr.log, process
 """

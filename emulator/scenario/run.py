@@ -19,9 +19,17 @@ from emulator.checkers.digest import stream_digest
 from emulator.config import load_topology
 from emulator.errors import MnlabError, VerdictFailure
 from emulator.events.stream import EventStream
-from emulator.events.types import CheckerVerdict, Event, Outcome, RunStarted, RunVerdict
+from emulator.events.types import (
+    CheckerVerdict,
+    Event,
+    HostStalled,
+    Outcome,
+    RunStarted,
+    RunVerdict,
+)
 from emulator.model import Topology
 from emulator.runtime.cluster import Cluster, RunOptions
+from emulator.runtime.pressure import cpu_waiting_pct
 from emulator.scenario.blame import blame, first_error
 from emulator.scenario.load import Scenario
 
@@ -40,6 +48,8 @@ class RunResult:
         elapsed_s: from start to the last process gone.
         verdicts: one for each invariant; empty when the cluster never came up.
         error: what stopped it; None when the scenario ran to its end.
+        stalled_s: the longest time for which this machine did not let the orchestrator run.
+        waiting_pct: in how much of its last ten seconds something waited for a processor.
     """
 
     scenario: Scenario
@@ -48,6 +58,8 @@ class RunResult:
     elapsed_s: float
     verdicts: tuple[Verdict, ...] = ()
     error: MnlabError | None = None
+    stalled_s: float = 0.0
+    waiting_pct: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -138,6 +150,10 @@ async def run_scenario(
         elapsed_s=time.monotonic() - began_s,
         verdicts=verdicts,
         error=error,
+        stalled_s=max(
+            (event.for_s for event in events if isinstance(event, HostStalled)), default=0
+        ),
+        waiting_pct=cpu_waiting_pct(),
     )
 
 

@@ -199,6 +199,7 @@ async def _worker(
         int(workload.profile),
         workload.nodes,
         workload.operations,
+        int(workload.differential),
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable,

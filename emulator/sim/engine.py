@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from emulator.errors import UsageError
+from emulator.sim.agent.driver import play_agent
 from emulator.sim.kinds import Kind, Profile
 from emulator.sim.library import ffi, open_library
-from emulator.sim.schedule import ENTRIES_MAXIMUM, Entry, Schedule
+from emulator.sim.schedule import ENTRIES_MAXIMUM, Schedule, entry_of
 
 if TYPE_CHECKING:
-    from emulator.sim.functions import CData, EntryFields, ResultFields, TotalsFields
+    from emulator.sim.functions import CData, ResultFields, TotalsFields
 
 __all__ = [
     "WATCH_SIZE",
@@ -63,11 +64,13 @@ class Workload:
         profile: which faults.
         nodes: 2 to 5.
         operations: of the programs of all nodes together, at most 900.
+        differential: one of the nodes is the Python protocol stack.
     """
 
     profile: Profile = Profile.MIXED
     nodes: int = 3
     operations: int = 100
+    differential: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +119,10 @@ def generate(seed: int, workload: Workload) -> Schedule:
     """Return the schedule of a seed."""
     settings = ffi.new("struct sim_settings *")
     entries = ffi.new("struct sim_entry[]", ENTRIES_MAXIMUM)
-    count = open_library().sim_generate(
-        seed, workload.profile, workload.nodes, workload.operations, settings, entries
-    )
+    count = open_library().sim_generate(seed, _workload(workload), settings, entries)
     return Schedule(
         settings=cast("Mapping[str, int]", _plain(settings[0])),
-        entries=tuple(_entry(entries[index]) for index in range(count)),
+        entries=tuple(entry_of(entries[index]) for index in range(count)),
     )
 
 
@@ -131,6 +132,8 @@ def run(schedule: Schedule) -> Outcome:
     Raises:
         UsageError: its settings make no sense.
     """
+    if schedule.settings.get("agent"):
+        play_agent()
     result = ffi.new("struct sim_result *")
     try:
         settings = ffi.new("struct sim_settings *", schedule.settings)
@@ -171,11 +174,11 @@ def run_range(first: int, count: int, workload: Workload) -> tuple[Totals, Outco
     Returns:
         The sums over those that were run, and the failure.
     """
+    if workload.differential:
+        play_agent()
     totals = ffi.new("struct sim_totals *")
     failure = ffi.new("struct sim_result *")
-    open_library().sim_run_range(
-        first, count, workload.profile, workload.nodes, workload.operations, totals, failure
-    )
+    open_library().sim_run_range(first, count, _workload(workload), totals, failure)
     outcome = _outcome(failure)
     return _totals(totals), None if outcome.invariant is None else outcome
 
@@ -189,6 +192,13 @@ def watch(memory: mmap.mmap) -> None:
     open_library().sim_watch(ffi.from_buffer("uint64_t[]", memory))
 
 
+def _workload(workload: Workload) -> CData:
+    return ffi.new(
+        "struct sim_workload *",
+        (workload.profile, workload.nodes, workload.operations, workload.differential),
+    )
+
+
 def _plain(data: object) -> object:
     """C data as JSON knows it: structs as dictionaries, arrays as lists."""
     if not isinstance(data, ffi.CData):
@@ -197,18 +207,6 @@ def _plain(data: object) -> object:
     if kind.kind == "array":
         return [_plain(item) for item in cast("list[object]", data)]
     return {name: _plain(getattr(data, name)) for name, _ in kind.fields or ()}
-
-
-def _entry(data: object) -> Entry:
-    fields = cast("EntryFields", data)
-    first, second, third, fourth = fields.arguments
-    return Entry(
-        time_ns=fields.time_ns,
-        kind=Kind(fields.kind),
-        target=fields.target,
-        duration_ns=fields.duration_ns,
-        arguments=(first, second, third, fourth),
-    )
 
 
 def _outcome(result: CData) -> Outcome:

@@ -10,7 +10,15 @@ from cffi import FFI
 
 CData = FFI.CData
 
-__all__ = ["CData", "EntryFields", "ResultFields", "SimFunctions", "TotalsFields"]
+__all__ = [
+    "CData",
+    "EntryFields",
+    "LinkFields",
+    "ResultFields",
+    "SettingsFields",
+    "SimFunctions",
+    "TotalsFields",
+]
 
 
 class EntryFields(Protocol):
@@ -58,32 +66,89 @@ class TotalsFields(Protocol):
     broken: Sequence[int]
 
 
+class LinkFields(Protocol):
+    """struct sim_link_settings"""
+
+    ends: Sequence[int]
+    kind: int
+    mtu: int
+
+
+class SettingsFields(Protocol):
+    """struct sim_settings, what the agent reads of it."""
+
+    node_count: int
+    link_count: int
+    first_id: int
+    keepalive_ns: int
+    link_down_after_ns: int
+    dead_after_ns: int
+    ack_delay_ns: int
+    ack_count: int
+    window: int
+    agent: int
+    agent_byte_order: int
+    agent_data_model: int
+    links: Sequence[LinkFields]
+
+
 class SimFunctions(Protocol):
     """What `libmnlab_sim.so` offers."""
 
     sim_sizes: Sequence[int]
 
-    def sim_generate(  # noqa: PLR0917  # the C function has them, too
-        self,
-        seed: int,
-        profile: int,
-        node_count: int,
-        operations: int,
-        settings: CData,
-        entries: CData,
-        /,
+    def sim_generate(
+        self, seed: int, workload: CData, settings: CData, entries: CData, /
     ) -> int: ...
     def sim_run(self, settings: CData, entries: CData, count: int, result: CData, /) -> int: ...
-    def sim_run_range(  # noqa: PLR0917
-        self,
-        first: int,
-        count: int,
-        profile: int,
-        node_count: int,
-        operations: int,
-        totals: CData,
-        failure: CData,
-        /,
+    def sim_run_range(
+        self, first: int, count: int, workload: CData, totals: CData, failure: CData, /
     ) -> int: ...
     def sim_read_events(self, text: CData, size: int, /) -> int: ...
     def sim_watch(self, word: CData, /) -> None: ...
+    def sim_agent_set(self, agent: CData, /) -> None: ...
+    def sim_agent_transmit(self, link: int, frame: bytes, length: int, /) -> int: ...
+    def sim_agent_link(  # noqa: PLR0917
+        self,
+        link: int,
+        is_rx_up: bool,
+        is_tx_up: bool,
+        reason: int,
+        epoch: int,
+        peer_epoch: int,
+        /,
+    ) -> None: ...
+    def sim_agent_refused(
+        self, link: int, reason: int, incarnation: int, is_by_us: bool, /
+    ) -> None: ...
+    def sim_agent_dropped(self, link: int, reason: int, /) -> None: ...
+    def sim_agent_up(self, node_id: int, incarnation: int, /) -> None: ...
+    def sim_agent_dead(self, node_id: int, incarnation: int, cause: int, /) -> None: ...
+    def sim_agent_stale(self) -> None: ...
+    def sim_agent_port(self, is_service: bool, /) -> int: ...
+    def sim_agent_port_named(self, port: int, name: int, /) -> None: ...
+    def sim_agent_port_died(self, port: int, /) -> None: ...
+    def sim_agent_port_gone(self, port: int, /) -> None: ...
+    def sim_agent_pick(self, pick: int, name: CData, /) -> int: ...
+    def sim_agent_service_port(self, node_id: int, incarnation: int, /) -> int: ...
+    def sim_agent_port_state(self, port: int, /) -> int: ...
+    def sim_agent_message(self, body: CData, size: int, port: int, reply_port: int, /) -> int: ...
+    def sim_agent_sent(self, message: int, is_sent: bool, /) -> None: ...
+    def sim_agent_outcome(self, message: int, outcome: int, /) -> None: ...
+    def sim_agent_received(  # noqa: PLR0917
+        self,
+        body: CData,
+        size: int,
+        source_node: int,
+        source_incarnation: int,
+        has_reply: bool,
+        port: int,
+        is_set: bool,
+        /,
+    ) -> int: ...
+    def sim_agent_accepted(
+        self, body: CData, size: int, source_node: int, source_incarnation: int, /
+    ) -> None: ...
+    def sim_agent_began(self, entry: int, /) -> None: ...
+    def sim_agent_exercised(self, invariant: int, /) -> None: ...
+    def sim_agent_violated(self, invariant: int, text: bytes, /) -> None: ...

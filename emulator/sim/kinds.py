@@ -28,6 +28,7 @@ class Profile(IntEnum):
     SWIZZLE = 6
     CRASH_LOOP = 7
     MEMORY = 8
+    HOSTILE = 9
 
 
 class Kind(IntEnum):
@@ -71,6 +72,7 @@ class Kind(IntEnum):
     HEAP = 68
     ALL_CRASH = 69
     TWICE = 70
+    HOSTILE = 71
 
     @property
     def is_fault(self) -> bool:

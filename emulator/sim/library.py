@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 from cffi import FFI
 
 from emulator.errors import HostError
-from emulator.machines.built import built_candidates
+from emulator.machines.built import find_library
 from emulator.sim.declarations import DECLARATIONS
 
 if TYPE_CHECKING:
@@ -28,13 +28,10 @@ ffi.cdef(DECLARATIONS)
 
 
 def _library_path() -> Path:
-    named = os.environ.get(LIBRARY_VARIABLE)
-    if named is not None:
-        return Path(named)
-    for candidate in built_candidates("host", LIBRARY_NAME):
-        if candidate.is_file():
-            return candidate
-    raise HostError("the simulator is not built", f"run: {_BUILD}")
+    path = find_library(LIBRARY_NAME, LIBRARY_VARIABLE)
+    if path is None:
+        raise HostError("the simulator is not built", f"run: {_BUILD}")
+    return path
 
 
 @functools.cache
@@ -50,7 +47,7 @@ def open_library() -> SimFunctions:
         sizes = list(library.sim_sizes)
     except (OSError, AttributeError) as error:
         raise HostError(f"cannot open {path}: {error}", f"run: {_BUILD}") from error
-    names = ("settings", "entry", "result", "totals")
+    names = ("settings", "entry", "result", "totals", "workload", "agent")
     if sizes != [ffi.sizeof(f"struct sim_{name}") for name in names]:
         raise HostError(f"{path} is of another version", f"run: {_BUILD}")
     return library

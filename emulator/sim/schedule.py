@@ -11,12 +11,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from emulator.errors import UsageError
 from emulator.sim.kinds import Kind
 
-__all__ = ["ENTRIES_MAXIMUM", "VERSION", "Entry", "Schedule", "read_schedule", "write_schedule"]
+if TYPE_CHECKING:
+    from emulator.sim.functions import EntryFields
+
+__all__ = [
+    "ENTRIES_MAXIMUM",
+    "VERSION",
+    "Entry",
+    "Schedule",
+    "entry_of",
+    "read_schedule",
+    "write_schedule",
+]
 
 VERSION: Final = 1
 ENTRIES_MAXIMUM: Final = 1024
@@ -48,6 +59,19 @@ class Entry:
             f"{self.time_ns / 1e6:.6f} ms {self.kind.name} target {self.target} "
             f"for {self.duration_ns / 1e6:.6f} ms {list(self.arguments)}"
         )
+
+
+def entry_of(data: object) -> Entry:
+    """Return a `struct sim_entry` as a record."""
+    fields = cast("EntryFields", data)
+    first, second, third, fourth = fields.arguments
+    return Entry(
+        time_ns=fields.time_ns,
+        kind=Kind(fields.kind),
+        target=fields.target,
+        duration_ns=fields.duration_ns,
+        arguments=(first, second, third, fourth),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

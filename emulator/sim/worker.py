@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A process that runs seeds for `campaign`: one line of JSON for every chunk, in chunks of 250.
 
-Started as `python -m emulator.sim.worker FD FIRST COUNT PROFILE NODES OPERATIONS`; FD is memory
+Started as `python -m emulator.sim.worker FD FIRST COUNT PROFILE NODES OPERATIONS DIFFERENTIAL`; FD is memory
 in which the seed that it is at can be read, whatever becomes of the process.
 """
 
@@ -33,10 +33,15 @@ def _line(totals: Totals, failure: Outcome | None, cpu_s: float) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run what the arguments say; ends after the first failure."""
-    descriptor, first, count, profile, nodes, operations = map(int, arguments)
+    descriptor, first, count, profile, nodes, operations, differential = map(int, arguments)
     memory = mmap.mmap(descriptor, WATCH_SIZE)
     watch(memory)
-    workload = Workload(profile=Profile(profile), nodes=nodes, operations=operations)
+    workload = Workload(
+        profile=Profile(profile),
+        nodes=nodes,
+        operations=operations,
+        differential=bool(differential),
+    )
     done = 0
     while done < count:
         size = min(_CHUNK, count - done)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from emulator.events.refusal import refusal_text
 from emulator.events.types import (
     CableTampered,
     ClusterReady,
@@ -14,7 +15,11 @@ from emulator.events.types import (
     EventsLost,
     FaultKind,
     FaultReceipt,
+    HostPresumedDeath,
+    HostRefusal,
+    HostStalled,
     LinkRefused,
+    LoaderLine,
     NodeExited,
     NodeHung,
     NodeIncarnation,
@@ -33,8 +38,10 @@ from emulator.events.types import (
     StreamOpened,
     ToldStale,
 )
-from emulator.model import incarnation_text
+from emulator.model import HOST_NAME, DeathCause, incarnation_text
 
+_LOADER_LEVEL_SHOWN = 5  # what went wrong, and shutdowns
+_LOADER_NEWS = (" loaded", " unloaded")
 _NODE_FAULTS = {
     FaultKind.CRASH: "power cut",
     FaultKind.RESTART: "power on",
@@ -42,7 +49,18 @@ _NODE_FAULTS = {
     FaultKind.RESUME: "CPU runs on",
     FaultKind.RESET: "reset pressed",
     FaultKind.PANIC: "asked to panic",
+    FaultKind.GARBAGE: "wrote garbage into its cable",
 }
+
+_DEATHS = {
+    DeathCause.HOST: "was told that {} is dead",
+    DeathCause.INCARNATION: "met a newer life: {} is dead",
+    DeathCause.SILENCE: "heard nothing for too long: {} is dead",
+    DeathCause.DRIVER: "has it from its driver: {} is dead",
+}
+
+# Why a direction is not up, where another line says so already: the fault's receipt, the start.
+_PASSED_OVER = ("by us", "training")
 
 
 def describe(event: Event) -> tuple[str, str] | None:
@@ -77,6 +95,8 @@ def _of_run(event: Event) -> tuple[str, str] | None:
             return "cluster", f"every node ready, every link up after {event.after_s:.3f} s"
         case Note():
             return "note", event.text
+        case HostStalled():
+            return "host", f"this machine stood still for {event.for_s:.1f} s"
         case RunVerdict():
             said = f": {event.detail}" if event.detail else ""
             return "run", ("pass" if event.outcome is Outcome.PASS else "fail") + said
@@ -95,7 +115,8 @@ def _of_node(event: Event) -> tuple[str, str] | None:
         case NodeExited():
             how = f"signal {-event.status}" if event.status < 0 else f"status {event.status}"
             asked = "" if event.requested else ", unasked"
-            return event.node, f"{incarnation_text(event.incarnation)} ended, {how}{asked}"
+            who = incarnation_text(event.incarnation) if event.incarnation else "its machine"
+            return event.node, f"{who} ended, {how}{asked}"
         case NodePanicked():
             return event.node, f"panicked: {event.text}"
         case PanicExplained():
@@ -111,7 +132,10 @@ def _of_node(event: Event) -> tuple[str, str] | None:
             return "host", f"told {told}: {event.of} {incarnation_text(event.incarnation)} is dead"
         case DeathNotice():
             life = f"{event.of} {incarnation_text(event.of_incarnation)}"
-            return event.node, f"knows that {life} is dead ({event.cause.name.lower()})"
+            return event.node, _DEATHS[event.cause].format(life)
+        case HostPresumedDeath():
+            life = incarnation_text(event.incarnation)
+            return "host", f"heard nothing of {event.node} {life} for too long: it counts as dead"
         case ToldStale():
             return event.node, "was told that it had been declared dead"
         case EventsLost():
@@ -126,15 +150,17 @@ def _of_node(event: Event) -> tuple[str, str] | None:
 
 def _of_link(event: Event) -> tuple[str, str] | None:
     match event:
-        case DirectionChanged():
-            return event.link, f"{event.direction} {event.state.value}"
+        case DirectionChanged() if event.reason not in _PASSED_OVER:
+            why = f" ({event.reason})" if event.reason else ""
+            return event.link, f"{event.direction} {event.state.value}{why}"
         case FaultReceipt():
             done = "cable cut" if event.fault is FaultKind.CUT else "cable spliced"
             return event.target, f"{done} {event.direction}".rstrip()
         case LinkRefused() if event.by_us:
-            claimed = incarnation_text(event.claimed_incarnation)
-            reason = event.refusal.name.lower().replace("_", " ")
-            return event.link, f"{event.node} refused {event.peer} {claimed}: {reason}"
+            management = event.link == HOST_NAME
+            return f"{event.node}-{HOST_NAME}" if management else event.link, refusal_text(event)
+        case HostRefusal() if event.by_us:
+            return f"{event.node}-{HOST_NAME}", refusal_text(event)
         case CableTampered():
             return event.link, f"somebody wrote into the cable page at {event.offset:#x}"
         case _:
@@ -143,6 +169,10 @@ def _of_link(event: Event) -> tuple[str, str] | None:
 
 def _of_stream(event: Event) -> tuple[str, str] | None:
     match event:
+        case LoaderLine() if event.level <= _LOADER_LEVEL_SHOWN or event.text.endswith(
+            _LOADER_NEWS
+        ):
+            return event.node, event.text
         case PingAnswered():
             return event.node, f"ping {event.to}: {event.round_trip_s * 1e6:.1f} µs"
         case StreamOpened():

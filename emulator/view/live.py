@@ -2,7 +2,7 @@
 """Shows a run while it goes: a live picture on a terminal, plain lines everywhere else.
 
 Both are listeners of the event stream and draw no conclusions of their own. The live picture is
-redrawn ten times a second by the event loop, never by a thread.
+redrawn up to ten times a second by the event loop, never by a thread.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from emulator.view.render import format_line, render
 from emulator.view.state import ViewState
 
 REDRAW_S = 0.1
+PAUSE_FOR_EACH_DRAWN = 10  # links live in the same loop: on a busy machine the picture waits
 
 
 class RunView(Protocol):
@@ -102,8 +103,11 @@ class LiveView:
         self._state.apply(event)
 
     def _redraw(self) -> None:
+        began_s = time.monotonic()
         self._draw()
-        self._timer = asyncio.get_running_loop().call_later(REDRAW_S, self._redraw)
+        took_s = time.monotonic() - began_s
+        pause_s = max(REDRAW_S, took_s * PAUSE_FOR_EACH_DRAWN)
+        self._timer = asyncio.get_running_loop().call_later(pause_s, self._redraw)
 
     def _draw(self) -> None:
         elapsed_s = time.monotonic() - self._began_s

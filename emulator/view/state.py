@@ -16,6 +16,7 @@ from emulator.events.types import (
     Event,
     FaultReceipt,
     LinkEndChanged,
+    LinkRefused,
     NodeExited,
     NodeHung,
     NodeIncarnation,
@@ -24,7 +25,6 @@ from emulator.events.types import (
     NodeReset,
     NodeResumed,
     NodeStarted,
-    PingAnswered,
     Role,
     RunStarted,
     RunVerdict,
@@ -33,7 +33,7 @@ from emulator.events.types import (
     StreamDigest,
     StreamOpened,
 )
-from emulator.model import DirectionState, NodeState, Topology
+from emulator.model import DirectionState, NodeState, Topology, plan_routes
 from emulator.view.describe import describe
 
 LINES_KEPT = 200
@@ -47,15 +47,21 @@ class NodeView:
     name: str
     arch: str
     state: NodeState = NodeState.OFF
+    since_ns: int = 0
     incarnation: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class DirectionView:
-    """One direction of a link as shown; `epoch` is what its sending end last called it."""
+    """One direction of a link as shown.
+
+    `reason` says why it is not up; `epoch` is what its sending end last called it.
+    """
 
     name: str
-    state: DirectionState = DirectionState.DOWN
+    state: DirectionState = DirectionState.CUT
+    since_ns: int = 0
+    reason: str = ""
     epoch: int = 0
 
 
@@ -70,12 +76,13 @@ class LinkView:
 
 @dataclass(slots=True, kw_only=True)
 class StreamView:
-    """A traffic stream as shown; the counts are the sink's."""
+    """A traffic stream as shown; `sent` is the source's count, the rest the sink's."""
 
     id: int
     source: str
     sink: str
     size_bytes: int
+    sent: int = 0
     received: int = 0
     rate_hz: float = 0.0
     closed: bool = False
@@ -100,7 +107,7 @@ class ViewState:
     streams: dict[int, StreamView] = field(default_factory=dict)
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=LINES_KEPT))
     faults: int = 0
-    pings: int = 0
+    folder: str = ""
     started_ns: int = 0
     now_ns: int = 0
     stopping: bool = False
@@ -112,18 +119,28 @@ class ViewState:
         for node in topology.nodes:
             state.nodes[node.name] = NodeView(name=node.name, arch=node.arch.value)
         for link in topology.links:
-            there, back = link.directions
-            state.links[link.name] = LinkView(
-                name=link.name,
-                kind=link.kind.value,
-                directions=(DirectionView(name=there), DirectionView(name=back)),
-            )
+            state._add_link(link.name, link.kind.value, link.directions)
+        for route in plan_routes(topology):
+            state._add_link(route.name, "route", route.directions)
         return state
 
-    @property
-    def elapsed_s(self) -> float:
-        """From the start of the run to the last event."""
-        return max(0, self.now_ns - self.started_ns) / _NS_PER_S
+    def _add_link(self, name: str, kind: str, directions: tuple[str, str]) -> None:
+        there, back = directions
+        self.links[name] = LinkView(
+            name=name,
+            kind=kind,
+            directions=(DirectionView(name=there), DirectionView(name=back)),
+        )
+
+    def age_s(self, since_ns: int, elapsed_s: float) -> float:
+        """How long something has been as it is.
+
+        Args:
+            since_ns: when it became so; 0: it has been so since the start.
+            elapsed_s: how long the run has lasted.
+        """
+        since_s = max(0, since_ns - self.started_ns) / _NS_PER_S if since_ns else 0
+        return max(0, elapsed_s - since_s)
 
     def apply(self, event: Event) -> Line | None:
         """Take one event in.
@@ -135,6 +152,8 @@ class ViewState:
             self.stopping = True
         if self.stopping and not isinstance(event, RunVerdict):
             return None
+        if isinstance(event, RunStarted):
+            self.folder = event.folder
         if isinstance(event, RunStarted) or not self.started_ns:
             self.started_ns = event.time_monotonic_ns
         self.now_ns = max(self.now_ns, event.time_monotonic_ns)
@@ -152,34 +171,43 @@ class ViewState:
     def _apply_node(self, event: Event) -> None:
         match event:
             case NodeStarted():
-                self._node(event.node, NodeState.BOOTING)
+                self._node(event, event.node, NodeState.BOOTING)
+                if event.node in self.nodes:
+                    self.nodes[event.node].incarnation = 0  # it has not said yet which it is
             case NodeIncarnation() | NodeReset():
-                self._node(event.node, NodeState.BOOTING, event.incarnation)
+                self._node(event, event.node, NodeState.BOOTING, event.incarnation)
             case NodeReady() | NodeResumed():
-                self._node(event.node, NodeState.READY, event.incarnation)
+                self._node(event, event.node, NodeState.READY, event.incarnation)
             case NodeHung():
-                self._node(event.node, NodeState.HUNG, event.incarnation)
+                self._node(event, event.node, NodeState.HUNG, event.incarnation)
             case NodePanicked():
-                self._node(event.node, NodeState.PANICKED, event.incarnation)
+                self._node(event, event.node, NodeState.PANICKED, event.incarnation)
             case NodeExited():
-                self._node(event.node, NodeState.OFF, event.incarnation)
+                self._node(event, event.node, NodeState.OFF, event.incarnation)
             case FaultReceipt():
                 self.faults += 1
             case _:
                 pass
 
-    def _node(self, name: str, state: NodeState, incarnation: int = 0) -> None:
+    def _node(self, event: Event, name: str, state: NodeState, incarnation: int = 0) -> None:
         node = self.nodes.get(name)
-        if node is not None:
-            node.state = state
-            node.incarnation = incarnation or node.incarnation
+        if node is None:
+            return
+        if state is not node.state:
+            node.state, node.since_ns = state, event.time_monotonic_ns
+        node.incarnation = incarnation or node.incarnation
 
     def _apply_link(self, event: Event) -> None:
         match event:
             case DirectionChanged():
                 direction = self._direction(event.link, event.direction)
                 if direction is not None:
-                    direction.state = event.state
+                    direction.state, direction.reason = event.state, event.reason
+                    direction.since_ns = event.time_monotonic_ns
+            case LinkRefused() if event.link in self.links:
+                for direction in self.links[event.link].directions:
+                    if direction.state is DirectionState.DOWN:
+                        direction.reason = f"refused: {event.refusal.name.lower()}"
             case LinkEndChanged() if event.own_epoch:
                 direction = self._direction(event.link, f"{event.node}->{event.peer}")
                 if direction is not None:
@@ -203,28 +231,28 @@ class ViewState:
                     size_bytes=event.size_bytes,
                     at_ns=event.time_monotonic_ns,
                 )
-            case StreamDigest() if event.role is Role.SINK:
-                self._count(event.stream_id, event.messages, event.time_monotonic_ns)
-            case StreamAccount():
-                stream = self.streams.get(event.stream_id)
-                if stream is None:
-                    return
-                if event.role is Role.SINK:
-                    stream.received = max(stream.received, event.received)
+            case StreamDigest() if event.stream_id in self.streams:
+                self._count(self.streams[event.stream_id], event)
+            case StreamAccount() if event.stream_id in self.streams:
+                stream = self.streams[event.stream_id]
+                stream.sent = max(stream.sent, event.sent)
+                stream.received = max(stream.received, event.received)
                 if event.final:
                     stream.closed, stream.rate_hz = True, 0.0
             case StreamClosed() if event.stream_id in self.streams:
                 self.streams[event.stream_id].closed = True
-            case PingAnswered():
-                self.pings += 1
             case _:
                 pass
 
-    def _count(self, stream_id: int, messages: int, at_ns: int) -> None:
-        stream = self.streams.get(stream_id)
-        if stream is None or stream.closed:
+    @staticmethod
+    def _count(stream: StreamView, digest: StreamDigest) -> None:
+        if digest.role is Role.SOURCE:
+            stream.sent = max(stream.sent, digest.messages)
             return
-        passed_ns = at_ns - stream.at_ns
-        if passed_ns > 0 and messages >= stream.received:
-            stream.rate_hz = (messages - stream.received) * _NS_PER_S / passed_ns
-        stream.received, stream.at_ns = max(stream.received, messages), at_ns
+        if stream.closed:
+            return
+        passed_ns = digest.time_monotonic_ns - stream.at_ns
+        if passed_ns > 0 and digest.messages >= stream.received:
+            stream.rate_hz = (digest.messages - stream.received) * _NS_PER_S / passed_ns
+        stream.received = max(stream.received, digest.messages)
+        stream.at_ns = digest.time_monotonic_ns

@@ -129,19 +129,27 @@ static void event_append(struct blackbox *box, const struct blackbox_record *rec
     shared_store64_release(&box->header->event_head, sequence + 1);
 }
 
-void blackbox_event(struct mach_host *host, const struct blackbox_record *record)
+/* Append `record` (null: nothing), and write the figures anew. */
+static void update(struct mach_host *host, const struct blackbox_record *record)
 {
     struct blackbox *box = host->blackbox;
-
-    if (box == NULL) {
-        return;
-    }
     struct heap_statistics heap = heap_statistics(host);
     uint64_t now_ns = clock_now_ns();
+
     lock_acquire(&box->lock);
-    event_append(box, record, now_ns);
+    if (record != NULL) {
+        event_append(box, record, now_ns);
+    }
     figures_write(box, &heap, now_ns);
     lock_release(&box->lock);
+}
+
+void blackbox_event(struct mach_host *host, const struct blackbox_record *record)
+{
+    if (host->blackbox == NULL) {
+        return;
+    }
+    update(host, record);
     if (host->links != NULL) {
         link_manager_kick(host);
     }
@@ -149,16 +157,9 @@ void blackbox_event(struct mach_host *host, const struct blackbox_record *record
 
 void blackbox_refresh(struct mach_host *host)
 {
-    struct blackbox *box = host->blackbox;
-
-    if (box == NULL) {
-        return;
+    if (host->blackbox != NULL) {
+        update(host, NULL);
     }
-    struct heap_statistics heap = heap_statistics(host);
-    uint64_t now_ns = clock_now_ns();
-    lock_acquire(&box->lock);
-    figures_write(box, &heap, now_ns);
-    lock_release(&box->lock);
 }
 
 struct blackbox_ledger *blackbox_ledger_allocate(struct mach_host *host)

@@ -24,6 +24,7 @@ struct parser {
 
 #define LAUNCH_MAXIMUM 0x7fffffffu
 #define NODES_MAXIMUM 0xffffu /* node ids have 16 bits in names */
+#define ROUTES_MAXIMUM 0xffffu
 #define WINDOW_MAXIMUM 0xffffu
 #define DURATION_MAXIMUM_NS (UINT64_MAX / 4) /* sums of a few never wrap */
 
@@ -123,8 +124,8 @@ static bool link_name(struct span value, struct boot_link *link)
 
 static bool link_kind(struct span value, struct boot_link *link)
 {
-    static const char *const words[] = {"ivshmem", "virtio-serial"};
-    int choice = span_choose(value, words, 2);
+    static const char *const words[] = {"ivshmem", "virtio-serial", "route"};
+    int choice = span_choose(value, words, 3);
 
     link->kind = (enum boot_link_kind)choice;
     return choice >= 0;
@@ -138,6 +139,16 @@ static bool link_slot(struct span value, struct boot_link *link)
 static bool link_peer(struct span value, struct boot_link *link)
 {
     return span_number32(value, 0, NODES_MAXIMUM - 1, &link->peer);
+}
+
+static bool link_via(struct span value, struct boot_link *link)
+{
+    return span_number32(value, 0, BOOT_LINKS_MAXIMUM - 1, &link->via);
+}
+
+static bool link_route(struct span value, struct boot_link *link)
+{
+    return span_number32(value, 1, ROUTES_MAXIMUM, &link->route);
 }
 
 static bool flag(struct span value, bool *out)
@@ -168,6 +179,11 @@ static bool link_use(struct span value, struct boot_link *link)
     return choice >= 0;
 }
 
+static bool link_version(struct span value, struct boot_link *link)
+{
+    return span_number32(value, 1, UINT32_MAX, &link->version);
+}
+
 static const struct {
     const char *name;
     bool (*parse)(struct span value, struct boot_link *link);
@@ -175,14 +191,26 @@ static const struct {
     const char *broken;
 } attributes[] = {
     {"name", link_name, true, "link name: 1 to 31 printable characters"},
-    {"kind", link_kind, true, "link kind: ivshmem or virtio-serial"},
-    {"slot", link_slot, true, "link slot: 0 to 31"},
+    {"kind", link_kind, true, "link kind: ivshmem, virtio-serial or route"},
+    {"slot", link_slot, false, "link slot: 0 to 31"},
     {"peer", link_peer, true, "link peer: a node id"},
     {"payload_crc", link_payload_crc, false, "link payload_crc: 0 or 1"},
     {"replay", link_replay, false, "link replay: 0 or 1"},
     {"use", link_use, false, "link use: link or raw"},
+    {"version", link_version, false, "link version: 1 or more"},
+    {"via", link_via, false, "link via: the index of a link"},
+    {"route", link_route, false, "link route: 1 to 65535"},
 };
 #define ATTRIBUTE_COUNT (sizeof(attributes) / sizeof(attributes[0]))
+
+static bool is_attribute_required(unsigned index, enum boot_link_kind kind)
+{
+    if (attributes[index].parse == link_slot)
+        return kind != BOOT_LINK_ROUTE;
+    if (attributes[index].parse == link_via || attributes[index].parse == link_route)
+        return kind == BOOT_LINK_ROUTE;
+    return attributes[index].required;
+}
 
 static const char *parse_attribute(struct parser *parser, struct span attribute,
                                    struct boot_link *link, uint32_t *seen)
@@ -221,9 +249,45 @@ static const char *parse_link(struct parser *parser, struct span value)
             return reason;
     }
     for (unsigned i = 0; i < ATTRIBUTE_COUNT; i++)
-        if (attributes[i].required && (seen & 1u << i) == 0)
-            return "a link lacks one of name, kind, slot, peer";
+        if (is_attribute_required(i, link->kind) && (seen & 1u << i) == 0)
+            return "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, "
+                   "via, route";
     configuration->link_count++;
+    return NULL;
+}
+
+/* --- Transits --------------------------------------------------------------------------------- */
+
+/* NODE:LINK */
+static bool transit_end(struct span value, uint16_t *end, uint8_t *link)
+{
+    struct span node = span_cut(&value, ':');
+    uint32_t node_id, index;
+
+    if (!span_number32(node, 0, NODES_MAXIMUM - 1, &node_id) ||
+        !span_number32(value, 0, BOOT_LINKS_MAXIMUM - 1, &index))
+        return false;
+    *end = (uint16_t)node_id;
+    *link = (uint8_t)index;
+    return true;
+}
+
+static const char *parse_transit(struct parser *parser, struct span value)
+{
+    struct boot_configuration *configuration = parser->configuration;
+    struct boot_transit *transit = &configuration->transits[configuration->transit_count];
+    struct span number = span_cut(&value, ' ');
+    struct span first = span_cut(&value, ' ');
+    uint32_t route;
+
+    if (configuration->transit_count == BOOT_TRANSITS_MAXIMUM)
+        return "more than 256 transits";
+    if (!span_number32(number, 1, ROUTES_MAXIMUM, &route) ||
+        !transit_end(first, &transit->ends[0], &transit->links[0]) ||
+        !transit_end(value, &transit->ends[1], &transit->links[1]))
+        return "transit: ROUTE NODE:LINK NODE:LINK";
+    transit->route = (uint16_t)route;
+    configuration->transit_count++;
     return NULL;
 }
 
@@ -307,6 +371,7 @@ static const struct {
     {"trace", parse_trace, 0, 0, 0, 0, false, false, NULL},
     {"servers", parse_servers, 0, 0, 0, 0, false, false, NULL},
     {"link", parse_link, 0, 0, 0, 0, false, true, NULL},
+    {"transit", parse_transit, 0, 0, 0, 0, false, true, NULL},
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
@@ -346,6 +411,34 @@ static const char *parse_line(struct parser *parser, struct span line)
     return NULL;
 }
 
+/* Is this the index of a link with a cable that carries frames? */
+static bool is_cable(const struct boot_configuration *configuration, uint32_t index)
+{
+    return index < configuration->link_count &&
+           configuration->links[index].kind != BOOT_LINK_ROUTE &&
+           configuration->links[index].use == BOOT_LINK_USE_LINK;
+}
+
+static const char *check_routes(const struct boot_configuration *configuration)
+{
+    for (uint32_t i = 0; i < configuration->link_count; i++) {
+        const struct boot_link *link = &configuration->links[i];
+
+        if (link->kind == BOOT_LINK_ROUTE &&
+            (link->via >= i || !is_cable(configuration, link->via) ||
+             link->use != BOOT_LINK_USE_LINK))
+            return "a route starts over an earlier link that has a cable";
+    }
+    for (uint32_t i = 0; i < configuration->transit_count; i++) {
+        const struct boot_transit *transit = &configuration->transits[i];
+
+        if (!is_cable(configuration, transit->links[0]) ||
+            !is_cable(configuration, transit->links[1]) || transit->links[0] == transit->links[1])
+            return "a transit joins two links that have cables";
+    }
+    return NULL;
+}
+
 static const char *check_rules(const struct parser *parser)
 {
     const struct boot_configuration *configuration = parser->configuration;
@@ -361,7 +454,7 @@ static const char *check_rules(const struct parser *parser)
         if (configuration->links[i].peer == configuration->node_id)
             return "a link to the node itself";
     }
-    return NULL;
+    return check_routes(configuration);
 }
 
 static const char *check_header(const struct boot_page *page)

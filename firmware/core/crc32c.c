@@ -4,7 +4,8 @@
  *
  * slices[k][i] is what byte i does to the checksum when k more bytes follow it. That is linear over
  * GF(2), so a whole table follows from its eight entries with one bit set, which are successive
- * powers of x modulo the polynomial 0x1edc6f41 (reflected: 0x82f63b78).
+ * powers of x modulo the polynomial 0x1edc6f41 (reflected: 0x82f63b78). crc32c_changes[w] would be
+ * slices[4 * w + 3].
  */
 #include <kernel/crc32c.h>
 #include <kernel/little_endian.h>
@@ -41,6 +42,18 @@ static const uint32_t slices[8][256] = {
     SLICE(0xef306b19, 0xdb8ca0c3, 0xb2f53777, 0x6006181f, 0xc00c303e, 0x85f4168d, 0x0e045beb, 0x1c08b7d6),
     SLICE(0x68032cc8, 0xd0065990, 0xa5e0c5d1, 0x4e2dfd53, 0x9c5bfaa6, 0x3d5b83bd, 0x7ab7077a, 0xf56e0ef4),
     SLICE(0x493c7d27, 0x9278fa4e, 0x211d826d, 0x423b04da, 0x847609b4, 0x0d006599, 0x1a00cb32, 0x34019664),
+    /* clang-format on */
+};
+
+const uint32_t crc32c_changes[CRC32C_CHANGE_WORDS][256] = {
+    /* clang-format off */
+    SLICE(0xdd45aab8, 0xbf672381, 0x7b2231f3, 0xf64463e6, 0xe964b13d, 0xd725148b, 0xaba65fe7, 0x52a0c93f),
+    SLICE(0x493c7d27, 0x9278fa4e, 0x211d826d, 0x423b04da, 0x847609b4, 0x0d006599, 0x1a00cb32, 0x34019664),
+    SLICE(0x3171d430, 0x62e3a860, 0xc5c750c0, 0x8e62d771, 0x1929d813, 0x3253b026, 0x64a7604c, 0xc94ec098),
+    SLICE(0xf20c0dfe, 0xe1f46d0d, 0xc604aceb, 0x89e52f27, 0x162628bf, 0x2c4c517e, 0x5898a2fc, 0xb13145f8),
+    SLICE(0x3743f7bd, 0x6e87ef7a, 0xdd0fdef4, 0xbff3cb19, 0x7a0be0c3, 0xf417c186, 0xedc3f5fd, 0xde6b9d0b),
+    SLICE(0xba4fc28e, 0x7173f3ed, 0xe2e7e7da, 0xc023b945, 0x85ab047b, 0x0eba7e07, 0x1d74fc0e, 0x3ae9f81c),
+    SLICE(0xa2158b34, 0x41c76099, 0x838ec132, 0x02f1f495, 0x05e3e92a, 0x0bc7d254, 0x178fa4a8, 0x2f1f4950),
     /* clang-format on */
 };
 

@@ -14,6 +14,7 @@
 #include "node_notice.h"
 #include "port.h"
 #include "rights.h"
+#include <kernel/string.h>
 
 enum arrival {
     ARRIVAL_MALFORMED,
@@ -24,6 +25,16 @@ enum arrival {
 
 /* --- Checks ----------------------------------------------------------------------------------- */
 
+/* The header begins as that of an ordinary message to this node does. */
+static bool begins_as_message(const struct node *node, const struct kmsg *kmsg)
+{
+    le64 first;
+
+    memcpy(&first, &kmsg->header, sizeof(first));
+    return le64_load(first) ==
+           (MNL_SUB_FLIPC | FLIPC_IPC << 8 | MNL_FLAG_SEQUENCED << 24 | (uint64_t)node->id << 32);
+}
+
 static enum arrival classify(const struct node *node, const struct kmsg *kmsg, size_t length_bytes)
 {
     bool sequenced = kmsg->header.flags == MNL_FLAG_SEQUENCED;
@@ -32,6 +43,8 @@ static enum arrival classify(const struct node *node, const struct kmsg *kmsg, s
         length_bytes - sizeof(kmsg->header) > kmsg->payload_capacity ||
         le32_load(kmsg->header.size) != length_bytes - sizeof(kmsg->header))
         return ARRIVAL_MALFORMED;
+    if (begins_as_message(node, kmsg))
+        return ARRIVAL_MESSAGE;
     if (le32_load(kmsg->header.node_id) != node->id || kmsg->header.sub == 0 ||
         (!sequenced && kmsg->header.flags != 0))
         return ARRIVAL_MALFORMED;
@@ -176,7 +189,7 @@ static kern_return_t check_node(const struct node *node)
 {
     if (node->state == NODE_DEAD)
         return KERN_NODE_DOWN;
-    if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_RX) == 0)
+    if (node->state != NODE_REGISTERED || (node->link & NODE_GATE_MSG_FROM_NODE) == 0)
         return KERN_FAILURE;
     return KERN_SUCCESS;
 }
@@ -193,6 +206,11 @@ struct receiving {
     struct deferred deferred;
 };
 
+static bool brings_rights(const struct kmsg *kmsg)
+{
+    return le64_load(kmsg->mach.local) != NAME_NULL || kmsg->rights != NULL;
+}
+
 static int check_message(const struct receiving *receiving, struct port **port)
 {
     struct kmsg *kmsg = receiving->kmsg;
@@ -202,7 +220,10 @@ static int check_message(const struct receiving *receiving, struct port **port)
         reason = find_destination(receiving->node->host, le64_load(kmsg->header.object), port);
     if (reason == 0 && !share_accepts(*port, receiving->node, kmsg_is_resumed(kmsg)))
         reason = FLIPC_NAK_MOVED;
-    if (reason == 0 && (le64_load(kmsg->mach.local) != NAME_NULL || kmsg->rights != NULL))
+    if (reason == 0 && brings_rights(kmsg) &&
+        receiving->node->flow.notice_count >= FLOW_NOTICES_MAXIMUM)
+        reason = FLIPC_NAK_NO_RESOURCES;
+    if (reason == 0 && brings_rights(kmsg))
         reason = rights_check_names(receiving->node, kmsg);
     return reason;
 }
@@ -229,7 +250,7 @@ static void receive_message(struct receiving *receiving)
 }
 
 /* Unknown commands are counted and settled like any other: a newer peer may have reasons. */
-static void receive_control(struct receiving *receiving)
+COLD static void receive_control(struct receiving *receiving)
 {
     struct node *node = receiving->node;
     const struct wire_mnl_header *header = &receiving->kmsg->header;

@@ -71,6 +71,7 @@ struct kmsg *flipc_rights_take(struct node *node)
         struct share *share = LIST_CONTAINER(flow->notices.next, struct share, notice);
 
         list_remove(&share->notice);
+        flow->notice_count--;
         list_append(&flow->batch, &share->notice);
         share->batched = true;
         put_share(&telling, share);

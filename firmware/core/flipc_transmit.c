@@ -14,21 +14,110 @@
 #include "rights.h"
 #include <kernel/panic.h>
 
+/* --- Room ------------------------------------------------------------------------------------- */
+
+/* What a message that waits costs: its block, and perhaps a proxy that only it keeps. */
+static size_t cost_of(const struct kmsg *kmsg)
+{
+    return sizeof(*kmsg) + sizeof(struct port) + le32_load(kmsg->header.size);
+}
+
+bool flipc_has_room(const struct node *node)
+{
+    return node->flow.waiting_bytes < FLOW_WAITING_MAXIMUM;
+}
+
+/* Senders wait at their proxies, whatever they wait for. */
+static void wake_senders(struct node *node)
+{
+    for (struct list *link = node->proxies.next; link != &node->proxies; link = link->next) {
+        struct port *proxy = port_of_member(link);
+
+        if (proxy->senders_waiting != 0)
+            condition_broadcast(&proxy->senders);
+    }
+}
+
+void flipc_waits(struct node *node, const struct kmsg *kmsg)
+{
+    node->flow.waiting_bytes += cost_of(kmsg);
+}
+
+void flipc_waits_no_more(struct node *node, const struct kmsg *kmsg)
+{
+    bool was_full = !flipc_has_room(node);
+
+    node->flow.waiting_bytes -= cost_of(kmsg);
+    if (was_full && flipc_has_room(node))
+        wake_senders(node);
+}
+
+/* --- Numbers ---------------------------------------------------------------------------------- */
+
+/* The number under which an outstanding message was transmitted. */
+static uint32_t sequence_of(struct list *queue)
+{
+    return le32_load(kmsg_of_queue(queue)->header.options);
+}
+
+static bool may_send_control(const struct flow *flow)
+{
+    return sequence_before(flow->next_sequence, flow->peer_credit + FLIPC_CONTROL_RESERVE);
+}
+
+static bool may_send_message(const struct flow *flow)
+{
+    if (!sequence_before(flow->next_sequence, flow->peer_credit))
+        return false;
+    if (list_is_empty(&flow->outstanding))
+        return true;
+    return flow->outstanding_count < flow->window + FLOW_OUTSTANDING_SLACK &&
+           flow->next_sequence - sequence_of(flow->outstanding.next) < FLOW_SEQUENCE_SPAN;
+}
+
+/* It gets the next number and is outstanding from now on. */
+static void number_message(struct flow *flow, struct kmsg *kmsg)
+{
+    kmsg->header.options = le32_of(flow->next_sequence++);
+    list_append(&flow->outstanding, &kmsg->queue);
+    flow->outstanding_count++;
+}
+
+static bool may_transmit(const struct node *node)
+{
+    return node->state == NODE_REGISTERED && (node->link & NODE_GATE_MSG_TO_NODE) != 0 &&
+           !node->is_suspended;
+}
+
 /* --- In --------------------------------------------------------------------------------------- */
+
+/* Nothing has to happen before the proxy's messages go out. A port that ended has no home. */
+static bool proxy_may_transmit(const struct port *proxy)
+{
+    return proxy->kind == PORT_PROXY && !proxy->moving && proxy->home != NULL &&
+           proxy->home->add.once == 0 && proxy->home->add.send == 0;
+}
+
+/* Would a new message be what flipc_fetch() returns next, and is there somebody to ask to take it? */
+static bool may_pass(const struct node *node)
+{
+    const struct flow *flow = &node->flow;
+
+    return node->transmitter.transmit != NULL && may_transmit(node) && !node_is_kicked(node) &&
+           list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
+           flow->resend == &flow->outstanding && !flow->snapshot_due && may_send_message(flow);
+}
 
 void flipc_make_ready(struct port *proxy)
 {
-    const struct share *home = proxy->home;
-
-    /* A right has to be on the home's account before it is used. A port that ended has no home. */
-    if (proxy->kind != PORT_PROXY || proxy->moving || home == NULL || home->add.once != 0 ||
-        home->add.send != 0 || list_is_empty(&proxy->queue) || !list_is_empty(&proxy->ready))
+    /* A right has to be on the home's account before it is used. */
+    if (!proxy_may_transmit(proxy) || list_is_empty(&proxy->queue) || !list_is_empty(&proxy->ready))
         return;
     list_append(&proxy->node->flow.ready, &proxy->ready);
     node_kick(proxy->node);
 }
 
-void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
+static void write_headers(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
 {
     struct node *node = proxy->node;
 
@@ -52,32 +141,61 @@ void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spar
     port_reference(proxy);
     proxy->holds++;
     proxy->count++;
+}
+
+static void enqueue(struct port *proxy, struct kmsg *kmsg)
+{
+    flipc_waits(proxy->node, kmsg);
     list_append(&proxy->queue, &kmsg->queue);
     flipc_make_ready(proxy);
 }
 
-/* --- Out -------------------------------------------------------------------------------------- */
-
-/* The number under which an outstanding message was transmitted. */
-static uint32_t sequence_of(struct list *queue)
+void flipc_queue(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
 {
-    return le32_load(kmsg_of_queue(queue)->header.options);
+    write_headers(proxy, kmsg, spares);
+    enqueue(proxy, kmsg);
 }
 
-static bool may_send_control(const struct flow *flow)
+/* It leaves its proxy's queue, or never enters it. */
+static void begin_flight(struct port *proxy, struct kmsg *kmsg)
 {
-    return sequence_before(flow->next_sequence, flow->peer_credit + FLIPC_CONTROL_RESERVE);
+    proxy->in_flight++;
+    if (proxy->resume) {
+        kmsg_set_resumed(kmsg, true);
+        proxy->resume = false;
+    }
+    proxy->host->nodes->counters.sent++;
 }
 
-static bool may_send_message(const struct flow *flow)
+bool flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
 {
-    if (!sequence_before(flow->next_sequence, flow->peer_credit))
-        return false;
-    if (list_is_empty(&flow->outstanding))
+    struct node *node = proxy->node;
+
+    write_headers(proxy, kmsg, spares);
+    if (may_pass(node) && proxy_may_transmit(proxy) && list_is_empty(&proxy->queue)) {
+        begin_flight(proxy, kmsg);
+        number_message(&node->flow, kmsg);
+        node->fetched_count++;
+        kmsg->held++;
         return true;
-    return flow->outstanding_count < flow->window + FLOW_OUTSTANDING_SLACK &&
-           flow->next_sequence - sequence_of(flow->outstanding.next) < FLOW_SEQUENCE_SPAN;
+    }
+    enqueue(proxy, kmsg);
+    return false;
 }
+
+/* It is the newest, so whatever else goes out again comes before it. */
+void flipc_untake(struct node *node, struct kmsg *kmsg)
+{
+    struct flow *flow = &node->flow;
+
+    kmsg->held--;
+    node->fetched_count--;
+    if (flow->resend == &flow->outstanding)
+        flow->resend = &kmsg->queue;
+    node_kick(node);
+}
+
+/* --- Out -------------------------------------------------------------------------------------- */
 
 static struct kmsg *take_untransmitted(struct node *node)
 {
@@ -86,15 +204,11 @@ static struct kmsg *take_untransmitted(struct node *node)
     struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
 
     list_remove(&kmsg->queue);
+    flipc_waits_no_more(node, kmsg);
     list_remove(&port->ready);
     if (!list_is_empty(&port->queue))
         list_append(&flow->ready, &port->ready);
-    port->in_flight++;
-    if (port->resume) {
-        kmsg_set_resumed(kmsg, true);
-        port->resume = false;
-    }
-    node->host->nodes->counters.sent++;
+    begin_flight(port, kmsg);
     return kmsg;
 }
 
@@ -121,9 +235,7 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = take_untransmitted(node);
     }
-    kmsg->header.options = le32_of(flow->next_sequence++);
-    list_append(&flow->outstanding, &kmsg->queue);
-    flow->outstanding_count++;
+    number_message(flow, kmsg);
     return kmsg;
 }
 
@@ -132,8 +244,8 @@ mnl_msg_t flipc_fetch(struct node *node)
     struct flow *flow = &node->flow;
     struct kmsg *kmsg;
 
-    if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_TX) == 0) {
-        node->kicked = false;
+    if (!may_transmit(node)) {
+        node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }
     if (flow->snapshot_due && !flow->snapshot_held)
@@ -145,11 +257,15 @@ mnl_msg_t flipc_fetch(struct node *node)
         kmsg = take_new(node);
     }
     if (kmsg == NULL) {
-        node->kicked = false;
+        node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }
     kmsg->held++;
     panic_unless(kmsg->held != 0);
+    if (list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
+        list_is_empty(&flow->notices) && node->untold == 0 && flow->resend == &flow->outstanding &&
+        !flow->snapshot_due)
+        node_set_kicked(node, false); /* that was all */
     return msg_of_kmsg(kmsg);
 }
 
@@ -309,8 +425,14 @@ static uint32_t lowest_outstanding(const struct flow *flow)
     return sequence_of(flow->outstanding.next);
 }
 
+/* Credit beyond what may be outstanding is of no use; kept as it was told, half the numbers ahead, it
+ * would in the end lie in the past. */
 static void credit_told(struct flow *flow, uint32_t credit)
 {
+    uint32_t limit = flow->next_sequence + flow->window + FLOW_OUTSTANDING_SLACK;
+
+    if (sequence_before(limit, credit))
+        credit = limit;
     if (sequence_before(flow->peer_credit, credit))
         word_store(&flow->peer_credit, credit);
 }

@@ -33,6 +33,14 @@ struct port;
 #define FLOW_OUTSTANDING_SLACK 64u
 #define FLOW_SEQUENCE_SPAN (1u << 30)
 
+/* Bytes, at most, that wait to be transmitted to one node, over all proxies: a peer that asks without
+ * end and takes no answer costs no more. One message more may begin below it. */
+#define FLOW_WAITING_MAXIMUM (512u * 1024u)
+
+/* Accounts, at most, that have something to tell one node before messages from it that bring rights are
+ * refused: a peer that does not listen costs no more. */
+#define FLOW_NOTICES_MAXIMUM 1024u
+
 struct flow_snapshot {
     _Alignas(8) struct wire_mnl_header header;
     le32 body[sizeof(struct flipc_ack_body) / 4u + FLIPC_WINDOW_MAXIMUM];
@@ -49,9 +57,11 @@ struct flow {
     uint32_t outstanding_count;
     struct list outstanding;
     struct list *resend;
-    struct list control; /* NAKs that have no sequence number yet */
-    struct list ready;   /* port.ready: proxies with untransmitted messages, in turn */
-    struct list notices; /* share.notice: accounts with something to tell */
+    struct list control;  /* NAKs that have no sequence number yet */
+    struct list ready;    /* port.ready: proxies with untransmitted messages, in turn */
+    size_t waiting_bytes; /* of those messages */
+    struct list notices;  /* share.notice: accounts with something to tell */
+    uint32_t notice_count;
     struct list batch;   /* share.notice: those that `rights` tells of */
     struct kmsg *rights; /* the one RIGHTS message, sent again and again */
     bool rights_busy;    /* it is outstanding */
@@ -100,9 +110,23 @@ struct kmsg *flow_rights_allocate(struct mach_host *host);
 
 /* --- Transmit (flipc_transmit.c) -------------------------------------------------------------- */
 
-/* Queue a message on a living proxy; the port has room, and `spares` what rights_give_needs() asks for
- * (null: it carries no rights). */
-void flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares);
+/* May a message to any port of that node be queued? */
+bool flipc_has_room(const struct node *node);
+
+/* Send a message to a living proxy; the port has room, and `spares` what rights_give_needs() asks for
+ * (null: it carries no rights). True: it is fetched, and the caller gives it to the node's
+ * transmitter; false: it is queued. */
+bool flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares);
+
+/* The same, but it is queued in any case. */
+void flipc_queue(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares);
+
+/* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it. */
+void flipc_untake(struct node *node, struct kmsg *kmsg);
+
+/* A message that is in a proxy's queue waits for the node, or not any more. */
+void flipc_waits(struct node *node, const struct kmsg *kmsg);
+void flipc_waits_no_more(struct node *node, const struct kmsg *kmsg);
 
 /* The proxy may transmit what it has queued, if there is nothing that has to go first. */
 void flipc_make_ready(struct port *proxy);
@@ -123,17 +147,17 @@ bool flipc_peer_told(struct node *node, uint32_t ack, uint32_t credit, struct de
 
 /* An ACK snapshot or a NAK of `size_bytes` arrived in the payload of a message. False: malformed.
  */
-bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *body,
+COLD bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *body,
+                                  uint32_t size_bytes, struct deferred *deferred);
+COLD bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body,
                              uint32_t size_bytes, struct deferred *deferred);
-bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, uint32_t size_bytes,
-                        struct deferred *deferred);
 
 /* Transmit again from the first message that the peer, which expects `next_expected`, has not got.
  */
-void flipc_resume(struct node *node, uint32_t next_expected);
+COLD void flipc_resume(struct node *node, uint32_t next_expected);
 
 /* The peer is dead: every message is at its end, in both directions. */
-void flipc_abandon(struct node *node, struct deferred *deferred);
+COLD void flipc_abandon(struct node *node, struct deferred *deferred);
 
 /* --- Receive (flipc_receive.c) ---------------------------------------------------------------- */
 
@@ -143,28 +167,28 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
 
 /* Refuse an accepted message: it becomes its own NAK. `resend_to`: a node id for FLIPC_NAK_MOVED,
  * else -1. */
-void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resend_to,
-                  struct deferred *deferred);
+COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resend_to,
+                       struct deferred *deferred);
 
 /* --- Rights (flipc_rights.c) ------------------------------------------------------------------ */
 
 /* Make the next RIGHTS message, if there is something to tell and the last one is over; else null.
  */
-struct kmsg *flipc_rights_take(struct node *node);
+COLD struct kmsg *flipc_rights_take(struct node *node);
 
 /* If the port's home has all our rights on its account, those who answered for them need not any
  * more. */
 void flipc_rights_told(struct port *port, struct deferred *deferred);
 
 /* The peer has it. */
-void flipc_rights_settled(struct node *node, struct deferred *deferred);
+COLD void flipc_rights_settled(struct node *node, struct deferred *deferred);
 
 /* Accounts that a RIGHTS message of `size_bytes` will need, -1: malformed. */
 int flipc_rights_check(const struct flipc_rights_body *body, uint32_t size_bytes);
 
 /* Do what it says; `spares` has what flipc_rights_check() asked for. */
-void flipc_rights_received(struct node *node, const struct flipc_rights_body *body,
-                           struct share_spares *spares, struct deferred *deferred);
+COLD void flipc_rights_received(struct node *node, const struct flipc_rights_body *body,
+                                struct share_spares *spares, struct deferred *deferred);
 
 /* --- Acknowledge (flipc_ack.c) ---------------------------------------------------------------- */
 
@@ -178,7 +202,7 @@ void flipc_settle_control(struct node *node);
 void flipc_owe(struct node *node, uint32_t count);
 
 /* Write the snapshot message. */
-mnl_msg_t flipc_snapshot_take(struct node *node);
+COLD mnl_msg_t flipc_snapshot_take(struct node *node);
 
 /* Time by which a frame must leave, DEADLINE_NEVER for none, 0 for now; a frame left at `now_ns`.
  * Without the lock. */

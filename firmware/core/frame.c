@@ -4,6 +4,19 @@
  */
 #include <kernel/frame.h>
 
+_Static_assert(offsetof(struct frame_header, type) % sizeof(uint64_t) == 0 &&
+                   offsetof(struct frame_header, payload_crc) ==
+                       offsetof(struct frame_header, type) + 3 * sizeof(uint64_t) &&
+                   FRAME_VARIABLE_SIZE == 4 * CRC32C_CHANGE_WORDS,
+               "the variable half is three pairs of words and the payload's CRC");
+
+void frame_crc_restart(struct frame_crc *before, uint32_t constant_crc)
+{
+    const struct frame_header zero = {.type = 0};
+
+    *before = (struct frame_crc){.crc = frame_header_crc(&zero, constant_crc)};
+}
+
 uint32_t frame_check_header(const struct frame_header *header, size_t length, uint32_t mtu)
 {
     uint32_t payload_bytes = le32_load(header->length);

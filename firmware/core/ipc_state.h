@@ -54,13 +54,14 @@ static inline bool deferred_is_empty(const struct deferred *deferred)
            deferred->shares == NULL && deferred->rights == NULL && deferred->work == NULL;
 }
 
-void deferred_run_all(struct mach_host *host, struct deferred *deferred);
+/* deferred_run() where there is something to do. */
+APART void deferred_finish(struct mach_host *host, struct deferred *deferred);
 
 /* Do it all; the IPC lock is not held. */
 static inline void deferred_run(struct mach_host *host, struct deferred *deferred)
 {
     if (!deferred_is_empty(deferred))
-        deferred_run_all(host, deferred);
+        deferred_finish(host, deferred);
 }
 
 /* The last right is gone or the message is at its end: free it when the lock is released, telling

@@ -9,6 +9,8 @@
  */
 #include <kernel/host.h>
 #include <kernel/kern_server.h>
+#include <kernel/link_manager.h>
+#include <kernel/server_module.h>
 #include <kernel/string.h>
 
 struct kern_server_instance {
@@ -106,14 +108,11 @@ static void instance_set_busy(struct server_registry *registry,
     lock_release(&registry->lock);
 }
 
-int kern_server_load(struct mach_host *host, const char *name)
+/* Enter a record and run its load command. */
+static int record_load(struct mach_host *host, const struct kern_server *server)
 {
-    const struct kern_server *server = kern_server_find(name);
-
-    if (server == NULL) {
-        return ERROR_NOT_FOUND;
-    }
     struct kern_server_instance *instance = heap_allocate(host, sizeof(*instance));
+
     if (instance == NULL) {
         return ERROR_NO_MEMORY;
     }
@@ -134,6 +133,13 @@ int kern_server_load(struct mach_host *host, const char *name)
     }
     instance_set_busy(host->servers, instance, false);
     return ERROR_NONE;
+}
+
+int kern_server_load(struct mach_host *host, const char *name)
+{
+    const struct kern_server *server = kern_server_find(name);
+
+    return server != NULL ? record_load(host, server) : ERROR_NOT_FOUND;
 }
 
 int kern_server_unload(struct mach_host *host, const char *name)
@@ -196,4 +202,97 @@ void kern_servers_destroy(struct mach_host *host)
     }
     host->servers = NULL;
     heap_free(host, registry);
+}
+
+/* --- Records that modules bring --------------------------------------------------------------- */
+
+const struct phy_operations *kern_server_find_loaded_phy(struct mach_host *host, const char *kind)
+{
+    struct server_registry *registry = host->servers;
+    const struct phy_operations *found = NULL;
+
+    if (registry == NULL) {
+        return NULL;
+    }
+    lock_acquire(&registry->lock);
+    for (struct kern_server_instance *instance = registry->latest;
+         instance != NULL && found == NULL; instance = instance->next) {
+        const struct phy_operations *phy = instance->server->phy;
+        if (!instance->busy && phy != NULL && strcmp(phy->kind, kind) == 0) {
+            found = phy;
+        }
+    }
+    lock_release(&registry->lock);
+    return found;
+}
+
+int kern_server_register(const struct kern_server *server)
+{
+    struct mach_host *host = thread_current_host();
+    int error = record_load(host, server);
+
+    if (error == ERROR_NONE && server->phy != NULL) {
+        link_manager_find_drivers(host);
+    }
+    return error;
+}
+
+/* The instance of `server`, marked busy; null: there is none. */
+static struct kern_server_instance *instance_claim(struct server_registry *registry,
+                                                   const struct kern_server *server)
+{
+    lock_acquire(&registry->lock);
+    struct kern_server_instance *instance = registry->latest;
+    while (instance != NULL && instance->server != server) {
+        instance = instance->next;
+    }
+    if (instance != NULL) {
+        instance->busy = true;
+    }
+    lock_release(&registry->lock);
+    return instance;
+}
+
+int kern_server_unregister(const struct kern_server *server)
+{
+    struct mach_host *host = thread_current_host();
+    struct kern_server_instance *instance = instance_claim(host->servers, server);
+
+    if (instance == NULL) {
+        return ERROR_NONE;
+    }
+    if (server->unload != NULL) {
+        server->unload(host, instance->state);
+    }
+    instance_remove(host->servers, instance);
+    heap_free(host, instance);
+    return ERROR_NONE;
+}
+
+void kern_servers_forget(struct mach_host *host, uintptr_t start, size_t len_bytes)
+{
+    struct server_registry *registry = host->servers;
+    struct kern_server_instance *forgotten = NULL;
+
+    if (registry == NULL) {
+        return;
+    }
+    lock_acquire(&registry->lock);
+    struct kern_server_instance **link = &registry->latest;
+    while (*link != NULL) {
+        struct kern_server_instance *instance = *link;
+        if ((uintptr_t)instance->server - start < len_bytes) {
+            *link = instance->next;
+            instance->next = forgotten;
+            forgotten = instance;
+        } else {
+            link = &instance->next;
+        }
+    }
+    lock_release(&registry->lock);
+    while (forgotten != NULL) {
+        struct kern_server_instance *next = forgotten->next;
+        heap_free(host, forgotten);
+        forgotten = next;
+    }
 }

@@ -20,6 +20,7 @@
 #include <kernel/kern_server.h>
 #include <kernel/kernel_service.h>
 #include <kernel/panic.h>
+#include <kernel/server_table.h>
 #include <kernel/string.h>
 
 #define SERVER_NAME_SIZE 32u
@@ -106,12 +107,22 @@ static void service_open(struct kernel *kernel)
 /* Every node has a node server. */
 #define NODE_SERVER "node"
 
-/* Load the servers of the boot page: names separated by one blank. */
+static const char *locate_server(void *context, uint64_t address, uint64_t *offset)
+{
+    return server_table_locate(context, address, offset);
+}
+
+/* Let the loader in, then load the servers of the boot page: names separated by one blank. */
 static void servers_open(struct kernel *kernel)
 {
     const char *rest = kernel->boot->servers;
 
+    struct server_platform platform;
+
     require(kern_servers_initialize(&kernel->host), "servers");
+    arch_server_platform(&platform);
+    require(server_table_start(&kernel->host, &platform), "loader");
+    panic_set_locator(locate_server, &kernel->host);
     require(kern_server_load(&kernel->host, NODE_SERVER), "node server");
     while (*rest != '\0') {
         char name[SERVER_NAME_SIZE] = {0};
@@ -137,10 +148,13 @@ static void links_open(struct kernel *kernel)
     struct link_manager_configuration configuration = {
         .links = boot->links,
         .link_count = boot->link_count,
+        .transits = boot->transits,
+        .transit_count = boot->transit_count,
         .poll_ns = boot->poll_ns,
         .poll_forever = boot->idle == BOOT_IDLE_POLL,
         .message_max = MESSAGE_MAXIMUM,
         .find_phy = kern_server_find_phy,
+        .find_loaded_phy = kern_server_find_loaded_phy,
         .observer = kernel_events_link_observer(&kernel->events),
     };
 

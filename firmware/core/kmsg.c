@@ -322,7 +322,7 @@ static void deferred_run_once(struct mach_host *host, struct deferred *deferred)
     free_ports(host, deferred->ports);
 }
 
-void deferred_run_all(struct mach_host *host, struct deferred *deferred)
+void deferred_finish(struct mach_host *host, struct deferred *deferred)
 {
     struct port *work = deferred->work;
 

@@ -20,7 +20,11 @@ int link_initialize(struct link *link, const struct link_configuration *configur
         return ERROR_INVALID;
     }
     memset(link, 0, sizeof(*link));
+#ifdef LINK_ONE_OWNER
+    (void)operations;
+#else
     link->operations = operations;
+#endif
     link->context = context;
     link->configuration = *configuration;
     link->statistics.peer = configuration->peer_id;
@@ -36,7 +40,7 @@ void link_drop(struct link *link, enum link_drop reason)
 void link_count_drop(struct link *link, enum link_drop reason, uint32_t count)
 {
     link->statistics.drops[reason] += count;
-    link->operations->dropped(link->context, reason, count);
+    LINK_OWNER(link, dropped)(link->context, reason, count);
 }
 
 /* --- What both records together say about DATA ------------------------------------------------ */
@@ -78,11 +82,13 @@ void link_refresh_constants(struct link *link)
     tx->version = FRAME_VERSION;
     tx->src_node = le16_of((uint16_t)configuration->node_id);
     tx->dst_node = le16_of((uint16_t)configuration->peer_id);
+    tx->route = le16_of(configuration->route);
     tx->src_incarnation = le64_of(configuration->incarnation);
     tx->dst_incarnation = le64_of(link->peer_incarnation);
     tx->src_epoch = le32_of(link->tx_epoch);
     tx->dst_epoch = le32_of(link->rx_up ? link->peer_epoch : 0);
     link->tx_constant_crc = frame_constant_crc(tx);
+    frame_crc_restart(&link->tx_crc, link->tx_constant_crc);
 
     rx->magic = le16_of(FRAME_MAGIC);
     rx->version = FRAME_VERSION;
@@ -93,6 +99,7 @@ void link_refresh_constants(struct link *link)
     rx->src_epoch = tx->dst_epoch;
     rx->dst_epoch = tx->src_epoch;
     link->rx_constant_crc = frame_constant_crc(rx);
+    frame_crc_restart(&link->rx_crc, link->rx_constant_crc);
     link->rx_constant_valid = link->rx_up && link->tx_state == LINK_DIRECTION_UP;
 }
 
@@ -109,7 +116,7 @@ static void report(struct link *link, enum link_reason reason)
         .reason = reason,
     };
 
-    link->operations->state(link->context, &event);
+    LINK_OWNER(link, state)(link->context, &event);
 }
 
 void link_change(struct link *link, enum link_reason reason, bool rx_up,
@@ -199,8 +206,8 @@ void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t gener
     }
     *cable = (struct link_cable_state){
         .up = up, .checked = checked, .known = true, .generation = generation};
-    if (link->operations->carrier != NULL) {
-        link->operations->carrier(link->context, direction, up, generation);
+    if (LINK_OWNER_HAS(link, carrier)) {
+        LINK_OWNER(link, carrier)(link->context, direction, up, generation);
     }
     if (is_receive) {
         link_close_receive(link, LINK_REASON_CARRIER, now_ns);
@@ -251,6 +258,14 @@ void link_close(struct link *link, uint64_t now_ns)
     link_change(link, LINK_REASON_DRIVER_STOPPED, false, LINK_DIRECTION_DOWN);
 }
 
+void link_set_phy(struct link *link, uint32_t mtu, bool payload_crc, bool replay, bool lossless)
+{
+    link->configuration.mtu = mtu;
+    link->configuration.wants_payload_crc = payload_crc || !lossless;
+    link->configuration.offers_replay = replay || !lossless;
+    link->configuration.cable_frames = !lossless && link->configuration.route == 0;
+}
+
 /* --- Deadlines -------------------------------------------------------------------------------- */
 
 static uint64_t silent_at_ns(const struct link *link)
@@ -277,7 +292,7 @@ static uint64_t ack_at_ns(const struct link *link)
         at_ns = link->rx_owed_ns + constants->ack_delay_ns;
     }
     if (link->peer_incarnation != 0) {
-        flow_at_ns = link->operations->flow_deadline_ns(link->context);
+        flow_at_ns = LINK_OWNER(link, flow_deadline_ns)(link->context);
     }
     return flow_at_ns < at_ns ? flow_at_ns : at_ns;
 }

@@ -3,21 +3,11 @@
  * The link manager as others see it: start, stop, questions. Its thread is link_manager_loop.c.
  */
 #include "link_manager_private.h"
+#include "link_owner.h"
 
 #include <kernel/string.h>
 
 #define STATISTICS_TIMEOUT_NS 1000000000ull
-
-static const char *kind_name(enum boot_link_kind kind)
-{
-    switch (kind) {
-    case BOOT_LINK_IVSHMEM:
-        return "ivshmem";
-    case BOOT_LINK_VIRTIO_SERIAL:
-        return "virtio-serial";
-    }
-    return "";
-}
 
 /* --- Start ------------------------------------------------------------------------------------ */
 
@@ -64,9 +54,10 @@ static int make_peers(struct link_manager *manager)
     return ERROR_NONE;
 }
 
-static int initialize_link(struct managed_link *link, const struct boot_link *boot)
+static int initialize_link(struct managed_link *link)
 {
     struct link_manager *manager = link->manager;
+    const struct boot_link *boot = link_boot(link);
     const struct phy_operations *phy = link->phy_operations;
     struct link_configuration configuration = {
         .node_id = manager->host->node_id,
@@ -77,27 +68,33 @@ static int initialize_link(struct managed_link *link, const struct boot_link *bo
         .message_max = manager->configuration.message_max,
         .wants_payload_crc = boot->payload_crc || (phy != NULL && !phy->lossless),
         .offers_replay = boot->replay || (phy != NULL && !phy->lossless),
-        .cable_frames = phy != NULL && !phy->lossless,
+        .route = (uint16_t)boot->route,
+        .cable_frames = phy != NULL && !phy->lossless && boot->kind != BOOT_LINK_ROUTE,
         .byte_order = MNL_BYTEORDER_LOCAL,
         .data_model = MNL_DATAMODEL_LOCAL,
+        .version = boot->version,
     };
 
-    return link_initialize(&link->link, &configuration, &link_owner_operations, link);
+    return link_initialize(&link->link, &configuration, LINK_OWNER_OPERATIONS, link);
 }
 
 static int make_links(struct link_manager *manager)
 {
     for (uint32_t i = 0; i < manager->link_count; i++) {
-        const struct boot_link *boot = &manager->configuration.links[i];
         struct managed_link *link = &manager->links[i];
+        const struct boot_link *boot = &manager->configuration.links[i];
 
         link->manager = manager;
         link->index = i;
         link->deadline_ns = DEADLINE_NEVER;
-        if (boot->use == BOOT_LINK_USE_LINK) {
-            link->phy_operations = manager->configuration.find_phy(kind_name(boot->kind));
+        if (boot->kind == BOOT_LINK_ROUTE) {
+            link->via = &manager->links[boot->via];
+            manager->has_routes = true;
         }
-        if (initialize_link(link, boot) != ERROR_NONE) {
+        if (boot->use == BOOT_LINK_USE_LINK) {
+            link->phy_operations = link_driver_find(link);
+        }
+        if (initialize_link(link) != ERROR_NONE) {
             return ERROR_INVALID;
         }
     }
@@ -108,17 +105,9 @@ static int make_links(struct link_manager *manager)
 static void start_phys(struct link_manager *manager)
 {
     for (uint32_t i = 0; i < manager->link_count; i++) {
-        const struct boot_link *boot = &manager->configuration.links[i];
         struct managed_link *link = &manager->links[i];
-        struct phy_client client;
 
-        if (boot->use != BOOT_LINK_USE_LINK) {
-            continue;
-        }
-        link_owner_client(link, &client);
-        if (link->phy_operations == NULL ||
-            link->phy_operations->start(manager->host, boot, &client, &link->phy) != ERROR_NONE) {
-            link->phy = NULL;
+        if (link_boot(link)->use == BOOT_LINK_USE_LINK && !link_driver_start(link)) {
             manager->failed_count++;
         }
     }
@@ -179,6 +168,7 @@ static int make_parts(struct link_manager *manager)
     uint32_t count = manager->configuration.link_count;
     size_t links_bytes = (count + 1) * sizeof(*manager->links); /* never 0 */
 
+    manager->has_routes = manager->configuration.transit_count != 0;
     manager->links = heap_allocate(manager->host, links_bytes);
     manager->peer_links = heap_allocate(manager->host, (count + 1) * sizeof(struct managed_link *));
     if (manager->links == NULL || manager->peer_links == NULL) {
@@ -250,7 +240,7 @@ void link_manager_stop(struct mach_host *host)
     event_signal(&host->link_event);
     thread_join(manager->thread);
     manager->now_is_fresh = false;
-    for (uint32_t i = 0; i < manager->link_count; i++) {
+    for (uint32_t i = manager->link_count; i-- > 0;) { /* routes before what carries them */
         struct managed_link *link = &manager->links[i];
 
         if (link->phy != NULL) {
@@ -296,20 +286,24 @@ bool link_manager_is_up(struct mach_host *host, uint32_t link)
     return __atomic_load_n(&host->links->links[link].state_bits, __ATOMIC_ACQUIRE) == 3u;
 }
 
-/* One question at a time; the link manager's thread answers between two turns. */
-int link_manager_statistics(struct mach_host *host, uint32_t link,
-                            struct link_statistics *statistics)
+/* One question at a time; the link manager's thread answers between two turns. The caller fills in
+ * what it asks about and calls with the lock held; it is held again on return. */
+int link_manager_ask(struct link_manager *manager, enum link_question question,
+                     uint64_t deadline_ns)
 {
-    struct link_manager *manager = host->links;
-    uint64_t deadline_ns = clock_now_ns() + STATISTICS_TIMEOUT_NS;
-    int status = ERROR_DOWN;
+    manager->question = question;
+    __atomic_store_n(&manager->request, LINK_REQUEST_WAITING, __ATOMIC_RELAXED);
+    event_signal(&manager->host->link_event);
+    while (manager->request == LINK_REQUEST_WAITING) {
+        if (!condition_wait(&manager->answered, &manager->lock, deadline_ns)) {
+            break;
+        }
+    }
+    return manager->request == LINK_REQUEST_ANSWERED ? ERROR_NONE : ERROR_DOWN;
+}
 
-    if (manager == NULL || !flag_read(&manager->is_running)) {
-        return ERROR_DOWN;
-    }
-    if (link >= manager->link_count || manager->links[link].phy == NULL) {
-        return ERROR_NOT_FOUND;
-    }
+int link_manager_begin_asking(struct link_manager *manager, uint64_t deadline_ns)
+{
     lock_acquire(&manager->lock);
     while (manager->request != LINK_REQUEST_NONE) {
         if (!condition_wait(&manager->answered, &manager->lock, deadline_ns)) {
@@ -317,20 +311,37 @@ int link_manager_statistics(struct mach_host *host, uint32_t link,
             return ERROR_TIMED_OUT;
         }
     }
-    manager->request_link = link;
-    __atomic_store_n(&manager->request, LINK_REQUEST_WAITING, __ATOMIC_RELAXED);
-    event_signal(&host->link_event);
-    while (manager->request == LINK_REQUEST_WAITING) {
-        if (!condition_wait(&manager->answered, &manager->lock, deadline_ns)) {
-            break;
-        }
-    }
-    if (manager->request == LINK_REQUEST_ANSWERED) {
-        *statistics = manager->request_statistics;
-        status = ERROR_NONE;
-    }
+    return ERROR_NONE;
+}
+
+void link_manager_end_asking(struct link_manager *manager)
+{
     __atomic_store_n(&manager->request, LINK_REQUEST_NONE, __ATOMIC_RELAXED);
     condition_broadcast(&manager->answered);
     lock_release(&manager->lock);
+}
+
+int link_manager_statistics(struct mach_host *host, uint32_t link,
+                            struct link_statistics *statistics)
+{
+    struct link_manager *manager = host->links;
+    uint64_t deadline_ns = clock_now_ns() + STATISTICS_TIMEOUT_NS;
+
+    if (manager == NULL || !flag_read(&manager->is_running)) {
+        return ERROR_DOWN;
+    }
+    if (link >= manager->link_count || !flag_read(&manager->links[link].has_phy)) {
+        return ERROR_NOT_FOUND;
+    }
+    int status = link_manager_begin_asking(manager, deadline_ns);
+    if (status != ERROR_NONE) {
+        return status;
+    }
+    manager->request_link = link;
+    status = link_manager_ask(manager, LINK_QUESTION_STATISTICS, deadline_ns);
+    if (status == ERROR_NONE) {
+        *statistics = manager->request_statistics;
+    }
+    link_manager_end_asking(manager);
     return status;
 }

@@ -10,6 +10,8 @@
  */
 #include "link_manager_private.h"
 
+#include <kernel/shared.h>
+
 /* --- The parts of a turn ---------------------------------------------------------------------- */
 
 /* True if a PHY has more than its share of this turn. */
@@ -27,6 +29,32 @@ static bool poll_phys(struct link_manager *manager)
     return has_more;
 }
 
+struct managed_link *link_manager_watch(struct link_manager *manager, uint32_t looks)
+{
+    struct managed_link *watched[LINK_MANAGER_WATCHED];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < manager->link_count && count < LINK_MANAGER_WATCHED; i++) {
+        if (manager->links[i].watch.word != NULL) {
+            watched[count++] = &manager->links[i];
+        }
+    }
+    if (count == 0) {
+        return NULL;
+    }
+    for (uint32_t look = 0; look < looks; look++) {
+        for (uint32_t i = 0; i < count; i++) {
+            if (shared_load32_acquire(watched[i]->watch.word) != *watched[i]->watch.seen) {
+                return watched[i];
+            }
+        }
+        if (thread_others_runnable_but(manager->thread)) {
+            break;
+        }
+    }
+    return NULL;
+}
+
 static void send_backlogs(struct link_manager *manager)
 {
     for (uint32_t i = 0; i < manager->link_count; i++) {
@@ -38,8 +66,12 @@ static void send_backlogs(struct link_manager *manager)
     }
 }
 
-static void flush_phys(struct link_manager *manager)
+void link_manager_flush(struct link_manager *manager)
 {
+    if (!manager->is_unflushed) {
+        return;
+    }
+    manager->is_unflushed = false;
     for (uint32_t i = 0; i < manager->link_count; i++) {
         struct managed_link *link = &manager->links[i];
 
@@ -48,6 +80,33 @@ static void flush_phys(struct link_manager *manager)
             link->phy_operations->flush(link->phy);
         }
     }
+}
+
+/* What is asked about does not change while the asker waits, so the lock is not held meanwhile:
+ * taking links down calls into the node layer. */
+static void answer(struct link_manager *manager)
+{
+    lock_acquire(&manager->lock);
+    enum link_question question = manager->question;
+    lock_release(&manager->lock);
+    switch (question) {
+    case LINK_QUESTION_STATISTICS:
+        link_read_statistics(&manager->links[manager->request_link].link,
+                             &manager->request_statistics);
+        break;
+    case LINK_QUESTION_DRIVER:
+        manager->driver_links = link_drivers_of(manager, false);
+        break;
+    case LINK_QUESTION_RELEASE:
+        manager->driver_links = link_drivers_of(manager, true);
+        break;
+    }
+    lock_acquire(&manager->lock);
+    if (manager->request == LINK_REQUEST_WAITING) {
+        __atomic_store_n(&manager->request, LINK_REQUEST_ANSWERED, __ATOMIC_RELAXED);
+        condition_broadcast(&manager->answered);
+    }
+    lock_release(&manager->lock);
 }
 
 /* Answer kicks, deaths and questions of other threads. */
@@ -67,13 +126,11 @@ static void serve_threads(struct link_manager *manager)
             }
         }
     }
+    if (flag_take(&manager->must_find_drivers)) {
+        link_drivers_find(manager);
+    }
     if (__atomic_load_n(&manager->request, __ATOMIC_RELAXED) == LINK_REQUEST_WAITING) {
-        lock_acquire(&manager->lock);
-        link_read_statistics(&manager->links[manager->request_link].link,
-                             &manager->request_statistics);
-        __atomic_store_n(&manager->request, LINK_REQUEST_ANSWERED, __ATOMIC_RELAXED);
-        condition_broadcast(&manager->answered);
-        lock_release(&manager->lock);
+        answer(manager);
     }
 }
 
@@ -135,30 +192,47 @@ static void tick_touched(struct link_manager *manager)
 static void yield(struct link_manager *manager)
 {
     if (thread_others_runnable()) {
+        manager->is_busy = false;
         thread_yield();
+        manager->is_busy = true;
         manager->now_is_fresh = false;
     }
 }
 
-/* One turn. True if it did something, or left something to do at once. */
-static bool turn(struct link_manager *manager)
+void link_manager_serve_peers(struct link_manager *manager)
 {
-    uint64_t frames_before = manager->frames;
-    bool has_more = poll_phys(manager);
+    for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
+        peer_pump(peer);
+        if (peer->is_flow_due) {
+            peer_take_flow(peer);
+            peer_pump(peer);
+        }
+    }
+}
+
+/* One turn; `arrived`: the one link to look at, null: all. True if it did something, or left
+ * something to do at once. */
+static bool turn(struct link_manager *manager, struct managed_link *arrived)
+{
+    uint64_t frames_before = manager->frames_seen; /* senders may have sent some since */
+    uint64_t frames_polled = manager->frames;
+    bool has_more = arrived == NULL
+                        ? poll_phys(manager)
+                        : arrived->phy_operations->poll(arrived->phy, LINK_MANAGER_POLL_BYTES);
 
     /* Receivers first: their answers and what they settled then leave with this turn. */
-    if (manager->frames != frames_before) {
+    if (manager->frames != frames_polled) {
         yield(manager);
     }
     send_backlogs(manager);
-    for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
-        peer_pump(peer);
-    }
+    link_manager_serve_peers(manager);
     serve_threads(manager);
     if (manager->frames != frames_before) {
         tick_touched(manager);
     }
-    flush_phys(manager);
+    link_manager_flush(manager);
+    manager->frames_seen = manager->frames;
+    manager->stand_in_polls = 0;
     return has_more || manager->frames != frames_before;
 }
 
@@ -197,9 +271,12 @@ static void sleep_until_needed(struct link_manager *manager)
     if (!arm_phys(manager)) {
         manager->now_is_fresh = false;
         deadline_ns = tick_all(manager);
-        flush_phys(manager);
+        link_manager_flush(manager);
         if (manager->frames == frames_before) {
+            manager->is_polling = false;
+            manager->is_busy = false;
             (void)event_wait(&manager->host->link_event, deadline_ns);
+            manager->is_busy = true;
         }
     }
     disarm_phys(manager);
@@ -213,41 +290,49 @@ struct idleness {
 };
 
 /* A turn without work. Every so often the clock is read, deadlines are looked at, and polling gives
- * way to sleep. */
-static void idle(struct link_manager *manager, struct idleness *idleness)
+ * way to sleep: false if it did. */
+static bool idle(struct link_manager *manager, struct idleness *idleness)
 {
     if (manager->configuration.poll_ns == 0 && !manager->configuration.poll_forever) {
         sleep_until_needed(manager);
-        return;
+        return false;
     }
     if (idleness->turns == 0) {
         idleness->since_ns = link_manager_now_ns(manager);
     }
     idleness->turns++;
     if (idleness->turns % LINK_MANAGER_CLOCK_TURNS != 0) {
-        return;
+        return true;
     }
     manager->now_is_fresh = false;
+    manager->is_polling = true;
     (void)tick_all(manager);
-    flush_phys(manager);
+    link_manager_flush(manager);
     if (!manager->configuration.poll_forever &&
         manager->now_ns - idleness->since_ns >= manager->configuration.poll_ns) {
         sleep_until_needed(manager);
         idleness->turns = 0;
+        return false;
     }
+    return true;
 }
 
 void link_manager_run(void *argument)
 {
     struct link_manager *manager = argument;
     struct idleness idleness = {0};
+    struct managed_link *arrived = NULL;
 
+    manager->is_busy = true;
     while (!flag_read(&manager->must_stop)) {
-        if (turn(manager)) {
+        bool has_worked = turn(manager, arrived);
+
+        arrived = NULL;
+        if (has_worked) {
             manager->now_is_fresh = false;
             idleness.turns = 0;
-        } else {
-            idle(manager, &idleness);
+        } else if (idle(manager, &idleness)) {
+            arrived = link_manager_watch(manager, LINK_MANAGER_WATCH_LOOKS);
         }
         yield(manager);
     }

@@ -15,7 +15,7 @@
 void link_drop_assembly(struct link *link)
 {
     if (link->assembly != NULL) {
-        link->operations->release(link->context, link->assembly);
+        LINK_OWNER(link, release)(link->context, link->assembly);
         link->assembly = NULL;
     }
 }
@@ -33,7 +33,7 @@ void link_take_flow(struct link *link, const struct frame_header *header)
     link->flow_heard = true;
     link->flipc_ack_heard = ack;
     link->flipc_credit_heard = credit;
-    link->operations->flow_peer(link->context, ack, credit);
+    LINK_OWNER(link, flow_peer)(link->context, ack, credit);
 }
 
 void link_confirmed(struct link *link, uint32_t ack, uint64_t now_ns)
@@ -69,7 +69,7 @@ static void owe_ack(struct link *link, uint64_t now_ns)
     }
 }
 
-static void bad_fragment(struct link *link, uint64_t now_ns)
+COLD static void bad_fragment(struct link *link, uint64_t now_ns)
 {
     link_drop(link, LINK_DROP_BAD_FRAGMENT);
     link_close_receive(link, LINK_REASON_GARBAGE, now_ns);
@@ -113,7 +113,7 @@ static int place_piece(struct link *link, const struct link_frame *frame)
         return ERROR_GARBAGE;
     }
     if (is_first) {
-        link->assembly = link->operations->allocate(link->context, total);
+        link->assembly = LINK_OWNER(link, allocate)(link->context, total);
         link->assembly_total = total;
         link->assembly_bytes = 0;
     }
@@ -126,7 +126,7 @@ static void deliver(struct link *link, uint64_t now_ns)
     struct mnl_msg *message = link->assembly;
 
     link->assembly = NULL;
-    switch (link->operations->deliver(link->context, message, link->assembly_total)) {
+    switch (LINK_OWNER(link, deliver)(link->context, message, link->assembly_total)) {
     case LINK_DELIVERY_DONE:
         break;
     case LINK_DELIVERY_GARBAGE:
@@ -158,7 +158,7 @@ static void commit_piece(struct link *link, const struct frame_header *header, u
 }
 
 /* With replay the frame comes again; without, its place stays empty. */
-static void no_room_for_piece(struct link *link, uint64_t now_ns)
+COLD static void no_room_for_piece(struct link *link, uint64_t now_ns)
 {
     link_drop(link, LINK_DROP_NO_MEMORY);
     if (!link->rx_replay) {
@@ -180,7 +180,7 @@ static bool copy_piece(struct link *link, const struct link_frame *frame, int pl
         return !is_covered || crc32c(0, frame->payload, length) == payload_crc;
     }
     target = (uint8_t *)link->assembly + link->assembly_bytes;
-    memcpy(target, frame->payload, length);
+    copy_inline(target, frame->payload, length);
     return !is_covered || crc32c(0, target, length) == payload_crc;
 }
 
@@ -191,7 +191,7 @@ static void unplace_piece(struct link *link)
     }
 }
 
-static void out_of_order(struct link *link, const struct frame_header *header, uint64_t now_ns)
+COLD static void out_of_order(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
     uint32_t distance = le32_load(header->seq) - link->rx_next;
 
@@ -220,7 +220,8 @@ static bool is_heard_source(const struct link *link, const struct frame_header *
 
 /* The peer says that it does not hear us. Heeded even while we do not hear the peer, or two deaf
  * ends would stay so. */
-static void heed_deafness(struct link *link, const struct frame_header *header, uint64_t now_ns)
+COLD static void heed_deafness(struct link *link, const struct frame_header *header,
+                               uint64_t now_ns)
 {
     if (le32_load(header->dst_epoch) == 0 && link->tx_state == LINK_DIRECTION_UP &&
         is_heard_source(link, header)) {
@@ -252,6 +253,14 @@ static bool is_confirmed(bool (*confirm)(struct phy *), struct phy *phy)
     return confirm == NULL || confirm(phy);
 }
 
+/* DATA of the epoch heard is lost. Where nothing is replayed, nobody else will say so. */
+static void without_replay_is_gap(struct link *link, uint64_t now_ns)
+{
+    if (!link->rx_replay) {
+        link_close_receive(link, LINK_REASON_GAP, now_ns);
+    }
+}
+
 static void take_data(struct link *link, const struct link_frame *frame,
                       bool (*confirm)(struct phy *), struct phy *phy, uint64_t now_ns)
 {
@@ -267,6 +276,7 @@ static void take_data(struct link *link, const struct link_frame *frame,
     if (!is_intact) {
         unplace_piece(link);
         link_drop(link, LINK_DROP_BAD_PAYLOAD);
+        without_replay_is_gap(link, now_ns);
         return;
     }
     count_received(link, header);
@@ -282,7 +292,7 @@ static void take_data(struct link *link, const struct link_frame *frame,
     }
 }
 
-static void take_nak(struct link *link, const struct frame_header *header, uint64_t now_ns)
+COLD static void take_nak(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
     if (le32_load(header->dst_epoch) == link->tx_epoch && link->tx_state == LINK_DIRECTION_UP &&
         link->tx_replay) {
@@ -290,11 +300,23 @@ static void take_nak(struct link *link, const struct frame_header *header, uint6
     }
 }
 
+/* A pure ack says how many DATA frames were sent before it: are some of them missing at the end,
+ * where no further DATA shows it? */
+static void take_count(struct link *link, const struct frame_header *header, uint64_t now_ns)
+{
+    if (!link->rx_replay && link->rx_up && (int32_t)(le32_load(header->seq) - link->rx_next) > 0) {
+        link_drop(link, LINK_DROP_OUT_OF_ORDER);
+        link_close_receive(link, LINK_REASON_GAP, now_ns);
+    }
+}
+
 /* ACK, NAK and DOWN of the epoch that is heard. */
 static void take_plain(struct link *link, const struct frame_header *header, uint64_t now_ns)
 {
     take_header(link, header, now_ns);
-    if (header->type == FRAME_NAK) {
+    if (header->type == FRAME_ACK) {
+        take_count(link, header, now_ns);
+    } else if (header->type == FRAME_NAK) {
         take_nak(link, header, now_ns);
     } else if (header->type == FRAME_DOWN) {
         link_close_receive(link, LINK_REASON_PEER_CLOSED, now_ns);
@@ -322,7 +344,7 @@ static void take_cable(struct link *link, const struct frame_header *header,
 }
 
 /* Not the peer that the cable names: perhaps somebody with our own id. */
-static void take_stranger(struct link *link, const struct frame_header *header)
+COLD static void take_stranger(struct link *link, const struct frame_header *header)
 {
     link_drop(link, LINK_DROP_WRONG_PEER);
     if (header->type == FRAME_TRAIN) {
@@ -390,8 +412,8 @@ static void take_other(struct link *link, const struct frame_header *header, uin
 
 /* A frame with a record, or one that changes a state: its record is copied to where nobody else
  * writes. */
-static void take_record(struct link *link, const struct link_frame *frame,
-                        bool (*confirm)(struct phy *), struct phy *phy, uint64_t now_ns)
+COLD static void take_record(struct link *link, const struct link_frame *frame,
+                             bool (*confirm)(struct phy *), struct phy *phy, uint64_t now_ns)
 {
     union {
         struct train_record train;
@@ -446,7 +468,7 @@ static bool is_expected_constant(const struct link *link, const struct frame_hea
 
 /* A DATA or ACK frame as the epoch makes them, undamaged. False: it is something else, or damaged.
  */
-static bool is_ordinary(const struct link *link, const struct frame_header *header, size_t length)
+static bool is_ordinary(struct link *link, const struct frame_header *header, size_t length)
 {
     uint32_t payload_bytes = le32_load(header->length);
 
@@ -455,7 +477,8 @@ static bool is_ordinary(const struct link *link, const struct frame_header *head
                                            le32_load(header->payload_crc) == 0)) &&
            payload_bytes == length - FRAME_HEADER_SIZE &&
            payload_bytes <= link->configuration.mtu &&
-           frame_header_crc(header, link->rx_constant_crc) == le32_load(header->header_crc);
+           frame_crc_next(&link->rx_crc, header, link->rx_constant_crc) ==
+               le32_load(header->header_crc);
 }
 
 /* The same for DATA, by all rules: a frame that does not start with the expected bytes but may be

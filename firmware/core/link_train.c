@@ -9,15 +9,21 @@
 
 #include <kernel/string.h>
 
+/* The one version that this end speaks. */
+static uint32_t own_version(const struct link *link)
+{
+    return link->configuration.version != 0 ? link->configuration.version : FRAME_VERSION;
+}
+
 void link_send_train(struct link *link, uint64_t now_ns)
 {
     const struct link_configuration *configuration = &link->configuration;
     const struct cluster_constants *constants = &configuration->constants;
     uint32_t flipc_next =
-        link->peer_incarnation != 0 ? link->operations->flow_next(link->context) : 0;
+        link->peer_incarnation != 0 ? LINK_OWNER(link, flow_next)(link->context) : 0;
     struct train_record record = {
-        .version_min = le32_of(FRAME_VERSION),
-        .version_max = le32_of(FRAME_VERSION),
+        .version_min = le32_of(own_version(link)),
+        .version_max = le32_of(own_version(link)),
         .byte_order = configuration->byte_order,
         .data_model = configuration->data_model,
         .flags = le16_of(link_own_flags(link)),
@@ -56,7 +62,7 @@ void link_refuse(struct link *link, const struct frame_header *header, enum link
                                    .incarnation = header->src_incarnation};
     struct frame_header answer = link->tx_constant;
 
-    link->operations->refused(link->context, reason, le64_load(header->src_incarnation), true);
+    LINK_OWNER(link, refused)(link->context, reason, le64_load(header->src_incarnation), true);
     if (!link->tx_cable.up) {
         return;
     }
@@ -68,7 +74,7 @@ void link_refuse(struct link *link, const struct frame_header *header, enum link
     answer.seq = le32_of(link->tx_seq);
     answer.payload_crc = le32_of(crc32c(0, &record, sizeof(record)));
     answer.header_crc = le32_of(frame_header_crc(&answer, frame_constant_crc(&answer)));
-    if (link->operations->transmit(link->context, &answer, &record, sizeof(record)) == ERROR_NONE) {
+    if (LINK_OWNER(link, transmit)(link->context, &answer, &record, sizeof(record)) == ERROR_NONE) {
         link->statistics.tx_frames++;
         link->statistics.tx_bytes += FRAME_HEADER_SIZE + sizeof(record);
     }
@@ -99,7 +105,7 @@ void link_take_refuse(struct link *link, const struct frame_header *header,
         link->newest_incarnation = incarnation;
     }
     link_change(link, LINK_REASON_REFUSED, false, LINK_DIRECTION_DOWN);
-    link->operations->refused(link->context, (enum link_refusal)reason, refused, false);
+    LINK_OWNER(link, refused)(link->context, (enum link_refusal)reason, refused, false);
 }
 
 /* --- Judging a TRAIN -------------------------------------------------------------------------- */
@@ -134,8 +140,8 @@ static int judge(struct link *link, const struct frame_header *header,
 {
     uint64_t incarnation = le64_load(header->src_incarnation);
 
-    if (le32_load(record->version_min) > FRAME_VERSION ||
-        le32_load(record->version_max) < FRAME_VERSION) {
+    if (le32_load(record->version_min) > own_version(link) ||
+        le32_load(record->version_max) < own_version(link)) {
         return LINK_REFUSAL_VERSION;
     }
     if (!constants_agree(&link->configuration.constants, record)) {
@@ -154,7 +160,7 @@ static int judge(struct link *link, const struct frame_header *header,
         le32_load(record->message_max) < le32_load(link->peer_record.message_max)) {
         return LINK_REFUSAL_PARAMETERS; /* longer messages may be under way */
     }
-    return link->operations->admit(link->context, incarnation, record);
+    return LINK_OWNER(link, admit)(link->context, incarnation, record);
 }
 
 /* --- Accepting a TRAIN ------------------------------------------------------------------------ */
@@ -222,7 +228,7 @@ static void open_receive(struct link *link, const struct frame_header *header,
     link->rx_next = 0;
     link->rx_nak_sent = false;
     link->rx_owed = 0;
-    link->operations->trained(link->context, link->peer_incarnation, record, new_life);
+    LINK_OWNER(link, trained)(link->context, link->peer_incarnation, record, new_life);
     link_change(link, LINK_REASON_TRAINED, true, link->tx_state);
 }
 

@@ -12,6 +12,7 @@
 #include "node.h"
 #include "port.h"
 #include "rights.h"
+#include <kernel/link_manager.h>
 #include <kernel/panic.h>
 
 /* A receive right may wait behind this many others before it is refused: what is in a queue cannot be
@@ -20,6 +21,12 @@
 
 /* --- Send ------------------------------------------------------------------------------------- */
 
+/* A proxy shares what may wait for its node with all others of it. */
+static bool has_room(const struct port *port)
+{
+    return port->count < port->limit && (port->kind != PORT_PROXY || flipc_has_room(port->node));
+}
+
 static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
 {
     bool in_time = deadline_ns != 0;
@@ -27,7 +34,7 @@ static mach_msg_return_t wait_for_room(struct port *port, uint64_t deadline_ns)
     for (;;) {
         if (port->dead)
             return MACH_SEND_INVALID_DEST;
-        if (port->count < port->limit)
+        if (has_room(port))
             return MACH_MSG_SUCCESS;
         if (!in_time)
             return MACH_SEND_TIMED_OUT;
@@ -44,6 +51,13 @@ static bool is_too_large(const struct port *port, const struct kmsg *kmsg)
     return port->kind == PORT_PROXY && !port->dead && !kmsg_fits(kmsg, port->node);
 }
 
+/* A send-once right has its place in the port's queue, not in what may wait for a node that does not
+ * listen. */
+static bool may_wait(const struct port *port)
+{
+    return port->kind != PORT_PROXY || port->dead || flipc_has_room(port->node);
+}
+
 static bool has_once(const struct port *port)
 {
     return port_is_here(port) ? port->once != 0 : port->home->held.once != 0;
@@ -56,6 +70,7 @@ struct sending {
     enum port_disposition disposition; /* of `local` */
     bool once;                         /* the right to `remote` is a send-once right */
     bool moves;                        /* the right to `local` is the caller's own */
+    struct node *node;                 /* whose transmitter is to be given it; null: nobody's */
     uint64_t deadline_ns;
     struct share_spares spares;
     struct deferred deferred;
@@ -85,6 +100,8 @@ static mach_msg_return_t check_sending(const struct sending *sending)
 
     if (sending->once && !has_once(remote))
         return MACH_SEND_INVALID_RIGHT;
+    if (sending->once && !may_wait(remote))
+        return MACH_SEND_NO_BUFFER;
     if (local != NULL && !local->dead && sending->disposition == PORT_SEND_ONCE &&
         !port_is_here(local) && !has_once(local))
         return MACH_SEND_INVALID_RIGHT;
@@ -204,11 +221,21 @@ static void send_locked(struct sending *sending)
     if (sending->once)
         use_once(kmsg, remote);
     if (remote->kind == PORT_PROXY)
-        flipc_send(remote, kmsg, &sending->spares);
+        sending->node = flipc_send(remote, kmsg, &sending->spares) ? remote->node : NULL;
     else
         deliver_here(remote, kmsg);
     if (sending->once)
         port_unreference(remote, &sending->deferred);
+}
+
+/* Give a message that was fetched for it to the node's transmitter. Without the lock. */
+static void transmit(struct node *node, struct kmsg *kmsg)
+{
+    if (node == NULL || node->transmitter.transmit(node->transmitter.context, msg_of_kmsg(kmsg)))
+        return;
+    ipc_lock(node->host);
+    flipc_untake(node, kmsg);
+    ipc_unlock(node->host);
 }
 
 static mach_msg_return_t send(struct sending *sending)
@@ -223,6 +250,7 @@ static mach_msg_return_t send(struct sending *sending)
     if (result == MACH_MSG_SUCCESS)
         send_locked(sending);
     ipc_unlock(host);
+    transmit(sending->node, sending->kmsg);
     share_spares_free(host, &sending->spares);
     deferred_run(host, &sending->deferred);
     return result;
@@ -245,24 +273,27 @@ static void send_simple(struct kmsg *kmsg, struct port *remote, struct port *loc
     stamp(kmsg, remote->host);
 }
 
-static void queue_simple(struct kmsg *kmsg, struct port *remote)
+/* Send the message off. Returns whose transmitter is to be given it, null: nobody's. */
+static struct node *dispatch(struct port *remote, struct kmsg *kmsg)
 {
     if (remote->kind == PORT_PROXY)
-        flipc_send(remote, kmsg, NULL);
-    else
-        port_deliver(remote, kmsg);
+        return flipc_send(remote, kmsg, NULL) ? remote->node : NULL;
+    port_deliver(remote, kmsg);
+    return NULL;
 }
 
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,
                                 enum port_disposition disposition, uint64_t deadline_ns)
 {
     struct mach_host *host = remote->host;
+    struct node *node;
 
     ipc_lock(host);
-    if (is_simple(kmsg, remote, local) && remote->count < remote->limit) {
+    if (is_simple(kmsg, remote, local) && has_room(remote)) {
         send_simple(kmsg, remote, local, disposition);
-        queue_simple(kmsg, remote);
+        node = dispatch(remote, kmsg);
         ipc_unlock(host);
+        transmit(node, kmsg);
         return MACH_MSG_SUCCESS;
     }
     ipc_unlock(host);
@@ -277,14 +308,17 @@ mach_msg_return_t mach_msg_send_once(struct kmsg *kmsg, struct port *remote, str
                                      enum port_disposition disposition)
 {
     struct mach_host *host = remote->host;
+    struct node *node;
 
     ipc_lock(host);
-    if (is_simple(kmsg, remote, local) && has_once(remote) && remote->requests == NULL) {
+    if (is_simple(kmsg, remote, local) && has_once(remote) && may_wait(remote) &&
+        remote->requests == NULL) {
         send_simple(kmsg, remote, local, disposition);
         use_once(kmsg, remote);
-        queue_simple(kmsg, remote);
+        node = dispatch(remote, kmsg);
         remote->references--; /* never the last: the message has one, or the receive right */
         ipc_unlock(host);
+        transmit(node, kmsg);
         return MACH_MSG_SUCCESS;
     }
     ipc_unlock(host);
@@ -386,6 +420,19 @@ static mach_msg_return_t hand_over(struct kmsg *kmsg, struct kmsg **out)
     return MACH_MSG_SUCCESS;
 }
 
+/* Before it waits, a thread may look for its message itself. True: something arrived. */
+static bool poll_links(struct mach_host *host)
+{
+    bool has_arrived;
+
+    if (!link_manager_may_stand_in(host))
+        return false;
+    ipc_unlock(host);
+    has_arrived = link_manager_poll(host);
+    ipc_lock(host);
+    return has_arrived;
+}
+
 static mach_msg_return_t receive_locked(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns,
                                         struct deferred *deferred)
 {
@@ -407,6 +454,12 @@ static mach_msg_return_t receive_locked(struct port *port, struct kmsg **kmsg, u
     }
 }
 
+/* Would a receiver have to wait? */
+static bool has_nothing(const struct port *port)
+{
+    return list_is_empty(&port->queue) && !port->dead && is_receivable(port);
+}
+
 /* Another thread may destroy the port meanwhile: it stays until this one has seen that. */
 mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns)
 {
@@ -418,6 +471,8 @@ mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64
     *kmsg = NULL;
     ipc_lock(host);
     received = take_plain(port);
+    while (received == NULL && deadline_ns != 0 && has_nothing(port) && poll_links(host))
+        received = take_plain(port);
     if (received != NULL) {
         ipc_unlock(host);
         return hand_over(received, kmsg);
@@ -434,7 +489,8 @@ mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64
 }
 
 static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **kmsg,
-                                            uint64_t deadline_ns, struct deferred *deferred)
+                                            void **context, uint64_t deadline_ns,
+                                            struct deferred *deferred)
 {
     bool in_time = deadline_ns != 0;
 
@@ -444,6 +500,7 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
         if (!list_is_empty(&set->ready)) {
             struct port *port = port_of_ready(set->ready.next);
 
+            *context = port->context;
             port_reference(port);
             port->holds++;
             *kmsg = take_message(port, deferred);
@@ -453,6 +510,10 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
                 return MACH_MSG_SUCCESS;
             continue;
         }
+        if (set->interrupted) {
+            set->interrupted = false;
+            return MACH_RCV_INTERRUPTED;
+        }
         if (!in_time)
             return MACH_RCV_TIMED_OUT;
         set->receivers_waiting++;
@@ -461,8 +522,8 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
     }
 }
 
-mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
-                                       uint64_t deadline_ns)
+mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
+                                          uint64_t deadline_ns)
 {
     struct mach_host *host = set->host;
     struct kmsg *received = NULL;
@@ -474,11 +535,21 @@ mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
     deferred_init(&deferred);
     ipc_lock(host);
     set->references++;
-    result = receive_set_locked(set, &received, deadline_ns, &deferred);
+    while (list_is_empty(&set->ready) && !set->dead && deadline_ns != 0 && poll_links(host)) {
+    }
+    result = receive_set_locked(set, &received, context, deadline_ns, &deferred);
     last = --set->references == 0;
     ipc_unlock(host);
     deferred_run(host, &deferred);
     if (last)
         heap_free(host, set);
     return result == MACH_MSG_SUCCESS ? hand_over(received, kmsg) : result;
+}
+
+mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
+                                       uint64_t deadline_ns)
+{
+    void *context;
+
+    return mach_msg_receive_member(set, kmsg, &context, deadline_ns);
 }

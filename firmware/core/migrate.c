@@ -144,7 +144,7 @@ static void forward_list(struct port *port, struct list *queue, struct share_spa
         }
         message_is_home(port, kmsg, deferred);
         if (kmsg_fits(kmsg, port->node))
-            flipc_send(port, kmsg, spares);
+            flipc_queue(port, kmsg, spares);
         else
             kmsg_end(kmsg, MESSAGE_FAILED, deferred);
     }
@@ -198,6 +198,7 @@ static void recall_queue(struct port *port, struct node *former, struct share *h
         struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
 
         list_remove(&kmsg->queue);
+        flipc_waits_no_more(former, kmsg);
         rights_return(kmsg, former, deferred);
         if (kmsg_was_sent_once(kmsg)) {
             share_once_back(home);
@@ -406,6 +407,7 @@ static void send_after(struct port *port, struct kmsg *kmsg, struct share_spares
 {
     if (kmsg_fits(kmsg, port->node)) {
         rights_give(kmsg, port->node, spares);
+        flipc_waits(port->node, kmsg);
         return;
     }
     list_remove(&kmsg->queue);
@@ -426,6 +428,7 @@ static void follow(struct port *port, struct node *node, struct share_spares *sp
 
     port->moving = false;
     for (link = port->queue.next; link != &port->queue; link = link->next) {
+        flipc_waits_no_more(former, kmsg_of_queue(link));
         rights_return(kmsg_of_queue(link), former, deferred);
         if (!kmsg_was_sent_once(kmsg_of_queue(link)))
             continue;

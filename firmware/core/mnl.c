@@ -60,7 +60,7 @@ kern_return_t mnl_msg_from_node_bounded(mnl_node_info_t handle, mnl_msg_t msg, s
     if (kmsg == NULL)
         return KERN_RESOURCE_SHORTAGE;
     memcpy(&kmsg->header, msg, length);
-    return flipc_receive(node, kmsg, length);
+    return mnl_msg_take_from_node(handle, msg_of_kmsg(kmsg), length, 0);
 }
 
 void mnl_msg_from_node(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
@@ -82,8 +82,23 @@ mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t handle, uint32_t flags)
         return MNL_MSG_NULL;
     ipc_lock(node->host);
     msg = flipc_fetch(node);
+    node->fetched_count += msg != MNL_MSG_NULL;
     ipc_unlock(node->host);
     return msg;
+}
+
+bool mnl_has_to_node(mnl_node_info_t handle)
+{
+    return node_is_kicked(node_of_handle(handle));
+}
+
+void mnl_set_transmitter(mnl_node_info_t handle, const struct mnl_transmitter *transmitter)
+{
+    struct node *node = node_of_handle(handle);
+
+    ipc_lock(node->host);
+    node->transmitter = *transmitter;
+    ipc_unlock(node->host);
 }
 
 mnl_msg_t mnl_msg_to_node(mnl_node_info_t handle, uint32_t flags)
@@ -105,6 +120,7 @@ mnl_msg_t mnl_msg_to_node(mnl_node_info_t handle, uint32_t flags)
         (void)condition_wait(&node->fetch, &node->host->ipc->lock, deadline_ns);
         node->fetchers_waiting--;
     }
+    node->fetched_count += msg != MNL_MSG_NULL;
     ipc_unlock(node->host);
     return msg;
 }
@@ -120,6 +136,7 @@ void mnl_msg_complete(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
     deferred_init(&deferred);
     ipc_lock(node->host);
     flipc_complete(node, msg, &deferred);
+    node->fetched_count--;
     ipc_unlock(node->host);
     deferred_run(node->host, &deferred);
 }

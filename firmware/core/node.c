@@ -9,6 +9,66 @@
 #include "node_notice.h"
 #include "port.h"
 
+kern_return_t node_allows(const struct node *node, enum node_call call)
+{
+    static const uint8_t answers[][3] = {
+#define CALL(call, instantiated, registered, dead, next)                                           \
+    [NODE_CALL_##call] = {KERN_##instantiated, KERN_##registered, KERN_##dead},
+        NODE_LIFE(CALL)
+#undef CALL
+    };
+
+    return answers[call][node->state];
+}
+
+/* May the struct be freed although nobody released its handle? Only of a driver that cannot: one
+ * that knows the published functions alone never tells an incarnation. */
+static bool is_reapable(const struct node *node, uint32_t node_id)
+{
+    return node->id == node_id && node->state == NODE_DEAD && !node->flow_in_headers &&
+           !node->is_leaving && node->fetchers_waiting == 0 && node->fetched_count == 0;
+}
+
+static void node_free(struct node *node)
+{
+    struct mach_host *host = node->host;
+
+    heap_free(host, node->flow.rights);
+    heap_free(host, node->flow.notice);
+    heap_free(host, node);
+}
+
+/* Free the dead lives of an id but the last one, whose handle still has to answer that it is dead.
+ */
+static void reap_antecedents(struct mach_host *host, uint32_t node_id)
+{
+    struct list *handles = &host->nodes->handles;
+    struct list reaped;
+    bool is_last = true;
+
+    list_init(&reaped);
+    ipc_lock(host);
+    for (struct list *link = handles->previous, *before; link != handles; link = before) {
+        struct node *node = LIST_CONTAINER(link, struct node, handle);
+
+        before = link->previous;
+        if (!is_reapable(node, node_id))
+            continue;
+        if (!is_last) {
+            list_remove(link);
+            list_append(&reaped, link);
+        }
+        is_last = false;
+    }
+    ipc_unlock(host);
+    while (!list_is_empty(&reaped)) {
+        struct list *link = reaped.next;
+
+        list_remove(link);
+        node_free(LIST_CONTAINER(link, struct node, handle));
+    }
+}
+
 mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
 {
     struct mach_host *host = thread_current_host();
@@ -18,6 +78,7 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     (void)flags;
     if (host == NULL || nid < 0 || node_slot_of(host, (uint32_t)nid) == NULL)
         return MNL_NODE_NULL;
+    reap_antecedents(host, (uint32_t)nid);
     node = heap_allocate_kind(host, sizeof(*node), HEAP_NODE);
     if (node == NULL)
         return MNL_NODE_NULL;
@@ -49,18 +110,16 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
 kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
 
     (void)flags;
     if (node == NULL || incarnation == 0)
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD ||
-        incarnation <= node_slot_of(node->host, node->id)->dead_incarnation) {
+    result = node_allows(node, NODE_CALL_SET_INCARNATION);
+    if (incarnation <= node_slot_of(node->host, node->id)->dead_incarnation)
         result = KERN_NODE_DOWN;
-    } else if (node->state == NODE_REGISTERED) {
-        result = KERN_FAILURE;
-    } else {
+    if (result == KERN_SUCCESS) {
         node->incarnation = incarnation;
         node->flow_in_headers = true;
     }
@@ -71,17 +130,14 @@ kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, 
 kern_return_t mnl_set_message_max(mnl_node_info_t handle, uint32_t bytes, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
 
     (void)flags;
     if (node == NULL || bytes < sizeof(struct mnl_msg) + sizeof(struct wire_mach_header))
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD)
-        result = KERN_NODE_DOWN;
-    else if (node->state == NODE_REGISTERED)
-        result = KERN_FAILURE;
-    else
+    result = node_allows(node, NODE_CALL_SET_MESSAGE_MAX);
+    if (result == KERN_SUCCESS)
         node->message_max = bytes;
     ipc_unlock(node->host);
     return result;
@@ -100,11 +156,10 @@ static bool info_is_complete(const struct node *node)
 static kern_return_t register_locked(struct node *node)
 {
     struct node_slot *slot = node_slot_of(node->host, node->id);
+    kern_return_t result = node_allows(node, NODE_CALL_REGISTER);
 
-    if (node->state == NODE_DEAD)
-        return KERN_NODE_DOWN;
-    if (node->state == NODE_REGISTERED)
-        return KERN_FAILURE;
+    if (result != KERN_SUCCESS)
+        return result;
     if (!info_is_complete(node))
         return KERN_INVALID_ARGUMENT;
     if (slot->live != NULL || slot->closing != 0)
@@ -118,15 +173,32 @@ static kern_return_t register_locked(struct node *node)
     return KERN_SUCCESS;
 }
 
+/* The living incarnation that this one follows; 0: none that it may end. */
+static uint64_t superseded_incarnation(const struct node *node)
+{
+    const struct node *live = node_slot_of(node->host, node->id)->live;
+
+    if (node->state != NODE_INSTANTIATED || !node->flow_in_headers || live == NULL ||
+        !live->flow_in_headers || live->incarnation >= node->incarnation || !info_is_complete(node))
+        return 0;
+    return live->incarnation;
+}
+
 kern_return_t mnl_register(mnl_node_info_t handle, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
     kern_return_t result;
+    uint64_t older;
     bool up;
 
     (void)flags;
     if (node == NULL)
         return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    older = superseded_incarnation(node);
+    ipc_unlock(node->host);
+    if (older != 0)
+        (void)node_declare_dead(node->host, node->id, older, NODE_DEATH_INCARNATION);
     ipc_lock(node->host);
     result = register_locked(node);
     up = result == KERN_SUCCESS && node_becomes_up(node);
@@ -140,7 +212,7 @@ kern_return_t mnl_register(mnl_node_info_t handle, uint32_t flags)
 
 bool node_becomes_up(struct node *node)
 {
-    if (node->state != NODE_REGISTERED || node->link != MNL_LINK_UP || node->told_up)
+    if (node->state != NODE_REGISTERED || node->link != NODE_GATE_PUBLISH || node->told_up)
         return false;
     node->told_up = true;
     node_notice_up(node);
@@ -151,7 +223,7 @@ void node_kick(struct node *node)
 {
     if (node->kicked)
         return;
-    node->kicked = true;
+    node_set_kicked(node, true);
     if (node->fetchers_waiting != 0)
         condition_signal(&node->fetch);
     event_signal(&node->host->link_event);
@@ -160,20 +232,19 @@ void node_kick(struct node *node)
 kern_return_t mnl_set_link_state(mnl_node_info_t handle, int link, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
     bool up = false;
 
     (void)flags;
     if (node == NULL || link <= 0 || link > (int)MNL_LINK_UP)
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD) {
-        result = KERN_NODE_DOWN;
-    } else if ((node->link & link) != 0) {
+    result = node_allows(node, NODE_CALL_SET_LINK_STATE);
+    if (result == KERN_SUCCESS && (node->link & link) != 0)
         result = KERN_INVALID_ARGUMENT;
-    } else {
+    if (result == KERN_SUCCESS) {
         node->link |= (uint8_t)link;
-        node->kicked = false;
+        node_set_kicked(node, false);
         node_kick(node);
         up = node_becomes_up(node);
     }
@@ -186,18 +257,64 @@ kern_return_t mnl_set_link_state(mnl_node_info_t handle, int link, uint32_t flag
 kern_return_t mnl_set_link_down(mnl_node_info_t handle, int link, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
 
     (void)flags;
     if (node == NULL || link <= 0 || link > (int)MNL_LINK_UP)
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD)
-        result = KERN_NODE_DOWN;
-    else
+    result = node_allows(node, NODE_CALL_SET_LINK_DOWN);
+    if (result == KERN_SUCCESS)
         node->link &= (uint8_t)~link;
     ipc_unlock(node->host);
     return result;
+}
+
+/* --- Sleep ------------------------------------------------------------------------------------ */
+
+static kern_return_t set_suspended(mnl_node_info_t handle, bool suspended)
+{
+    struct node *node = node_of_handle(handle);
+    kern_return_t result;
+
+    if (node == NULL)
+        return KERN_INVALID_ARGUMENT;
+    ipc_lock(node->host);
+    result = node_allows(node, suspended ? NODE_CALL_SUSPEND : NODE_CALL_RESUME);
+    if (result == KERN_SUCCESS && node->is_suspended == suspended)
+        result = KERN_FAILURE;
+    if (result == KERN_SUCCESS) {
+        node->is_suspended = suspended;
+        node_set_kicked(node, false);
+        node_kick(node);
+    }
+    ipc_unlock(node->host);
+    return result;
+}
+
+kern_return_t mnl_suspend(mnl_node_info_t handle, uint32_t flags)
+{
+    (void)flags;
+    return set_suspended(handle, true);
+}
+
+kern_return_t mnl_resume(mnl_node_info_t handle, uint32_t flags)
+{
+    (void)flags;
+    return set_suspended(handle, false);
+}
+
+bool mnl_is_suspended(mnl_node_info_t handle)
+{
+    struct node *node = node_of_handle(handle);
+    bool suspended;
+
+    if (node == NULL)
+        return false;
+    ipc_lock(node->host);
+    suspended = node->is_suspended;
+    ipc_unlock(node->host);
+    return suspended;
 }
 
 /* --- The end ---------------------------------------------------------------------------------- */
@@ -210,6 +327,7 @@ void node_end(struct node *node, struct deferred *deferred)
         slot->live = NULL;
     node->state = NODE_DEAD;
     node->link = MNL_LINK_DOWN;
+    node->is_suspended = false;
     flipc_abandon(node, deferred);
     condition_broadcast(&node->fetch);
 }
@@ -257,11 +375,12 @@ void mnl_node_release(mnl_node_info_t handle, uint32_t flags)
 
     if (node == NULL)
         return;
+    ipc_lock(node->host);
+    node->is_leaving = true;
+    ipc_unlock(node->host);
     (void)mnl_terminate(handle, flags);
     ipc_lock(node->host);
     list_remove(&node->handle);
     ipc_unlock(node->host);
-    heap_free(node->host, node->flow.rights);
-    heap_free(node->host, node->flow.notice);
-    heap_free(node->host, node);
+    node_free(node);
 }

@@ -4,9 +4,10 @@
  * Private to core; guarded by the IPC lock.
  *
  * A node begins with its mnl_node_info, so a driver's handle is the node. The driver may write the
- * info at any time; what the kernel relies on (id, incarnation) is kept behind it. The struct lives
- * until its handle is released; when the node dies everything that referred to it is cut loose, so
- * nothing else keeps it.
+ * info at any time; what the kernel relies on (id, incarnation) is kept behind it. When the node
+ * dies everything that referred to it is cut loose, so only its handle keeps it: until it is
+ * released, or, for a driver that never releases any, until its successor's successor is
+ * instantiated (node.c, reap_antecedents()).
  */
 #ifndef CORE_NODE_H
 #define CORE_NODE_H
@@ -25,6 +26,36 @@ enum node_state {
     NODE_DEAD = 2,
 };
 
+/* The life of a handle: what each call answers in each state (a KERN_ code without its prefix), and
+ * the state that a success leads to. docs/mach-node-link.md is made from this table.
+ *
+ *       call             instantiated  registered  dead       leads to */
+#define NODE_LIFE(CALL)                                                                            \
+    CALL(SET_INCARNATION, SUCCESS, FAILURE, NODE_DOWN, INSTANTIATED)                               \
+    CALL(SET_MESSAGE_MAX, SUCCESS, FAILURE, NODE_DOWN, INSTANTIATED)                               \
+    CALL(REGISTER, SUCCESS, FAILURE, NODE_DOWN, REGISTERED)                                        \
+    CALL(SET_LINK_STATE, SUCCESS, SUCCESS, NODE_DOWN, SAME)                                        \
+    CALL(SET_LINK_DOWN, SUCCESS, SUCCESS, NODE_DOWN, SAME)                                         \
+    CALL(SUSPEND, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                         \
+    CALL(RESUME, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                          \
+    CALL(MSG_FROM_NODE, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                   \
+    CALL(MSG_TO_NODE, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                     \
+    CALL(TERMINATE, SUCCESS, SUCCESS, NODE_DOWN, DEAD)
+
+/* What happens only while which link bits are up, in the same form. */
+#define NODE_GATES(GATE)                                                                           \
+    GATE(MSG_TO_NODE, TX)                                                                          \
+    GATE(MSG_FROM_NODE, RX)                                                                        \
+    GATE(PUBLISH, UP)
+
+#define CALL(call, instantiated, registered, dead, next) NODE_CALL_##call,
+enum node_call { NODE_LIFE(CALL) };
+#undef CALL
+
+#define GATE(what, bits) NODE_GATE_##what = MNL_LINK_##bits,
+enum node_gate { NODE_GATES(GATE) }; /* MNL_LINK_* bits */
+#undef GATE
+
 struct node {
     struct mnl_node_info info;
     struct mach_host *host;
@@ -35,12 +66,16 @@ struct node {
     uint8_t state;        /* enum node_state */
     uint8_t link;         /* MNL_LINK_* bits that are up */
     bool told_up;
-    bool kicked; /* the link was told that there is something to fetch, and has not seen it all yet
-                  */
+    bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
+                    it all yet */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
     bool bootstrap_up;    /* it has a bootstrap port */
     uint8_t untold;       /* notices that it has to be told (node_notice.c) */
+    struct mnl_transmitter transmitter; /* transmit() is null: none */
+    bool is_suspended;
+    bool is_leaving; /* mnl_node_release() has it */
     uint32_t fetchers_waiting;
+    uint32_t fetched_count; /* messages that the driver has fetched and not completed */
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
     struct list shares;     /* share.of_node */
@@ -81,6 +116,9 @@ static inline struct node *node_of_handle(mnl_node_info_t handle)
     return (struct node *)(void *)handle;
 }
 
+/* Does the state of a node allow this call? KERN_SUCCESS, or what the call answers. */
+kern_return_t node_allows(const struct node *node, enum node_call call);
+
 int node_table_open(struct mach_host *host) MUST_CHECK;
 
 /* The slot of an id; null: out of range, or the local id. */
@@ -91,6 +129,16 @@ struct node *node_live(struct mach_host *host, uint32_t node_id);
 
 /* The living node that a name of another node can belong to; null: none. */
 struct node *node_of_name(struct mach_host *host, uint64_t name);
+
+static inline bool node_is_kicked(const struct node *node)
+{
+    return __atomic_load_n(&node->kicked, __ATOMIC_RELAXED);
+}
+
+static inline void node_set_kicked(struct node *node, bool kicked)
+{
+    __atomic_store_n(&node->kicked, kicked, __ATOMIC_RELAXED);
+}
 
 /* Does the node take messages of this size? */
 static inline bool kmsg_fits(const struct kmsg *kmsg, const struct node *node)
@@ -105,14 +153,14 @@ void node_kick(struct node *node);
 bool node_becomes_up(struct node *node);
 
 /* Tell the observers; without the lock. */
-void node_tell_up(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
-void node_tell_dead(struct mach_host *host, uint32_t node_id, uint64_t incarnation,
-                    enum node_death_cause cause);
+COLD void node_tell_up(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
+COLD void node_tell_dead(struct mach_host *host, uint32_t node_id, uint64_t incarnation,
+                         enum node_death_cause cause);
 
 /* End a node that is not dead: everything that mnl_terminate() promises but telling. */
-void node_end(struct node *node, struct deferred *deferred);
+COLD void node_end(struct node *node, struct deferred *deferred);
 
 /* A DEATH message of node 0 arrived; without the lock. */
-void node_death_received(struct mach_host *host, const struct node_death_body *death);
+COLD void node_death_received(struct mach_host *host, const struct node_death_body *death);
 
 #endif

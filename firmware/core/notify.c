@@ -29,7 +29,7 @@ static void notification_send(struct port *to, struct kmsg *kmsg, struct deferre
     } else {
         kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
         if (to->kind == PORT_PROXY)
-            flipc_send(to, kmsg, NULL);
+            flipc_queue(to, kmsg, NULL);
         else
             port_deliver(to, kmsg);
     }

@@ -37,14 +37,51 @@ static void end_line(struct panic_state *state, size_t start)
     arch_console_write(state->text + start, state->length - start);
 }
 
-static void add_headline(struct panic_state *state, const char *file, int line, const char *format,
+/* A frame pointer is followed only upwards, within RAM and aligned: a smashed stack ends the list,
+ * not the panic. */
+static bool frame_plausible(uintptr_t frame, uintptr_t below)
+{
+    uintptr_t ram = (uintptr_t)arch_ram_base();
+
+    return frame % sizeof(uintptr_t) == 0 && frame >= ram + ARCH_PAGE_SIZE &&
+           frame <= ram + machine()->ram_size - 2 * sizeof(uintptr_t) && frame > below &&
+           (below == 0 || frame - below <= FRAME_SPAN_MAXIMUM);
+}
+
+/* The server whose code panicked, or called what did: the innermost of the backtrace that is one's. */
+static void add_server(struct panic_state *state, uintptr_t program_counter, uintptr_t frame)
+{
+    uintptr_t address = program_counter;
+    uintptr_t below = 0;
+    uint64_t offset;
+
+    for (unsigned i = 0; state->locator != NULL && i < BACKTRACE_MAXIMUM; i++) {
+        const char *name = state->locator(state->locator_context, address, &offset);
+
+        if (name != NULL) {
+            add(state, "server=%s+0x%llx ", name, (unsigned long long)offset);
+            return;
+        }
+        if (!frame_plausible(frame, below))
+            return;
+        below = frame;
+        arch_frame_step(frame, &frame, &address);
+        if (address-- == 0) /* in the call */
+            return;
+    }
+}
+
+static void add_headline(struct panic_state *state, const char *file, int line,
+                         uintptr_t program_counter, uintptr_t frame, const char *format,
                          va_list arguments)
 {
     size_t start = state->length;
 
-    add(state, "PANIC node=%s id=%u incarnation=%llx at=%s:%d reason=",
+    add(state, "PANIC node=%s id=%u incarnation=%llx at=%s:%d ",
         state->node_name != NULL ? state->node_name : "?", state->node_id,
         (unsigned long long)state->incarnation, file, line);
+    add_server(state, program_counter, frame);
+    add(state, "reason=");
     state->length += format_text_list(state->text + state->length,
                                       sizeof(state->text) - state->length, format, arguments);
     end_line(state, start);
@@ -61,17 +98,6 @@ static void add_registers(struct panic_state *state, const struct panic_register
             add(state, " %s=0x%llx", registers[j].name, (unsigned long long)registers[j].value);
         end_line(state, start);
     }
-}
-
-/* A frame pointer is followed only upwards, within RAM and aligned: a smashed stack ends the list,
- * not the panic. */
-static bool frame_plausible(uintptr_t frame, uintptr_t below)
-{
-    uintptr_t ram = (uintptr_t)arch_ram_base();
-
-    return frame % sizeof(uintptr_t) == 0 && frame >= ram + ARCH_PAGE_SIZE &&
-           frame <= ram + machine()->ram_size - 2 * sizeof(uintptr_t) && frame > below &&
-           (below == 0 || frame - below <= FRAME_SPAN_MAXIMUM);
 }
 
 static void add_backtrace(struct panic_state *state, uintptr_t program_counter, uintptr_t frame)
@@ -122,10 +148,10 @@ _Noreturn void panic_at(const char *file, int line, const char *format, ...)
     uintptr_t ignored;
     va_list arguments;
 
-    va_start(arguments, format);
-    add_headline(state, file, line, format, arguments);
-    va_end(arguments);
     arch_frame_step(frame, &frame, &ignored); /* begin with the frame of whoever panicked */
+    va_start(arguments, format);
+    add_headline(state, file, line, program_counter, frame, format, arguments);
+    va_end(arguments);
     add_backtrace(state, program_counter, frame);
     finish(state, program_counter);
 }
@@ -137,7 +163,7 @@ _Noreturn void panic_exception(const struct panic_register *registers, unsigned 
     va_list arguments;
 
     va_start(arguments, format);
-    add_headline(state, "cpu", 0, format, arguments);
+    add_headline(state, "cpu", 0, program_counter, frame, format, arguments);
     va_end(arguments);
     add_registers(state, registers, count);
     add_backtrace(state, program_counter, frame);
@@ -157,4 +183,10 @@ void panic_set_recorder(panic_recorder recorder, void *context)
 {
     machine()->panic.recorder = recorder;
     machine()->panic.recorder_context = context;
+}
+
+void panic_set_locator(panic_locator locator, void *context)
+{
+    machine()->panic.locator = locator;
+    machine()->panic.locator_context = context;
 }

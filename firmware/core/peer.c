@@ -23,7 +23,7 @@ static void forget(struct peer *peer, const struct managed_link *except)
     for (uint32_t i = 0; i < peer->link_count; i++) {
         struct managed_link *link = peer->links[i];
 
-        if (link != except && link->phy != NULL) {
+        if (link != except) {
             link_peer_died(&link->link, peer->incarnation, now_ns);
             link->is_touched = true;
         }
@@ -33,12 +33,14 @@ static void forget(struct peer *peer, const struct managed_link *except)
     peer->link_bits = 0;
     peer->active = NULL;
     peer->flow_known = false;
+    peer->is_flow_due = false;
     mnl_node_release(node, 0);
 }
 
 /* `except`: the link on whose behalf this happens; it enters its new life by itself. */
 void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except)
 {
+    peer_take_flow(peer);
     /* ERROR_EXISTS: somebody else was first, and the node is as dead. */
     (void)node_declare_dead(peer->manager->host, peer->node_id, peer->incarnation, cause);
     forget(peer, except);
@@ -152,6 +154,7 @@ static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
     node->byteorder = record->byte_order;
     node->proto_vers_min = le32_load(record->version_min);
     node->proto_vers_max = le32_load(record->version_max);
+    link_stand_in_offer(peer, node);
     if (mnl_set_incarnation(node, incarnation, 0) != KERN_SUCCESS ||
         mnl_set_message_max(node, message_limit(peer, incarnation), 0) != KERN_SUCCESS ||
         mnl_register(node, 0) != KERN_SUCCESS) {
@@ -260,8 +263,12 @@ void peer_refresh(struct peer *peer)
 /* A better link is up: stop feeding the one in use, and change over when it holds nothing. */
 static bool is_changing_over(struct peer *peer)
 {
-    struct managed_link *better = preferred_link(peer);
+    struct managed_link *better;
 
+    if (peer->links[0] == peer->active) {
+        return false;
+    }
+    better = preferred_link(peer);
     if (better == peer->active) {
         return false;
     }
@@ -272,26 +279,43 @@ static bool is_changing_over(struct peer *peer)
     return false;
 }
 
+void peer_send(struct peer *peer, mnl_msg_t message, size_t budget_bytes)
+{
+    uint32_t total_bytes = (uint32_t)sizeof(*message) + mnl_msg_payload_bytes(message);
+    int status = link_send(&peer->active->link, message, total_bytes, budget_bytes,
+                           link_manager_now_ns(peer->manager));
+
+    /* A link that is ready takes what the peer receives, and the node layer sends no more. */
+    panic_unless(status == ERROR_NONE);
+}
+
 void peer_pump(struct peer *peer)
 {
     size_t budget_bytes = LINK_MANAGER_BUDGET_BYTES;
-    bool is_waiting = peer->active != NULL && peer->link_count > 1 && is_changing_over(peer);
-    struct managed_link *link = peer->active;
+    struct managed_link *link;
 
-    while (link != NULL && !is_waiting && budget_bytes != 0 && link_is_ready(&link->link)) {
+    if (peer->active == NULL || !mnl_has_to_node(peer->node) || is_changing_over(peer)) {
+        return;
+    }
+    link = peer->active;
+    while (budget_bytes != 0 && mnl_has_to_node(peer->node) && link_is_ready(&link->link)) {
         mnl_msg_t message = mnl_msg_try_to_node(peer->node, 0);
-        uint32_t total_bytes;
-        int status;
+        size_t total_bytes;
 
         if (message == MNL_MSG_NULL) {
             return;
         }
-        total_bytes = (uint32_t)sizeof(*message) + mnl_msg_payload_bytes(message);
-        status = link_send(&link->link, message, total_bytes, budget_bytes,
-                           link_manager_now_ns(peer->manager));
-        /* A link that is ready takes what the peer receives, and the node layer sends no more. */
-        panic_unless(status == ERROR_NONE);
+        total_bytes = sizeof(*message) + mnl_msg_payload_bytes(message);
+        peer_send(peer, message, budget_bytes);
         budget_bytes -= total_bytes < budget_bytes ? total_bytes : budget_bytes;
+    }
+}
+
+void peer_take_flow(struct peer *peer)
+{
+    if (peer->is_flow_due) {
+        peer->is_flow_due = false;
+        mnl_flow_peer(peer->node, peer->told_ack, peer->told_credit);
     }
 }
 
@@ -325,11 +349,14 @@ void peer_tick(struct peer *peer, uint64_t now_ns)
     if (now_ns < peer_deadline_ns(peer)) {
         return;
     }
-    if (peer->node != MNL_NODE_NULL) {
+    if (peer->node != MNL_NODE_NULL && !mnl_is_suspended(peer->node)) {
         peer_die(peer, NODE_DEATH_SILENCE, NULL);
         return;
     }
-    peer->silent_since_ns = now_ns;
+    peer->silent_since_ns = now_ns; /* a peer that sleeps is given as long again */
+    if (peer->node != MNL_NODE_NULL) {
+        return;
+    }
     peer_begin_life(peer, unregistered_link(peer));
     peer_refresh(peer);
 }

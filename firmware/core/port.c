@@ -172,7 +172,7 @@ void port_once_died(struct port *port, uint32_t count, struct deferred *deferred
 
 /* What is queued here will never be received: remote senders are told by a NAK, local ones by the
  * outcome. */
-static void refuse_list(struct port *port, struct list *queue, struct deferred *deferred)
+static void refuse_list(struct list *queue, struct deferred *deferred)
 {
     while (!list_is_empty(queue)) {
         struct kmsg *kmsg = kmsg_of_queue(queue->next);
@@ -185,7 +185,13 @@ static void refuse_list(struct port *port, struct list *queue, struct deferred *
         else
             kmsg_end(kmsg, MESSAGE_FAILED, deferred);
     }
-    (void)port;
+}
+
+/* A proxy's queue is over; its messages are still there. */
+static void nothing_waits(struct port *proxy)
+{
+    for (struct list *link = proxy->queue.next; link != &proxy->queue; link = link->next)
+        flipc_waits_no_more(proxy->node, kmsg_of_queue(link));
 }
 
 void port_die(struct port *port, struct deferred *deferred)
@@ -204,8 +210,10 @@ void port_die(struct port *port, struct deferred *deferred)
     list_remove(&port->member);
     port->set = NULL;
     port->held_mark = &port->held;
-    refuse_list(port, &port->held, deferred);
-    refuse_list(port, &port->queue, deferred);
+    refuse_list(&port->held, deferred);
+    if (!port_is_here(port))
+        nothing_waits(port);
+    refuse_list(&port->queue, deferred);
     if (port_is_here(port))
         port->count = port->in_flight;
     share_port_died(port, deferred);
@@ -426,6 +434,8 @@ void port_enqueue(struct port *port, struct kmsg *kmsg)
         list_append(&set->ready, &port->ready);
     if (set->receivers_waiting != 0)
         condition_signal(&set->receivers);
+    if (set->event != NULL)
+        event_signal(set->event);
 }
 
 struct kmsg *port_dequeue(struct port *port)

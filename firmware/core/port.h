@@ -43,6 +43,7 @@ struct port {
     struct list ready;      /* in the set's or the node's list of ports with messages */
     struct list member;     /* in the set's members or the node's proxies */
     struct port_set *set;   /* of a principal; null: none */
+    void *context;          /* for whoever receives from the set */
     struct node *node;      /* of a living proxy */
     struct condition senders;
     struct condition receivers;
@@ -91,8 +92,10 @@ struct port_set {
     struct list members; /* port.member */
     struct list ready;   /* port.ready: members with messages, in turn */
     struct condition receivers;
+    struct event *event; /* signalled by each message; null: none */
     uint32_t references; /* the owner's, and one a waiting receiver */
     uint32_t receivers_waiting;
+    bool interrupted; /* the next receiver returns at once */
     bool dead;
 };
 

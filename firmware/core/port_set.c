@@ -62,6 +62,8 @@ int port_set_insert(struct port_set *set, struct port *port)
             list_append(&set->ready, &port->ready);
         /* All of them: the port may bring many messages. */
         condition_broadcast(&set->receivers);
+        if (set->event != NULL)
+            event_signal(set->event);
     }
     ipc_unlock(set->host);
     return error;
@@ -73,4 +75,43 @@ void port_set_remove(struct port *port)
     if (port->set != NULL)
         leave_set(port);
     ipc_unlock(port->host);
+}
+
+void port_set_context(struct port *port, void *context)
+{
+    ipc_lock(port->host);
+    port->context = context;
+    ipc_unlock(port->host);
+}
+
+void port_set_notify(struct port_set *set, struct event *event)
+{
+    ipc_lock(set->host);
+    set->event = event;
+    if (event != NULL && !list_is_empty(&set->ready))
+        event_signal(event);
+    ipc_unlock(set->host);
+}
+
+void port_set_interrupt(struct port_set *set)
+{
+    ipc_lock(set->host);
+    set->interrupted = true;
+    condition_signal(&set->receivers);
+    ipc_unlock(set->host);
+}
+
+uint32_t port_message_count(struct port *port)
+{
+    uint32_t count;
+
+    ipc_lock(port->host);
+    count = port->count;
+    ipc_unlock(port->host);
+    return count;
+}
+
+bool port_has_messages(struct port *port)
+{
+    return port_message_count(port) != 0;
 }

@@ -77,6 +77,19 @@ void service_answer(struct mach_host *host, struct kmsg *request, const void *bo
     }
 }
 
+void service_answer_with(struct kmsg *request, struct kmsg *answer)
+{
+    enum port_disposition right = kmsg_reply_disposition(request);
+    struct port *reply = kmsg_take_reply_port(request);
+
+    if (reply != NULL) {
+        answer_send(answer, reply, right);
+    } else {
+        kmsg_free(answer);
+    }
+    kmsg_free(request);
+}
+
 void service_answer_status(struct mach_host *host, struct kmsg *request, int status)
 {
     struct service_status body = service_status_of(status);

@@ -119,6 +119,7 @@ void share_tell(struct share *share)
     if (share->batched || !list_is_empty(&share->notice))
         return;
     list_append(&share->node->flow.notices, &share->notice);
+    share->node->flow.notice_count++;
     node_kick(share->node);
 }
 
@@ -138,6 +139,16 @@ static void set_refused(struct share *share, bool refused)
     share->port->refusals += refused ? 1 : -1;
 }
 
+/* It tells nothing any more. */
+static void notice_forget(struct share *share)
+{
+    if (list_is_empty(&share->notice))
+        return;
+    if (!share->batched)
+        share->node->flow.notice_count--;
+    list_remove(&share->notice);
+}
+
 static void share_end(struct share *share, struct deferred *deferred)
 {
     struct port *port = share->port;
@@ -145,7 +156,7 @@ static void share_end(struct share *share, struct deferred *deferred)
     set_refused(share, false);
     list_remove(&share->of_port);
     list_remove(&share->of_node);
-    list_remove(&share->notice);
+    notice_forget(share);
     if (!share->embedded) {
         share->next_free = deferred->shares;
         deferred->shares = share;
@@ -376,7 +387,7 @@ bool share_port_ended(struct port *port, struct deferred *deferred)
     if (!share_is_empty(&port->first))
         return false;
     list_remove(&port->first.of_node);
-    list_remove(&port->first.notice);
+    notice_forget(&port->first);
     port->first.node = NULL;
     return true;
 }
@@ -419,7 +430,9 @@ static void share_take_back(struct share *share, struct deferred *deferred)
     share_stay(share, false, deferred);
     share->held = share->taken = share->add = share->drop = (struct right_counts){0};
     share->dead_once = 0;
-    share->tell_dead = share->tell_moved = share->batched = false;
+    share->tell_dead = share->tell_moved = false;
+    notice_forget(share);
+    share->batched = false;
     share->tell_stay = share->tell_go = share->keeps = share->passed = false;
     share->away = 0;
     if (port->home == share)

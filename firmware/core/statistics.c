@@ -60,6 +60,7 @@ static struct link_statistics_body link_body(const struct link_statistics *from)
         .replays = le64_of(from->replays),
         .naks = le64_of(from->naks),
         .round_trip_ns = le64_of(from->round_trip_ns),
+        .forwarded = le64_of(from->forwarded),
     };
 
     for (uint32_t i = 0; i < LINK_DROP_COUNT; i++) {

@@ -84,9 +84,7 @@ static void wake_ends(uint32_t link)
     network_schedule_wake(link, 0);
     network_schedule_wake(link, 1);
     for (uint32_t end = 0; end < 2; end++) {
-        if (sim_cables[link].ends[end].is_started) {
-            event_signal(sim_cables[link].ends[end].client.wake);
-        }
+        network_signal(&sim_cables[link].ends[end]);
     }
 }
 
@@ -229,6 +227,9 @@ static void hang(uint32_t node, bool is_hung)
 {
     sim_nodes[node].is_hung = is_hung;
     fiber_group_freeze(node, is_hung);
+    if (!is_hung && node_is_agent(node)) {
+        agent_wake();
+    }
 }
 
 /* What a ring holds is still there afterwards. */
@@ -271,6 +272,9 @@ static bool begin_node(const struct sim_entry *entry)
             count_fired(entry->kind);
         }
         return false;
+    case SIM_FAULT_HOSTILE:
+        forge_begin((uint32_t)(entry - sim.entries));
+        return true;
     case SIM_FAULT_HANG:
         if (sim_nodes[node].life == SIM_NONE || sim_nodes[node].is_hung) {
             return false;
@@ -283,7 +287,7 @@ static bool begin_node(const struct sim_entry *entry)
         count_fired(entry->kind);
         return true;
     case SIM_FAULT_HEAP:
-        if (!sim_nodes[node].is_ready) {
+        if (!sim_nodes[node].is_ready || node_is_agent(node)) {
             return false;
         }
         heap_fail_after(&sim_nodes[node].host, 1 + entry->arguments[0], entry->arguments[1] != 0);
@@ -295,8 +299,11 @@ static bool begin_node(const struct sim_entry *entry)
     }
 }
 
+/* What it told others about itself and them ends with its life: everybody sees it go. */
 static void end_node(const struct sim_entry *entry)
 {
+    static const struct sim_entry repentance = {
+        .kind = SIM_FAULT_CRASH, .duration_ns = SIM_MS, .arguments = {1, 1000}};
     uint32_t node = node_of(entry);
 
     switch (entry->kind) {
@@ -309,9 +316,13 @@ static void end_node(const struct sim_entry *entry)
         silence(node, -1);
         break;
     case SIM_FAULT_HEAP:
-        if (sim_nodes[node].is_ready) {
+        if (sim_nodes[node].is_ready && !node_is_agent(node)) {
             heap_fail_after(&sim_nodes[node].host, 0, false);
         }
+        break;
+    case SIM_FAULT_HOSTILE:
+        forge_end((uint32_t)(entry - sim.entries));
+        (void)crash(node, &repentance);
         break;
     case SIM_FAULT_TWICE:
         if (sim_nodes[node].life != SIM_NONE) {

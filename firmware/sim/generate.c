@@ -282,6 +282,26 @@ static void add_memory_fault(struct generator *generator)
     }
 }
 
+/* Nobody can be protected from node 0's word: it is never hostile. */
+static void add_hostile_node(struct generator *generator)
+{
+    uint32_t first = generator->settings->first_id == 0 ? 1 : 0;
+    struct sim_entry *entry = add_entry(generator, SIM_FAULT_HOSTILE, any_time(generator));
+
+    if (entry != NULL) {
+        entry->target = first + below(generator, generator->settings->node_count - first);
+        entry->duration_ns = any_duration(generator);
+        entry->arguments[0] = one_in(generator, 3) ? 0 : (uint32_t)scale(generator, 5, 1000);
+        entry->arguments[1] = one_in(generator, 4) ? 0 : (uint32_t)scale(generator, 50, 20000);
+        entry->arguments[2] = one_in(generator, 3);
+        entry->arguments[3] = below(generator, 3);
+        if (entry->arguments[3] == 2) {
+            entry->arguments[0] = 0;
+            entry->arguments[1] = (uint32_t)scale(generator, 50, 2000);
+        }
+    }
+}
+
 /* Cut some links one after another, and splice them in another order. */
 static void add_swizzle(struct generator *generator)
 {
@@ -357,6 +377,10 @@ static void add_faults(struct generator *generator, uint32_t profile)
         add_some(generator, 3, add_memory_fault);
         add_some(generator, 2, one_in(generator, 2) ? add_link_fault : add_node_fault);
         break;
+    case SIM_PROFILE_HOSTILE:
+        add_hostile_node(generator);
+        add_some(generator, 2, one_in(generator, 3) ? add_link_fault : add_hostile_node);
+        break;
     case SIM_PROFILE_MIXED:
     case SIM_PROFILE_CONTROL:
     case SIM_PROFILE_COUNT:
@@ -388,25 +412,37 @@ static uint32_t choose_profile(struct generator *generator)
         SIM_PROFILE_CONTROL, SIM_PROFILE_SINGLE,  SIM_PROFILE_SINGLE,     SIM_PROFILE_LINKS,
         SIM_PROFILE_LINKS,   SIM_PROFILE_NODES,   SIM_PROFILE_NODES,      SIM_PROFILE_ALL,
         SIM_PROFILE_ALL,     SIM_PROFILE_SWIZZLE, SIM_PROFILE_CRASH_LOOP, SIM_PROFILE_MEMORY,
+        SIM_PROFILE_HOSTILE,
     };
 
     return profiles[below(generator, sizeof(profiles))];
 }
 
-uint32_t sim_generate(uint64_t seed, uint32_t profile, uint32_t node_count, uint32_t operations,
+/* Whichever node, of any byte order and data model. */
+static void choose_agent(uint64_t seed, struct sim_settings *settings)
+{
+    settings->agent = 1u + (uint32_t)(seed % settings->node_count);
+    settings->agent_byte_order = 1u + (uint32_t)(seed / settings->node_count % 2u);
+    settings->agent_data_model = 1u + (uint32_t)(seed / settings->node_count / 2u % 2u);
+}
+
+uint32_t sim_generate(uint64_t seed, const struct sim_workload *workload,
                       struct sim_settings *settings, struct sim_entry *entries)
 {
+    uint32_t profile = workload->profile;
+    uint32_t room = SIM_ENTRIES_MAXIMUM - FAULTS_MAXIMUM;
     struct generator generator = {
         .random = seed * 0xd1342543de82ef95ull + profile, .settings = settings, .entries = entries};
 
-    *settings = (struct sim_settings){.seed = seed, .node_count = node_count};
+    *settings = (struct sim_settings){.seed = seed, .node_count = workload->node_count};
     choose_settings(&generator);
+    if (workload->has_agent != 0) {
+        choose_agent(seed, settings);
+    }
     if (profile == SIM_PROFILE_MIXED) {
         profile = choose_profile(&generator);
     }
-    add_program(&generator, operations < SIM_ENTRIES_MAXIMUM - FAULTS_MAXIMUM
-                                ? operations
-                                : SIM_ENTRIES_MAXIMUM - FAULTS_MAXIMUM);
+    add_program(&generator, workload->operations < room ? workload->operations : room);
     add_faults(&generator, profile);
     sort(entries, generator.count);
     return generator.count;

@@ -41,16 +41,22 @@ int main(int argc, char **argv)
     static struct sim_totals totals;
     static struct sim_result failure;
     static char events[EVENTS_BYTES];
+    struct sim_workload workload = {
+        .profile = SIM_PROFILE_MIXED, .node_count = NODES_DEFAULT, .operations = OPERATIONS};
     double begin_s = cpu_s(), took_s;
 
     if (argc < 2 || argc > 5) {
         fprintf(stderr, "usage: sim COUNT [FIRST [PROFILE [NODES]]]\n");
         return 2;
     }
+    if (argc > 3) {
+        workload.profile = (uint32_t)strtoul(argv[3], NULL, 0);
+    }
+    if (argc > 4) {
+        workload.node_count = (uint32_t)strtoul(argv[4], NULL, 0);
+    }
     (void)sim_run_range(argc > 2 ? strtoull(argv[2], NULL, 0) : 1, strtoull(argv[1], NULL, 0),
-                        argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 0) : SIM_PROFILE_MIXED,
-                        argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 0) : NODES_DEFAULT, OPERATIONS,
-                        &totals, &failure);
+                        &workload, &totals, &failure);
     took_s = cpu_s() - begin_s;
     printf("%llu seeds, %.0f a second and core; %llu frames, %llu steps, %llu messages\n",
            (unsigned long long)totals.seeds, (double)totals.seeds / took_s,

@@ -148,9 +148,11 @@ void network_schedule_wake(uint32_t link, uint32_t end)
     }
 }
 
-static void signal_now(struct phy *phy)
+void network_signal(struct phy *phy)
 {
-    if (phy->is_started) {
+    if (phy->is_started && phy->is_agent) {
+        agent_wake();
+    } else if (phy->is_started) {
         event_signal(phy->client.wake);
     }
 }
@@ -174,7 +176,7 @@ void network_wake(uint32_t link, uint32_t end)
     } else if (rate != 0 && fiber_random() % 1000u < rate) {
         sim.result->fired[SIM_FAULT_DOORBELL]++;
     } else {
-        signal_now(phy);
+        network_signal(phy);
     }
 }
 
@@ -222,8 +224,8 @@ static void tell(uint32_t link, uint32_t from)
         say(link, from, CABLE_DIRECTION_TX, &cable->directions[from]);
         say(link, 1 - from, CABLE_DIRECTION_RX, &cable->directions[from]);
     } else {
-        signal_now(&cable->ends[0]);
-        signal_now(&cable->ends[1]);
+        network_signal(&cable->ends[0]);
+        network_signal(&cable->ends[1]);
     }
 }
 
@@ -333,14 +335,21 @@ uint32_t network_index(uint32_t node, uint32_t boot_link)
 
 bool network_is_up(uint32_t link)
 {
-    for (uint32_t end = 0; end < 2; end++) {
-        struct sim_node *node = &sim_nodes[sim.settings->links[link].ends[end]];
+    const uint32_t *ends = sim.settings->links[link].ends;
 
-        if (node->life == SIM_NONE || !node->is_ready) {
+    if (node_is_discredited(ends[0]) || node_is_discredited(ends[1])) {
+        return true;
+    }
+    for (uint32_t end = 0; end < 2; end++) {
+        struct sim_node *node = &sim_nodes[ends[end]];
+
+        if (node->life == SIM_NONE || !node->is_ready ||
+            (node_is_agent(node->index) && !agent_link_is_up(link))) {
             return false;
         }
         for (uint32_t i = 0; i < node->link_count; i++) {
-            if (node->world_links[i] == link && !link_manager_is_up(&node->host, i)) {
+            if (node->world_links[i] == link && !node_is_agent(node->index) &&
+                !link_manager_is_up(&node->host, i)) {
                 return false;
             }
         }
@@ -370,21 +379,28 @@ void network_open(void)
 /* --- The drivers
  * ---------------------------------------------------------------------------------- */
 
-static int start(struct mach_host *host, const struct boot_link *link,
-                 const struct phy_client *client, struct phy **out)
+/* An end begins to listen. */
+static void plug_in(struct phy *phy)
 {
-    struct phy *phy = &sim_cables[link->slot / 2].ends[link->slot % 2];
     const struct sim_cable *cable = &sim_cables[phy->link];
 
-    (void)host;
-    phy->client = *client;
     phy->is_started = true;
-    *out = phy;
     if (is_stream(phy->link)) {
         say(phy->link, phy->end, CABLE_DIRECTION_TX, &cable->directions[phy->end]);
         say(phy->link, phy->end, CABLE_DIRECTION_RX, &cable->directions[1 - phy->end]);
     }
     network_schedule_wake(phy->link, phy->end);
+}
+
+static int start(struct mach_host *host, const struct boot_link *link,
+                 const struct phy_client *client, struct phy **out)
+{
+    struct phy *phy = &sim_cables[link->slot / 2].ends[link->slot % 2];
+
+    (void)host;
+    phy->client = *client;
+    *out = phy;
+    plug_in(phy);
     return ERROR_NONE;
 }
 
@@ -410,7 +426,7 @@ static int send(struct phy *phy, const void *header, const void *payload, size_t
     trace_hash((uint64_t)le32_load(((const struct frame_header *)header)->header_crc) << 8 |
                phy->link);
     if (direction->carrier) {
-        damage_send(phy->link, phy->end, header, payload, payload_bytes, fiber_now_ns());
+        forge_send(phy->link, phy->end, header, payload, payload_bytes);
         network_schedule_wake(phy->link, 1 - phy->end);
     }
     return ERROR_NONE;
@@ -457,7 +473,7 @@ static void hand_over(struct phy *phy)
     frame = &frames[phy->held];
     if (direction->is_space_wanted && direction->damage.fulls == 0) {
         direction->is_space_wanted = false;
-        signal_now(sender);
+        network_signal(sender);
     }
     phy->client.frame(phy->client.context, frame->bytes, frame->length,
                       is_stream(phy->link) ? NULL : confirm, phy);
@@ -479,6 +495,29 @@ static bool poll(struct phy *phy, size_t budget_bytes)
     }
     network_schedule_wake(phy->link, phy->end);
     return is_waiting(phy);
+}
+
+/* --- The agent's ends
+ * ----------------------------------------------------------------------------- */
+
+struct phy *network_plug(uint32_t link, uint32_t node, const struct phy_client *client)
+{
+    struct phy *phy = &sim_cables[link].ends[sim.settings->links[link].ends[0] == node ? 0 : 1];
+
+    phy->client = *client;
+    phy->is_agent = true;
+    plug_in(phy);
+    return phy;
+}
+
+int network_send(struct phy *phy, const void *header, const void *payload, size_t payload_bytes)
+{
+    return send(phy, header, payload, payload_bytes);
+}
+
+void network_poll(struct phy *phy)
+{
+    (void)poll(phy, SIZE_MAX);
 }
 
 static bool is_reported(const struct sim_reported *reported, const struct sim_direction *state)

@@ -61,6 +61,7 @@ struct phy {
     uint32_t link;
     uint32_t end;
     bool is_started;
+    bool is_agent; /* no core listens here (agent.c) */
     uint16_t held; /* the frame that is being handed over */
     uint32_t held_generation;
     uint64_t wake_ns; /* a wake-up is on the timeline for this time; SIM_NEVER: none */
@@ -83,6 +84,12 @@ void frame_give(uint16_t frame);
 struct sim_frame *frame_at(uint16_t frame);
 void queue_insert(struct sim_direction *direction, uint16_t frame);
 void queue_insert_before_last(struct sim_direction *direction, uint16_t frame);
+void network_signal(struct phy *phy); /* somebody has to look */
+
+/* The agent's end of a link, and what a link manager does with its own. */
+struct phy *network_plug(uint32_t link, uint32_t node, const struct phy_client *client);
+int network_send(struct phy *phy, const void *header, const void *payload, size_t payload_bytes);
+void network_poll(struct phy *phy);
 void network_schedule_wake(uint32_t link, uint32_t end);
 
 /* A frame enters a direction: lost, changed, multiplied or queued as the direction's faults have

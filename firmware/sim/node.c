@@ -69,6 +69,28 @@ void nodes_open(void)
     }
 }
 
+struct sim_node *node_of_id(uint32_t node_id)
+{
+    uint32_t index = node_id - sim.settings->first_id;
+
+    return index < sim.settings->node_count ? &sim_nodes[index] : NULL;
+}
+
+bool node_id_is_suspect(uint32_t node_id)
+{
+    const struct sim_node *node = node_of_id(node_id);
+
+    return node != NULL && node->is_suspect;
+}
+
+bool node_is_discredited(uint32_t index)
+{
+    const struct sim_node *node = &sim_nodes[index];
+
+    return node->is_suspect && node->life != SIM_NONE &&
+           node->forged_incarnation >= node_life(node)->incarnation;
+}
+
 uint32_t life_find(uint32_t node, uint64_t incarnation)
 {
     for (uint32_t i = sim_life_count; i-- != 0;) {
@@ -122,6 +144,16 @@ static int links_open(struct sim_node *node)
     return link_manager_start(&node->host, &configuration);
 }
 
+/* Whatever lives they claimed. */
+static void bury_suspects(struct sim_node *node)
+{
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
+        if (i != node->index && sim_nodes[i].is_suspect) {
+            (void)node_declare_dead(&node->host, sim_nodes[i].id, UINT64_MAX, NODE_DEATH_DRIVER);
+        }
+    }
+}
+
 /* Tells what node 0 said, as FLIPC does when the message arrives. Of itself node 0 says nothing; that
  * it is gone is told only at the end of a run. */
 static void agent_main(void *argument)
@@ -129,6 +161,10 @@ static void agent_main(void *argument)
     struct sim_node *node = argument;
 
     for (;;) {
+        if (node->has_to_bury) {
+            node->has_to_bury = false;
+            bury_suspects(node);
+        }
         while (node->notices_done < node->notice_count) {
             const struct sim_life *life = &sim_lives[node->notices[node->notices_done++]];
             struct node_death_body body = {.node_id = le32_of(sim_nodes[life->node].id),
@@ -194,6 +230,7 @@ void node_boot(uint32_t index)
     node->is_stale = false;
     node->notice_count = 0;
     node->notices_done = 0;
+    node->has_to_bury = false;
     memset(node->known, 0, sizeof(node->known));
     memset(node->told_up, 0, sizeof(node->told_up));
     memset(node->told_dead, 0, sizeof(node->told_dead));
@@ -202,6 +239,10 @@ void node_boot(uint32_t index)
     trace(index, TRACE_BOOT, node_life(node)->incarnation, 0, 0);
     fiber_group_open(index, CLOCK_FIRST_NS + fiber_random() % CLOCK_SPREAD_NS);
     network_power(index, true, true);
+    if (node_is_agent(index)) {
+        agent_boot();
+        return;
+    }
     if (fiber_start(index, node_main, node) != ERROR_NONE) {
         sim_violated(0, "the simulator has no fiber left");
     }
@@ -216,7 +257,11 @@ void node_end_life(uint32_t index, bool carrier_is_lost)
     node_disturb(index, fiber_now_ns());
     fiber_group_kill(index);
     network_power(index, false, carrier_is_lost);
-    program_end(index);
+    if (node_is_agent(index)) {
+        agent_end();
+    } else {
+        program_end(index);
+    }
     node->life = SIM_NONE;
     node->is_ready = false;
     node->is_hung = false;
@@ -232,8 +277,24 @@ void node_notice(uint32_t index, uint32_t life)
     if (node->life == SIM_NONE || !node->is_ready || node->notice_count == SIM_LIVES_MAXIMUM) {
         return;
     }
+    if (node_is_agent(index)) {
+        agent_notice(sim_nodes[sim_lives[life].node].id, sim_lives[life].incarnation);
+        return;
+    }
     node->notices[node->notice_count++] = life;
     event_signal(&node->agent_event);
+}
+
+void nodes_bury_suspects(void)
+{
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
+        if (sim_nodes[i].is_ready && node_is_agent(i)) {
+            agent_bury_suspects();
+        } else if (sim_nodes[i].is_ready) {
+            sim_nodes[i].has_to_bury = true;
+            event_signal(&sim_nodes[i].agent_event);
+        }
+    }
 }
 
 void node_disturb(uint32_t index, uint64_t until_ns)
@@ -248,7 +309,8 @@ void node_note_stale(uint32_t index)
 {
     struct sim_node *node = &sim_nodes[index];
 
-    if (!node->is_stale) {
+    /* Whoever claimed a life that it will never have is refused for good. */
+    if (!node->is_stale && !node_is_discredited(index)) {
         node->is_stale = true;
         timeline_add(fiber_now_ns() + SIM_MS, TIMELINE_RESET, index, node->life);
     }

@@ -46,7 +46,8 @@ struct oracle_message {
     uint8_t state;   /* enum message_state */
     uint8_t outcome; /* enum message_outcome; 0: none yet */
     uint8_t received;
-    bool is_excused; /* it may fail: memory was short, or its reply port is a third node's */
+    bool is_accepted; /* it was in the receiver's hands when that was told of the sender's death */
+    bool is_excused;  /* it may fail: memory was short, or its reply port is a third node's */
 };
 
 struct body {
@@ -190,8 +191,12 @@ static bool is_over(uint32_t life)
 static bool is_declared_dead(const struct oracle_message *message, uint32_t life)
 {
     struct sim_node *node = &sim_nodes[sim_lives[message->life].node];
-    const struct node_slot *slot = node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
+    const struct node_slot *slot;
 
+    if (node_is_agent(node->index)) {
+        return node->told_dead[life];
+    }
+    slot = node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
     return slot != NULL && slot->dead_incarnation >= sim_lives[life].incarnation;
 }
 
@@ -202,6 +207,18 @@ static bool may_fail(const struct oracle_message *message)
 
     return message->is_excused || is_memory_short || port->is_dead || is_over(port->life) ||
            is_declared_dead(message, port->life);
+}
+
+static bool life_is_suspect(uint32_t life)
+{
+    return sim_nodes[sim_lives[life].node].is_suspect;
+}
+
+/* A suspect had a hand in it: what is said to have become of it proves nothing. */
+static bool is_of_suspect(const struct oracle_message *message)
+{
+    return message->port == SIM_NONE || life_is_suspect(message->life) ||
+           life_is_suspect(ports[message->port].life);
 }
 
 /* A message within a node is settled as it is handed over, an instant before it is received. */
@@ -233,9 +250,8 @@ static void unknown(struct oracle_message *message, uint32_t index)
     }
 }
 
-static void completed(void *context, enum message_outcome outcome)
+void oracle_outcome(uint32_t index, enum message_outcome outcome)
 {
-    uint32_t index = (uint32_t)(uintptr_t)context - 1;
     struct oracle_message *message = &messages[index];
 
     trace(sim_lives[message->life].node, TRACE_OUTCOME, index, (uint64_t)outcome, 0);
@@ -246,6 +262,9 @@ static void completed(void *context, enum message_outcome outcome)
         return;
     }
     message->outcome = (uint8_t)outcome;
+    if (is_of_suspect(message)) {
+        return;
+    }
     switch (outcome) {
     case MESSAGE_SETTLED:
         settled(message, index);
@@ -259,20 +278,20 @@ static void completed(void *context, enum message_outcome outcome)
     }
 }
 
-uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port)
+uint32_t oracle_message(uint32_t node, void *bytes, size_t size, uint32_t port, uint32_t reply_port)
 {
-    struct body *body = kmsg_body(kmsg);
-    uint32_t words = (uint32_t)((kmsg_body_size(kmsg) - sizeof(*body)) / sizeof(uint64_t));
+    struct body *body = bytes;
+    uint32_t words = (uint32_t)((size - sizeof(*body)) / sizeof(uint64_t));
     struct oracle_message *message = &messages[message_count];
 
-    if (message_count == MESSAGES_MAXIMUM) {
+    if (message_count == MESSAGES_MAXIMUM || size < sizeof(*body)) {
         return SIM_NONE;
     }
     *message = (struct oracle_message){.seed = fiber_random(),
                                        .port = port,
                                        .reply_port = reply_port,
-                                       .life = sim_nodes[fiber_current_group()].life,
-                                       .size = (uint32_t)kmsg_body_size(kmsg),
+                                       .life = sim_nodes[node].life,
+                                       .size = (uint32_t)size,
                                        .state = MESSAGE_PREPARED};
     message->is_excused = reply_port != SIM_NONE && ports[reply_port].life != message->life;
     body->magic = BODY_MAGIC;
@@ -281,7 +300,6 @@ uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port)
     for (uint32_t i = 0; i < words; i++) {
         body->words[i] = content(message->seed, i);
     }
-    kmsg_set_completion(kmsg, completed, (void *)(uintptr_t)(message_count + 1));
     return message_count++;
 }
 
@@ -290,7 +308,7 @@ void oracle_sent(uint32_t index)
     struct oracle_message *message = &messages[index];
 
     message->state = MESSAGE_SENT;
-    message->order = ++ports[message->port].order;
+    message->order = message->port != SIM_NONE ? ++ports[message->port].order : 0;
     sim.result->sent++;
     trace(sim_lives[message->life].node, TRACE_SEND, index, message->port, message->size);
 }
@@ -304,10 +322,10 @@ void oracle_unsent(uint32_t index)
  * ------------------------------------------------------------------------------------ */
 
 /* Null: nobody sent this (I4). */
-static struct oracle_message *identify(struct kmsg *kmsg)
+static struct oracle_message *identify(const struct oracle_arrival *arrival)
 {
-    const struct body *body = kmsg_body(kmsg);
-    size_t size = kmsg_body_size(kmsg);
+    const struct body *body = arrival->body;
+    size_t size = arrival->size;
     struct oracle_message *message;
 
     sim_exercised(4);
@@ -330,15 +348,15 @@ static struct oracle_message *identify(struct kmsg *kmsg)
     return message;
 }
 
-static void check_source(const struct oracle_message *message, const struct kmsg *kmsg,
+static void check_source(const struct oracle_message *message, const struct oracle_arrival *arrival,
                          uint32_t index)
 {
     const struct sim_life *life = &sim_lives[message->life];
 
-    if (kmsg_source_node(kmsg) != sim_nodes[life->node].id ||
-        kmsg_source_incarnation(kmsg) != life->incarnation) {
+    if (arrival->source_node != sim_nodes[life->node].id ||
+        arrival->source_incarnation != life->incarnation) {
         sim_violated(4, "message %u of node %u says that node %u sent it", index,
-                     sim_nodes[life->node].id, kmsg_source_node(kmsg));
+                     sim_nodes[life->node].id, arrival->source_node);
     }
 }
 
@@ -371,7 +389,7 @@ static void check_life(const struct oracle_message *message, const struct sim_no
     if (known->dead != 0 || known->up != 0) {
         sim_exercised(6);
     }
-    if (node->told_dead[message->life] && !ports[message->port].is_dead) {
+    if (node->told_dead[message->life] && !message->is_accepted && !ports[message->port].is_dead) {
         sim_violated(6, "message %u came from life %llx after it was told dead", index,
                      (unsigned long long)life->incarnation);
     }
@@ -382,10 +400,8 @@ static void check_life(const struct oracle_message *message, const struct sim_no
 }
 
 /* The right to answer is there exactly if the port it leads to is. */
-static void check_reply(const struct oracle_message *message, const struct kmsg *kmsg,
-                        uint32_t index)
+static void check_reply(const struct oracle_message *message, bool is_there, uint32_t index)
 {
-    bool is_there = kmsg->local != NULL;
 
     if (is_there && message->reply_port == SIM_NONE) {
         sim_violated(4, "message %u brought a right that nobody sent", index);
@@ -396,12 +412,17 @@ static void check_reply(const struct oracle_message *message, const struct kmsg 
     }
 }
 
-uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool is_set)
+uint32_t oracle_received(const struct oracle_arrival *arrival)
 {
-    struct oracle_message *message = identify(kmsg);
+    uint32_t node = arrival->node;
+    struct oracle_message *message;
     uint32_t index;
 
     sim.result->received++;
+    if (node_id_is_suspect(arrival->source_node) || sim_nodes[node].is_suspect) {
+        return SIM_FOREIGN;
+    }
+    message = identify(arrival);
     if (message == NULL) {
         return SIM_NONE;
     }
@@ -411,45 +432,87 @@ uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool i
     if (message->received++ != 0) {
         sim_violated(2, "message %u was received twice", index);
     }
-    if (is_set ? ports[message->port].life != sim_nodes[node].life : message->port != port) {
-        sim_violated(4, "message %u to port %u came to port %u", index, message->port, port);
+    check_source(message, arrival, index);
+    if (message->port == SIM_NONE) {
+        return SIM_NONE;
     }
-    check_source(message, kmsg, index);
+    if (arrival->is_set ? ports[message->port].life != sim_nodes[node].life
+                        : message->port != arrival->port) {
+        sim_violated(4, "message %u to port %u came to port %u", index, message->port,
+                     arrival->port);
+    }
     check_order(message, index);
     check_life(message, &sim_nodes[node], index);
-    check_reply(message, kmsg, index);
+    check_reply(message, arrival->has_reply, index);
     return message->reply_port;
+}
+
+void oracle_accepted(const void *bytes, size_t size, uint32_t life)
+{
+    const struct body *body = bytes;
+
+    if (size >= sizeof(*body) && body->message < message_count &&
+        messages[body->message].life == life) {
+        messages[body->message].is_accepted = true;
+    }
+}
+
+static void accept_queue(const struct list *queue, uint32_t life)
+{
+    for (struct list *link = queue->next; link != queue; link = link->next) {
+        struct kmsg *kmsg = kmsg_of_queue(link);
+
+        oracle_accepted(kmsg_body(kmsg), kmsg_body_size(kmsg), life);
+    }
+}
+
+void oracle_life_died(uint32_t node, uint32_t life)
+{
+    for (uint32_t i = 0; i < port_count; i++) {
+        if (ports[i].life == sim_nodes[node].life && ports[i].port != NULL) {
+            accept_queue(&ports[i].port->queue, life);
+        }
+    }
 }
 
 /* --- The end
  * -------------------------------------------------------------------------------------- */
 
+/* It still waits for an outcome that must come. Nobody answers whom nobody believes. */
+static bool is_open(const struct oracle_message *message)
+{
+    return message->state == MESSAGE_SENT && message->outcome == 0 && !is_over(message->life) &&
+           !node_is_discredited(sim_lives[message->life].node);
+}
+
 bool oracle_is_settled(void)
 {
     for (uint32_t i = 0; i < message_count; i++) {
-        if (messages[i].state == MESSAGE_SENT && messages[i].outcome == 0 &&
-            !is_over(messages[i].life)) {
+        if (is_open(&messages[i])) {
             return false;
         }
     }
     return true;
 }
 
+static void outcome_is_missing(const struct oracle_message *message, uint32_t index)
+{
+    uint64_t to = message->port != SIM_NONE ? sim_lives[ports[message->port].life].incarnation : 0;
+
+    sim_violated(3, "message %u from life %llx to %llx has no outcome, received %u times", index,
+                 (unsigned long long)sim_lives[message->life].incarnation, (unsigned long long)to,
+                 message->received);
+}
+
 void oracle_check_end(void)
 {
-    for (uint32_t i = 0; i < message_count; i++) {
-        if (messages[i].outcome == MESSAGE_SETTLED && messages[i].received != 1) {
+    for (uint32_t i = 0; i < message_count && !sim.is_over; i++) {
+        if (messages[i].outcome == MESSAGE_SETTLED && messages[i].received != 1 &&
+            !is_of_suspect(&messages[i])) {
             sim_violated(3, "message %u was settled and received %u times", i,
                          messages[i].received);
-            return;
-        }
-        if (messages[i].state == MESSAGE_SENT && messages[i].outcome == 0 &&
-            !is_over(messages[i].life)) {
-            sim_violated(3, "message %u from life %llx to %llx has no outcome, received %u times",
-                         i, (unsigned long long)sim_lives[messages[i].life].incarnation,
-                         (unsigned long long)sim_lives[ports[messages[i].port].life].incarnation,
-                         messages[i].received);
-            return;
+        } else if (is_open(&messages[i])) {
+            outcome_is_missing(&messages[i], i);
         }
     }
 }

@@ -140,8 +140,15 @@ void program_end(uint32_t node)
 void program_submit(uint32_t entry)
 {
     uint32_t node = (sim.entries[entry].target & 0xffu) % sim.settings->node_count;
-    struct program_worker *worker =
-        &programs[node].workers[(sim.entries[entry].target >> 8) % SIM_WORKERS];
+    struct program_worker *worker;
+
+    if (node_is_agent(node)) {
+        if (sim_nodes[node].is_ready) {
+            agent_submit(entry);
+        }
+        return;
+    }
+    worker = &programs[node].workers[(sim.entries[entry].target >> 8) % SIM_WORKERS];
 
     if (!sim_nodes[node].is_ready || worker->tail - worker->head == PROGRAM_QUEUE) {
         return; /* an operation of a node that is off is done by nobody */
@@ -154,6 +161,9 @@ bool program_is_idle(uint32_t node)
 {
     const struct program *program = &programs[node];
 
+    if (node_is_agent(node)) {
+        return agent_is_idle();
+    }
     for (uint32_t i = 0; i < SIM_WORKERS; i++) {
         if (program->workers[i].is_busy || program->workers[i].head != program->workers[i].tail) {
             return false;
@@ -165,7 +175,7 @@ bool program_is_idle(uint32_t node)
 static void wake_workers(void)
 {
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
-        if (sim_nodes[i].is_ready) {
+        if (sim_nodes[i].is_ready && !node_is_agent(i)) {
             event_signal(&programs[i].workers[0].event);
         }
     }
@@ -174,16 +184,18 @@ static void wake_workers(void)
 void program_drain(void)
 {
     sim.is_draining = true;
+    agent_drain();
     wake_workers();
 }
 
 void program_close(void)
 {
     sim.is_closing = true;
+    agent_close();
     wake_workers();
 }
 
 bool program_is_closed(uint32_t node)
 {
-    return programs[node].is_closed;
+    return node_is_agent(node) ? agent_is_closed() : programs[node].is_closed;
 }

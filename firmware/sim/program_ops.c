@@ -122,6 +122,11 @@ static bool is_known_dead(const struct program *program, uint32_t port)
     return program->node->told_dead[oracle_port_life(port)];
 }
 
+static bool is_of_suspect(uint32_t port)
+{
+    return sim_nodes[sim_lives[oracle_port_life(port)].node].is_suspect;
+}
+
 static bool is_own(const struct program *program, uint32_t port)
 {
     return oracle_port_life(port) == program->node->life;
@@ -133,6 +138,9 @@ static void check_destination(const struct program *program, uint32_t port, bool
 {
     const struct sim_life *life = &sim_lives[oracle_port_life(port)];
 
+    if (is_of_suspect(port)) {
+        return;
+    }
     sim_exercised(8);
     if (was_dead && result != MACH_SEND_INVALID_DEST) {
         sim_violated(8, "node %u sent to a dead right and got %d", program->node->id, (int)result);
@@ -147,12 +155,30 @@ static void check_destination(const struct program *program, uint32_t port, bool
     }
 }
 
+static void completed(void *context, enum message_outcome outcome)
+{
+    oracle_outcome((uint32_t)(uintptr_t)context - 1, outcome);
+}
+
+/* SIM_NONE: there is no account for it. */
+static uint32_t account(const struct program *program, struct kmsg *kmsg, uint32_t port,
+                        uint32_t reply_port)
+{
+    uint32_t message = oracle_message(program->node->index, kmsg_body(kmsg), kmsg_body_size(kmsg),
+                                      port, reply_port);
+
+    if (message != SIM_NONE) {
+        kmsg_set_completion(kmsg, completed, (void *)(uintptr_t)(message + 1));
+    }
+    return message;
+}
+
 /* Send `kmsg`, which is taken over, to `port` by `right`; a send-once right is used up by it. */
 static bool send_by(struct program *program, struct kmsg *kmsg, struct port *right,
                     enum port_disposition kind, uint32_t port, struct port *local,
                     uint32_t reply_port, enum port_disposition disposition, uint64_t duration_ns)
 {
-    uint32_t message = oracle_message(kmsg, port, reply_port);
+    uint32_t message = account(program, kmsg, port, reply_port);
     bool was_dead =
         is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port);
     struct call call = call_begin(duration_ns);
@@ -269,6 +295,47 @@ static void operate_stream(struct program *program, const struct sim_entry *entr
 /* --- Receiving
  * ------------------------------------------------------------------------------------ */
 
+/* Whoever asks is answered, wherever the right leads that a suspect sent. False: the right is still
+ * there. */
+static bool answer_foreign(struct program *program, struct port *reply, enum port_disposition right)
+{
+    struct kmsg *answer = make_message(program, REPLY_BYTES);
+    uint32_t message;
+
+    if (answer == NULL) {
+        return false;
+    }
+    message = account(program, answer, SIM_NONE, SIM_NONE);
+    if (message != SIM_NONE &&
+        (right == PORT_SEND_ONCE
+             ? mach_msg_send_once(answer, reply, NULL, PORT_NONE)
+             : mach_msg_send(answer, reply, NULL, PORT_NONE, 0)) == MACH_MSG_SUCCESS) {
+        oracle_sent(message);
+        return right == PORT_SEND_ONCE;
+    }
+    if (message != SIM_NONE) {
+        oracle_unsent(message);
+    }
+    kmsg_set_completion(answer, NULL, NULL);
+    kmsg_free(answer);
+    return false;
+}
+
+static uint32_t take_account(const struct program *program, struct kmsg *kmsg, uint32_t port,
+                             bool is_set)
+{
+    struct oracle_arrival arrival = {.body = kmsg_body(kmsg),
+                                     .size = kmsg_body_size(kmsg),
+                                     .source_node = kmsg_source_node(kmsg),
+                                     .source_incarnation = kmsg_source_incarnation(kmsg),
+                                     .has_reply = kmsg->local != NULL,
+                                     .is_set = is_set,
+                                     .node = program->node->index,
+                                     .port = port};
+
+    return oracle_received(&arrival);
+}
+
 /* The kernel's own message: a send-once right died unused. */
 static bool is_notification(struct kmsg *kmsg)
 {
@@ -279,8 +346,12 @@ static bool is_notification(struct kmsg *kmsg)
 static bool answer(struct program *program, struct port *reply, enum port_disposition right,
                    uint32_t reply_port)
 {
-    struct kmsg *kmsg = reply_port == SIM_NONE ? NULL : make_message(program, REPLY_BYTES);
+    struct kmsg *kmsg;
 
+    if (reply_port == SIM_FOREIGN) {
+        return answer_foreign(program, reply, right);
+    }
+    kmsg = reply_port == SIM_NONE ? NULL : make_message(program, REPLY_BYTES);
     return kmsg != NULL &&
            send_by(program, kmsg, reply, right, reply_port, NULL, SIM_NONE, PORT_NONE, 0) &&
            right == PORT_SEND_ONCE;
@@ -296,7 +367,7 @@ void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, boo
         kmsg_free(kmsg);
         return;
     }
-    reply_port = oracle_received(kmsg, program->node->index, port, is_set);
+    reply_port = take_account(program, kmsg, port, is_set);
     right = kmsg_reply_disposition(kmsg);
     reply = kmsg_take_reply_port(kmsg);
     kmsg_free(kmsg);
@@ -363,7 +434,7 @@ static void forward(struct program *program, struct kmsg *kmsg, const struct pro
     enum port_disposition right;
     struct port *reply;
 
-    (void)oracle_received(kmsg, program->node->index, from->id, false);
+    (void)take_account(program, kmsg, from->id, false);
     right = kmsg_reply_disposition(kmsg);
     reply = kmsg_take_reply_port(kmsg);
     (void)send(program, kmsg, to->port, to->id, NULL, SIM_NONE, PORT_NONE, duration_ns);
@@ -372,6 +443,7 @@ static void forward(struct program *program, struct kmsg *kmsg, const struct pro
     }
 }
 
+/* Receive, then send the same memory on as another message. */
 static void operate_forward(struct program *program, const struct sim_entry *entry)
 {
     struct program_port *from = &program->ports[entry->arguments[0] % PROGRAM_PORTS];
@@ -504,7 +576,7 @@ static void operate_right_get(struct program *program, const struct sim_entry *e
     if (right == NULL) {
         return;
     }
-    if (was_dead) {
+    if (was_dead && !is_of_suspect(id)) {
         sim_violated(8, "node %u got a right by a dead name", program->node->id);
     }
     if (slot->state != SLOT_EMPTY) {

@@ -4,6 +4,7 @@
  * bound waited for, then everything given back and every account closed. docs/design/simulator.md.
  */
 #include "arch/sim/fiber.h"
+#include "sim_agent.h"
 #include "world.h"
 
 #include <stdarg.h>
@@ -19,8 +20,9 @@
 
 struct sim_run sim;
 
-const uint32_t sim_sizes[4] = {sizeof(struct sim_settings), sizeof(struct sim_entry),
-                               sizeof(struct sim_result), sizeof(struct sim_totals)};
+const uint32_t sim_sizes[6] = {sizeof(struct sim_settings), sizeof(struct sim_entry),
+                               sizeof(struct sim_result),   sizeof(struct sim_totals),
+                               sizeof(struct sim_workload), sizeof(struct sim_agent)};
 
 /* --- Verdicts
  * ------------------------------------------------------------------------------------- */
@@ -176,6 +178,7 @@ static void close_down(void)
             }
         }
     }
+    nodes_bury_suspects();
     run_until(fiber_now_ns() + CLOSING_NS, NULL);
     if (!sim.is_over) {
         watch_check_memory();
@@ -190,6 +193,7 @@ static bool are_sound(const struct sim_settings *settings, const struct sim_entr
 {
     if (settings->node_count < 2 || settings->node_count > SIM_NODES_MAXIMUM ||
         settings->link_count < 1 || settings->link_count > SIM_LINKS_MAXIMUM ||
+        settings->agent > settings->node_count || (settings->agent != 0 && !agent_is_set()) ||
         settings->first_id > 1 || count > SIM_ENTRIES_MAXIMUM || settings->dirt > 256 ||
         (settings->mode != SIM_SAFETY && settings->mode != SIM_LIVENESS)) {
         return false;
@@ -226,6 +230,8 @@ static void open_world(void)
     trace_open();
     timeline_open();
     nodes_open();
+    forge_open();
+    agent_open();
     network_open();
     faults_open();
     oracle_open();
@@ -330,8 +336,8 @@ static void repeat(const struct sim_settings *settings, const struct sim_entry *
     }
 }
 
-uint64_t sim_run_range(uint64_t first, uint64_t count, uint32_t profile, uint32_t node_count,
-                       uint32_t operations, struct sim_totals *totals, struct sim_result *failure)
+uint64_t sim_run_range(uint64_t first, uint64_t count, const struct sim_workload *workload,
+                       struct sim_totals *totals, struct sim_result *failure)
 {
     static struct sim_entry entries[SIM_ENTRIES_MAXIMUM];
     struct sim_settings settings;
@@ -342,7 +348,7 @@ uint64_t sim_run_range(uint64_t first, uint64_t count, uint32_t profile, uint32_
         if (watched_word != NULL) {
             *watched_word = first + i;
         }
-        entry_count = sim_generate(first + i, profile, node_count, operations, &settings, entries);
+        entry_count = sim_generate(first + i, workload, &settings, entries);
         if (sim_run(&settings, entries, entry_count, failure) != 0) {
             sim.result = failure;
             sim_violated(0, "the generator made settings that make no sense");

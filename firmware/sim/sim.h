@@ -41,7 +41,8 @@ enum sim_profile {
         6, /* cut a random subset of the links one by one, splice in random order */
     SIM_PROFILE_CRASH_LOOP = 7, /* one node again and again */
     SIM_PROFILE_MEMORY = 8,     /* allocations fail */
-    SIM_PROFILE_COUNT = 9,
+    SIM_PROFILE_HOSTILE = 9,    /* one node forges frames; faults of links, too */
+    SIM_PROFILE_COUNT = 10,
 };
 
 /* Of one entry of a schedule. For an operation `target` is node | worker << 8, for a fault of a
@@ -92,6 +93,11 @@ enum sim_kind {
     SIM_FAULT_HEAP = 68,    /* allocations until the first failure, 1: all later ones fail too */
     SIM_FAULT_ALL = 69,     /* every node crashes at the same moment; down for duration_ns each */
     SIM_FAULT_TWICE = 70,   /* as CRASH, and again `third` microseconds after it is back */
+    SIM_FAULT_HOSTILE =
+        71, /* its frames are forged: permille of its own that are changed, microseconds
+                               between two volleys of others (0: none), bold (claims lives that it
+                               never had), stingy (1: settles nothing and gives no credit, 2: and
+                               asks without end); afterwards it crashes and comes back */
     SIM_KINDS = 72,
 };
 
@@ -134,7 +140,11 @@ struct sim_settings {
     uint32_t random_order;
     uint32_t switch_cost_ns;
     uint32_t clock_cost_ns;
-    uint32_t dirt; /* what unused memory is filled with, plus 1; 0: it is left as it is */
+    uint32_t dirt;  /* what unused memory is filled with, plus 1; 0: it is left as it is */
+    uint32_t agent; /* 1 + the index of a node that is the caller's (sim_agent.h); 0: none is */
+    uint32_t agent_byte_order; /* MNL_BYTEORDER_*, and */
+    uint32_t agent_data_model; /* MNL_DATAMODEL_* that it announces */
+    uint32_t reserved;
     uint64_t start_ns[SIM_NODES_MAXIMUM]; /* when each node is powered up */
     struct sim_link_settings links[SIM_LINKS_MAXIMUM];
 };
@@ -172,11 +182,18 @@ struct sim_result {
     char text[SIM_TEXT_SIZE]; /* of the first violation */
 };
 
+/* What seeds are made into. */
+struct sim_workload {
+    uint32_t profile; /* enum sim_profile */
+    uint32_t node_count;
+    uint32_t operations; /* of the programs of all nodes together */
+    uint32_t has_agent;  /* one of the nodes, by the seed, is the caller's (sim_agent.h) */
+};
+
 /* Settings and schedule of a seed. Writes at most SIM_ENTRIES_MAXIMUM entries, ordered by time;
- * returns how many. `operations` is how many the programs of all nodes have together. */
-SIM_API uint32_t sim_generate(uint64_t seed, uint32_t profile, uint32_t node_count,
-                              uint32_t operations, struct sim_settings *settings,
-                              struct sim_entry *entries);
+ * returns how many. */
+SIM_API uint32_t sim_generate(uint64_t seed, const struct sim_workload *workload,
+                              struct sim_settings *settings, struct sim_entry *entries);
 
 /* Run one schedule, ordered by time. 0; -1: settings that make no sense. */
 SIM_API int sim_run(const struct sim_settings *settings, const struct sim_entry *entries,
@@ -209,9 +226,8 @@ struct sim_totals {
 /* Run seeds first .. first + count - 1; every hundredth twice, the second time with other dirt in
  * unused memory. Stops after the first failure, whose result is in `*failure`. Adds to `*totals`.
  * Returns how many seeds were run. */
-SIM_API uint64_t sim_run_range(uint64_t first, uint64_t count, uint32_t profile,
-                               uint32_t node_count, uint32_t operations, struct sim_totals *totals,
-                               struct sim_result *failure);
+SIM_API uint64_t sim_run_range(uint64_t first, uint64_t count, const struct sim_workload *workload,
+                               struct sim_totals *totals, struct sim_result *failure);
 
 /* The last events of the run before, one a line, up to twenty a node. Returns the bytes written,
  * without the NUL. */
@@ -222,7 +238,7 @@ SIM_API uint32_t sim_read_events(char *text, uint32_t size);
 SIM_API void sim_watch(uint64_t *word);
 
 /* Sizes of the structs above, for whoever declares them in another language: settings, entry,
- * result, totals. */
-SIM_API extern const uint32_t sim_sizes[4];
+ * result, totals, workload, and of struct sim_agent. */
+SIM_API extern const uint32_t sim_sizes[6];
 
 #endif

@@ -123,6 +123,12 @@ static void happen(const struct happening *it)
     case TIMELINE_FLAP:
         fault_flap(it->a, it->b);
         break;
+    case TIMELINE_AGENT:
+        agent_run(it->a, it->b);
+        break;
+    case TIMELINE_FORGE:
+        forge_volley(it->a);
+        break;
     }
 }
 

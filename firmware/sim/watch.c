@@ -39,13 +39,17 @@ static uint32_t told_life(const struct sim_node *node, uint32_t node_id, uint64_
     return life;
 }
 
-static void node_up(void *context, uint32_t node_id, uint64_t incarnation)
+void watch_node_up(void *context, uint32_t node_id, uint64_t incarnation)
 {
     struct sim_node *node = context;
     struct sim_known *known = &node->known[index_of(node_id)];
-    uint32_t life = told_life(node, node_id, incarnation);
+    uint32_t life;
 
     trace(node->index, TRACE_UP, node_id, incarnation, 0);
+    if (node_id_is_suspect(node_id)) {
+        return;
+    }
+    life = told_life(node, node_id, incarnation);
     if (life == SIM_NONE) {
         return;
     }
@@ -85,20 +89,40 @@ static bool is_justified(const struct sim_node *node, uint32_t life, enum node_d
 {
     const struct sim_life *dead = &sim_lives[life];
 
+    if (node->is_suspect) {
+        return true; /* whoever talks to it may close its links */
+    }
+
     if (dead->end_ns != SIM_NEVER) {
         return true;
     }
     return cause == NODE_DEATH_SILENCE && is_presumable(node, dead->node);
 }
 
-static void node_dead(void *context, uint32_t node_id, uint64_t incarnation,
-                      enum node_death_cause cause)
+/* It may have claimed any life: what was told is kept for those that it had. */
+static void note_suspect_dead(struct sim_node *node, uint32_t node_id, uint64_t incarnation)
+{
+    for (uint32_t life = 0; life < sim_life_count; life++) {
+        if (sim_lives[life].node == index_of(node_id) &&
+            sim_lives[life].incarnation <= incarnation) {
+            node->told_dead[life] = true;
+        }
+    }
+}
+
+void watch_node_dead(void *context, uint32_t node_id, uint64_t incarnation,
+                     enum node_death_cause cause)
 {
     struct sim_node *node = context;
     struct sim_known *known = &node->known[index_of(node_id)];
-    uint32_t life = told_life(node, node_id, incarnation);
+    uint32_t life;
 
     trace(node->index, TRACE_DEAD, node_id, incarnation, (uint64_t)cause);
+    if (node_id_is_suspect(node_id)) {
+        note_suspect_dead(node, node_id, incarnation);
+        return;
+    }
+    life = told_life(node, node_id, incarnation);
     if (life == SIM_NONE) {
         return;
     }
@@ -115,6 +139,7 @@ static void node_dead(void *context, uint32_t node_id, uint64_t incarnation,
     if (incarnation > known->dead) {
         known->dead = incarnation;
     }
+    oracle_life_died(node->index, life);
 }
 
 static void self_dead(void *context, uint64_t incarnation, enum node_death_cause cause)
@@ -129,7 +154,7 @@ static void self_dead(void *context, uint64_t incarnation, enum node_death_cause
 void watch_observe(struct sim_node *node)
 {
     node->observer = (struct node_observer){
-        .context = node, .up = node_up, .dead = node_dead, .self_dead = self_dead};
+        .context = node, .up = watch_node_up, .dead = watch_node_dead, .self_dead = self_dead};
     node_observe(&node->host, &node->observer);
 }
 
@@ -143,7 +168,7 @@ static bool each_notice(void (*missing)(const struct sim_node *node, uint32_t li
         const struct sim_node *node = &sim_nodes[i];
 
         for (uint32_t life = 0; node->life != SIM_NONE && life < sim_life_count; life++) {
-            if (!node->told_up[life] || sim_lives[life].end_ns == SIM_NEVER) {
+            if (!node->told_up[life] || sim_lives[life].end_ns == SIM_NEVER || node->is_suspect) {
                 continue;
             }
             sim_exercised(7);
@@ -186,6 +211,20 @@ static bool is_fault_of_protocol(enum link_reason reason)
 }
 
 /* I12: a link that nothing was done to, between nodes that nothing was done to, stays up. */
+static void check_change(const struct sim_node *node, uint32_t link, uint64_t bits,
+                         enum link_reason reason)
+{
+    if (bits == 3 || sim.is_closing) {
+        return;
+    }
+    sim_exercised(12);
+    if (is_fault_of_protocol(reason) &&
+        network_disturbed_ns(link) + aftermath_ns() < fiber_now_ns()) {
+        sim_violated(12, "node %u, link %u: reason %u, and nothing was done to it", node->id, link,
+                     (unsigned)reason);
+    }
+}
+
 static void link_state(void *context, const struct link_change *change)
 {
     struct sim_node *node = context;
@@ -194,14 +233,31 @@ static void link_state(void *context, const struct link_change *change)
 
     trace(node->index, TRACE_LINK, link, bits << 32 | (uint32_t)change->reason,
           (uint64_t)change->peer_epoch << 32 | change->epoch);
-    if (bits == 3 || sim.is_closing) {
-        return;
-    }
-    sim_exercised(12);
-    if (is_fault_of_protocol(change->reason) &&
-        network_disturbed_ns(link) + aftermath_ns() < fiber_now_ns()) {
-        sim_violated(12, "node %u, link %u: reason %u, and nothing was done to it", node->id, link,
-                     (unsigned)change->reason);
+    check_change(node, link, bits, change->reason);
+}
+
+void watch_agent_link(struct sim_node *node, uint32_t link, uint64_t bits, enum link_reason reason,
+                      uint64_t epochs)
+{
+    trace(node->index, TRACE_LINK, link, bits << 32 | (uint32_t)reason, epochs);
+    check_change(node, link, bits, reason);
+}
+
+static bool link_is_suspect(uint32_t link)
+{
+    const uint32_t *ends = sim.settings->links[link].ends;
+
+    return sim_nodes[ends[0]].is_suspect || sim_nodes[ends[1]].is_suspect;
+}
+
+void watch_agent_refused(struct sim_node *node, uint32_t link, enum link_refusal reason,
+                         uint64_t incarnation, bool by_us)
+{
+    trace(node->index, TRACE_REFUSED, link, (uint64_t)reason, by_us);
+    if (reason != LINK_REFUSAL_STALE && reason != LINK_REFUSAL_DUPLICATE_ID &&
+        !link_is_suspect(link)) {
+        sim_violated(12, "node %u, link %u: refusal of life %llx (by us: %u), reason %u", node->id,
+                     link, (unsigned long long)incarnation, by_us, (unsigned)reason);
     }
 }
 
@@ -210,11 +266,8 @@ static void link_refused(void *context, uint32_t link, uint32_t peer, enum link_
 {
     struct sim_node *node = context;
 
-    trace(node->index, TRACE_REFUSED, network_index(node->index, link), (uint64_t)reason, by_us);
-    if (reason != LINK_REFUSAL_STALE && reason != LINK_REFUSAL_DUPLICATE_ID) {
-        sim_violated(12, "node %u refuses life %llx of node %u (by us: %u): reason %u", node->id,
-                     (unsigned long long)incarnation, peer, by_us, (unsigned)reason);
-    }
+    (void)peer;
+    watch_agent_refused(node, network_index(node->index, link), reason, incarnation, by_us);
 }
 
 static void link_dropped(void *context, uint32_t link, uint32_t peer, enum link_drop reason,
@@ -292,14 +345,25 @@ static void check_flow(const struct sim_node *node, const struct node *peer)
     }
 }
 
+/* I12: whatever a peer sends, it costs a node no more than its windows. */
+static void check_appetite(struct sim_node *node)
+{
+    size_t used_bytes = heap_statistics(&node->host).used_bytes;
+
+    if (used_bytes > SIM_ARENA_BYTES / 2) {
+        sim_violated(12, "node %u uses %zu bytes", node->id, used_bytes);
+    }
+}
+
 void watch_flows(void)
 {
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
-        const struct sim_node *node = &sim_nodes[i];
+        struct sim_node *node = &sim_nodes[i];
 
-        if (!node->is_ready || node->host.ipc->lock.owner != NULL) {
+        if (!node->is_ready || node_is_agent(i) || node->host.ipc->lock.owner != NULL) {
             continue;
         }
+        check_appetite(node);
         for (uint32_t id = 0; id < node->host.nodes->slot_count; id++) {
             const struct node *peer = node->host.nodes->slots[id].live;
 
@@ -326,6 +390,10 @@ void watch_check_memory(void)
             continue;
         }
         sim_exercised(9);
+        if (node_is_agent(i)) {
+            agent_check_memory();
+            continue;
+        }
         heap = heap_statistics(&node->host);
         nodes = heap_count(&node->host, HEAP_NODE);
         messages = heap_count(&node->host, HEAP_KMSG);

@@ -8,6 +8,7 @@
  *   network.c   cables and PHYs           damage.c    what cables do to frames
  *   fault.c     what a schedule asks for  oracle.c    messages: I1 to I4, I8
  *   watch.c     nodes and links: I5 to I7, I11, I12   trace.c  hash and last events
+ *   forge.c, forge_message.c   what a hostile node sends
  *
  * Nothing here is allocated during a run; everything is reset by the part that owns it.
  */
@@ -26,12 +27,13 @@
 
 #define SIM_NEVER UINT64_MAX
 #define SIM_NONE UINT32_MAX
+#define SIM_FOREIGN (UINT32_MAX - 1u)
 #define SIM_MS 1000000ull
 #define SIM_US 1000ull
 #define SIM_LIVES_MAXIMUM 256u
 #define SIM_LINKS_PER_NODE 8u
 #define SIM_MESSAGE_MAXIMUM 16384u /* bytes of an mnl message */
-#define SIM_ARENA_BYTES (1024u * 1024u)
+#define SIM_ARENA_BYTES (2048u * 1024u)
 
 /* --- trace.c ------------------------------------------------------------------------------- */
 
@@ -86,6 +88,8 @@ enum timeline_kind {
     TIMELINE_NOTICE, /* node, life that is dead */
     TIMELINE_HEAL,   /* entry */
     TIMELINE_FLAP,   /* entry, halves left */
+    TIMELINE_FORGE,  /* entry of a hostile node: its next volley is due */
+    TIMELINE_AGENT,  /* the agent's time has come: its life, which of its calls this is */
 };
 
 void timeline_open(void);
@@ -122,6 +126,11 @@ struct sim_node {
     bool is_ready; /* bring-up is over */
     bool is_hung;
     bool is_stale; /* it was told that it is dead */
+    /* A *suspect* is a node that is hostile at some time of the run: what it says is nobody's
+     * account. It is hostile while its frames are forged. */
+    bool is_suspect;
+    bool is_hostile;
+    uint64_t forged_incarnation; /* the largest life that it claimed and never had */
     struct heap_statistics baseline;
     uint64_t baseline_names;
     uint64_t disturbed_ns; /* until when something was done to it */
@@ -132,6 +141,7 @@ struct sim_node {
     uint32_t notices[SIM_LIVES_MAXIMUM];
     uint32_t notice_count;
     uint32_t notices_done;
+    bool has_to_bury; /* every life that a suspect has or claimed */
 };
 extern struct sim_node sim_nodes[SIM_NODES_MAXIMUM];
 extern struct sim_life sim_lives[SIM_LIVES_MAXIMUM];
@@ -141,8 +151,16 @@ void nodes_open(void);
 void node_boot(uint32_t node);
 void node_end_life(uint32_t node, bool carrier_is_lost); /* crash or reset */
 void node_notice(uint32_t node, uint32_t life);          /* node 0 says that this life is over */
+void nodes_bury_suspects(void);
 void node_disturb(uint32_t node, uint64_t until_ns);
 void node_note_stale(uint32_t node);
+
+/* The node whose id it is; null: nobody's. */
+struct sim_node *node_of_id(uint32_t node_id);
+bool node_id_is_suspect(uint32_t node_id);
+
+/* It claimed a life that it will never reach: nobody believes that it lives any more. */
+bool node_is_discredited(uint32_t node);
 
 static inline struct sim_life *node_life(const struct sim_node *node)
 {
@@ -165,6 +183,29 @@ void program_drain(void);            /* from now on every port is emptied */
 void program_close(void);            /* give everything back */
 bool program_is_closed(uint32_t node);
 
+/* --- agent.c ------------------------------------------------------------------------------- */
+
+static inline bool node_is_agent(uint32_t node)
+{
+    return sim.settings->agent == node + 1u;
+}
+
+bool agent_is_set(void);
+void agent_open(void);
+void agent_boot(void);
+void agent_end(void);
+void agent_wake(void); /* it has something to look at */
+void agent_run(uint32_t life, uint64_t count);
+void agent_submit(uint32_t entry);
+void agent_notice(uint32_t node_id, uint64_t incarnation);
+void agent_bury_suspects(void);
+void agent_drain(void);
+void agent_close(void);
+bool agent_is_idle(void);
+bool agent_is_closed(void);
+bool agent_link_is_up(uint32_t link);
+void agent_check_memory(void);
+
 /* --- network.c ----------------------------------------------------------------------------- */
 
 struct phy_operations;
@@ -180,6 +221,17 @@ bool network_is_up(uint32_t link);                         /* both ends, both di
 uint32_t network_index(uint32_t node, uint32_t boot_link); /* the world's link of a node's */
 uint64_t network_disturbed_ns(uint32_t link);              /* its ends included */
 uint64_t network_frames(void);
+
+/* --- forge.c ------------------------------------------------------------------------------- */
+
+void forge_open(void);
+/* A frame of `from` as its node made it: remembered, and if the node is hostile changed on its way
+ * into the cable. */
+void forge_send(uint32_t link, uint32_t from, const void *header, const void *payload,
+                size_t payload_bytes);
+void forge_begin(uint32_t entry); /* the node is hostile from now on */
+void forge_end(uint32_t entry);
+void forge_volley(uint32_t entry);
 
 /* --- fault.c ------------------------------------------------------------------------------- */
 
@@ -209,14 +261,34 @@ bool oracle_port_is_dead(uint32_t port);
 bool oracle_port_is_gone(uint32_t port);
 uint32_t oracle_port_life(uint32_t port);
 
-/* A message to `port` is about to be sent: fill its body and watch it. SIM_NONE: too many. */
-uint32_t oracle_message(struct kmsg *kmsg, uint32_t port, uint32_t reply_port);
+/* A message of `node` to `port` (SIM_NONE: an answer to a suspect, to whichever port that named) is
+ * about to be sent: fill its body and watch it. SIM_NONE: too many, or no room for an account. */
+uint32_t oracle_message(uint32_t node, void *body, size_t size, uint32_t port, uint32_t reply_port);
+void oracle_outcome(uint32_t message, enum message_outcome outcome);
 /* mach_msg_send() took it, or did not. */
 void oracle_sent(uint32_t message);
 void oracle_unsent(uint32_t message);
-/* A receiver has it. Returns the port to answer to (SIM_NONE: none was meant). `set`: through a
- * port set, so any port of the life may have brought it. */
-uint32_t oracle_received(struct kmsg *kmsg, uint32_t node, uint32_t port, bool is_set);
+/* What a receiver has, and where. `is_set`: it came through a port set, so any port of the life may
+ * have brought it. */
+struct oracle_arrival {
+    const void *body;
+    size_t size;
+    uint32_t source_node;
+    uint64_t source_incarnation;
+    bool has_reply;
+    bool is_set;
+    uint32_t node;
+    uint32_t port;
+};
+
+/* A receiver has it. Returns the port to answer to; SIM_NONE: none was meant; SIM_FOREIGN: a suspect
+ * sent it or has it, and nobody is to blame. `set`: through a port set, so any port of the life may
+ * have brought it. */
+uint32_t oracle_received(const struct oracle_arrival *arrival);
+/* It was in a queue of somebody who is about to be told that its sender, `life`, is dead. */
+void oracle_accepted(const void *body, size_t size, uint32_t life);
+/* `node` was told that `life` is dead: what it has of its messages already is its. */
+void oracle_life_died(uint32_t node, uint32_t life);
 bool oracle_is_settled(void);               /* every message of every living life has its outcome */
 void oracle_check_end(void);                /* all accounts are final */
 void oracle_excuse_failures(uint32_t node); /* an allocation of it may have failed */
@@ -224,6 +296,14 @@ void oracle_excuse_failures(uint32_t node); /* an allocation of it may have fail
 /* --- watch.c ------------------------------------------------------------------------------- */
 
 void watch_observe(struct sim_node *node);
+void watch_node_up(void *node, uint32_t node_id, uint64_t incarnation);
+void watch_node_dead(void *node, uint32_t node_id, uint64_t incarnation,
+                     enum node_death_cause cause);
+/* Of an agent, which has no link manager: a link of the world changed, or a claim was refused. */
+void watch_agent_link(struct sim_node *node, uint32_t link, uint64_t bits, enum link_reason reason,
+                      uint64_t epochs);
+void watch_agent_refused(struct sim_node *node, uint32_t link, enum link_refusal reason,
+                         uint64_t incarnation, bool by_us);
 struct link_observer watch_link_observer(struct sim_node *node);
 void watch_flows(void); /* I5, of every node, now */
 bool watch_links_are_up(void);

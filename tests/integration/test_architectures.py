@@ -63,7 +63,7 @@ async def test_pair(tmp_path: Path, one: Arch, other: Arch, kind: str) -> None:
             assert 0 < await source.ping(sink) < 1
             # An odd size: the last word of the content is cut.
             stream = await source.traffic(to=sink, size_bytes=5003)
-            await stream.wait_received(200, within_s=10)
+            await stream.wait_received(200, within_s=60)
             ledger = await stream.stop()
             assert ledger.sent == ledger.acked == ledger.received >= 200
             assert ledger.failed == ledger.unknown == 0
@@ -74,7 +74,7 @@ async def test_pair(tmp_path: Path, one: Arch, other: Arch, kind: str) -> None:
             life = victim.incarnation
             await victim.crash()
             await cluster.expect(
-                DeathNotice, node=witness, of=victim, of_incarnation=life, within_s=2
+                DeathNotice, node=witness, of=victim, of_incarnation=life, within_s=20
             )
             await victim.restart()
             await cluster.wait_links_up()

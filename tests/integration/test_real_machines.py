@@ -64,7 +64,7 @@ async def test_every_verb(tmp_path: Path, arch: Arch) -> None:
 
         await b.reset()
         assert b.incarnation == first + 1
-        await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first, within_s=0.5)
+        await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first, within_s=10)
         await cluster.wait_links_up()
         await a.ping(b)
 
@@ -72,10 +72,10 @@ async def test_every_verb(tmp_path: Path, arch: Arch) -> None:
         assert state(b) is NodeState.HUNG
         await b.resume()
         assert state(b) is NodeState.READY
-        await a.ping(b, within_s=2)
+        await a.ping(b, within_s=20)
 
         await b.crash()
-        await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first + 1, within_s=0.5)
+        await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first + 1, within_s=10)
         await b.restart()
         assert b.incarnation == 2 << 32 | 1
         await cluster.wait_links_up()
@@ -124,7 +124,7 @@ async def test_accounts_of_a_life_that_ended_are_read_from_its_memory(
         a, b = cluster.nodes
         stream = await b.traffic(to=a, rate_hz=2000)
         await cluster.expect(
-            types.StreamDigest, node=a, role=types.Role.SINK, stream_id=stream.id, within_s=2
+            types.StreamDigest, node=a, role=types.Role.SINK, stream_id=stream.id, within_s=20
         )
         await getattr(b, verb)()
         ledger = await stream.stop()
@@ -138,7 +138,7 @@ async def test_times_of_guest_events_are_host_times(tmp_path: Path) -> None:
     async with pair(tmp_path) as cluster:
         a, b = cluster.nodes
         await b.crash()
-        notice = await cluster.expect(DeathNotice, node=a, of=b, within_s=0.5)
+        notice = await cluster.expect(DeathNotice, node=a, of=b, within_s=10)
         told = next(
             event for event in cluster.stream.history if isinstance(event, types.DeathAnnounced)
         )
@@ -220,11 +220,11 @@ async def test_hung_node_that_was_declared_dead_takes_a_new_life(tmp_path: Path)
         stream = await b.traffic(to=a, rate_hz=1000)
         await stream.wait_received(100)
         await b.hang()
-        notice = await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first, within_s=8)
+        notice = await cluster.expect(DeathNotice, node=a, of=b, of_incarnation=first, within_s=30)
         assert notice.cause is DeathCause.SILENCE
-        await cluster.expect(types.HostPresumedDeath, node=b, incarnation=first, within_s=8)
+        await cluster.expect(types.HostPresumedDeath, node=b, incarnation=first, within_s=30)
         await b.resume()
-        reset = await cluster.expect(types.NodeReset, node=b, within_s=8)
+        reset = await cluster.expect(types.NodeReset, node=b, within_s=30)
         assert reset.incarnation == first
         await b.wait_ready()
         assert b.incarnation == first + 1

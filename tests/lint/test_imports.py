@@ -18,7 +18,7 @@ LAYERS = (
     {"model"},
     {"events", "machines"},
     {"config", "core", "sim"},
-    {"qemu", "links"},
+    {"qemu", "links", "loader"},
     {"runtime"},
     {"testing", "checkers"},
 )

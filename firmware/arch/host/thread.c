@@ -222,8 +222,19 @@ void thread_yield(void)
     sched_yield();
 }
 
+bool thread_runs_alone(void)
+{
+    return false;
+}
+
 bool thread_others_runnable(void)
 {
+    return false;
+}
+
+bool thread_others_runnable_but(const struct thread *other)
+{
+    (void)other;
     return false;
 }
 

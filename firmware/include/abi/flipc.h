@@ -185,6 +185,7 @@ struct notify_body {
 #define NAME_NULL 0ull
 #define NAME_SERIAL_BOOTSTRAP 1u
 #define NAME_SERIAL_KERNEL 2u
+#define NAME_SERIAL_SERVERS 3u
 #define NAME_MAKE(node, tag, serial)                                                               \
     ((uint64_t)(uint16_t)(node) << 48 | (uint64_t)(uint16_t)(tag) << 32 | (uint32_t)(serial))
 #define NAME_NODE(name) ((uint16_t)((name) >> 48))

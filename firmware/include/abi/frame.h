@@ -18,6 +18,7 @@
 #define FRAME_CABLE_NODE 0xffffu /* src_node of CABLE frames */
 #define FRAME_MTU_MINIMUM 256u
 #define FRAME_MTU_MAXIMUM 65536u
+#define FRAME_ROUTE_MTU 4096u /* of a route: every cable of its path carries as much */
 
 enum frame_type {
     FRAME_TRAIN = 1,
@@ -45,7 +46,7 @@ struct frame_header {
     le32 dst_epoch;
     uint8_t type;
     uint8_t flags;
-    le16 reserved1;
+    le16 route; /* 0: of the cable that it travels; else passed on by forwarders */
     le32 length;
     le32 seq;
     le32 ack;
@@ -141,7 +142,8 @@ enum link_drop {
     LINK_DROP_BAD_RING = 15,
     LINK_DROP_NOT_TRAINED = 16,
     LINK_DROP_BAD_RECORD = 17,
-    LINK_DROP_COUNT = 18, /* size of counter tables */
+    LINK_DROP_NOT_FORWARDED = 18,
+    LINK_DROP_COUNT = 19, /* size of counter tables */
 };
 
 enum node_death_cause {
@@ -155,6 +157,7 @@ enum node_death_cause {
 _Static_assert(sizeof(struct frame_header) == FRAME_HEADER_SIZE, "frame header");
 _Static_assert(__builtin_offsetof(struct frame_header, type) == FRAME_CONSTANT_SIZE,
                "constant part");
+_Static_assert(__builtin_offsetof(struct frame_header, route) == 34, "route");
 _Static_assert(__builtin_offsetof(struct frame_header, header_crc) == 60, "header CRC is last");
 _Static_assert(sizeof(struct train_record) == 104, "training record");
 _Static_assert(sizeof(struct refuse_record) == 16, "refuse record");

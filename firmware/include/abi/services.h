@@ -20,6 +20,7 @@ enum kernel_request {
     KERNEL_LOOKUP = 2003,
     KERNEL_PANIC = 2004,
     KERNEL_HANG = 2005,
+    KERNEL_PING_PORT = 2006,
 };
 
 enum traffic_request {
@@ -36,9 +37,9 @@ enum raw_service {
 };
 
 enum node_request {
-    NODE_REGISTER = 2400,
-    NODE_UNREGISTER = 2401,
-    NODE_LOOKUP = 2402,
+    NODE_REGISTER = 2700,
+    NODE_UNREGISTER = 2701,
+    NODE_LOOKUP = 2702,
 };
 
 /* A registration message, from the kernel to the bootstrap port. */
@@ -75,6 +76,15 @@ struct node_lookup_request {
     le32 origin; /* 0; between node servers: 1 + id of the node that was asked first */
 };
 
+enum fault_request {
+    FAULT_LOG = 2600,
+    FAULT_GIVE_UP = 2601,
+    FAULT_HANG = 2602,
+    FAULT_WRITE_NOWHERE = 2603,
+    FAULT_WRITE_CODE = 2604,
+    FAULT_RUN_DATA = 2605,
+};
+
 struct service_status {
     le32 status; /* 0 or a negative enum error */
     le32 reserved;
@@ -85,6 +95,13 @@ struct ping_request {
     le32 count;
     le32 size_bytes;
     le32 reserved;
+    le64 timeout_ns;
+};
+
+struct ping_port_request {
+    le64 port_name;
+    le32 count;
+    le32 size_bytes;
     le64 timeout_ns;
 };
 
@@ -140,6 +157,7 @@ struct link_statistics_body {
     le64 replays;
     le64 naks;
     le64 round_trip_ns; /* of the last training; 0 unknown */
+    le64 forwarded;     /* frames of routes that came by this link and were passed on */
     le64 drops[LINK_DROP_COUNT];
 };
 
@@ -217,6 +235,34 @@ struct raw_request {
     le64 timeout_ns;
 };
 
+enum hostile_service {
+    HOSTILE_GARBAGE = 2400,
+};
+
+/* Where server `hostile` writes; any of them together. */
+enum hostile_part {
+    HOSTILE_RECORDS = 1,  /* records that its driver never wrote */
+    HOSTILE_PRODUCER = 2, /* the producer's words of its own ring */
+    HOSTILE_CONSUMER = 4, /* the consumer's words of the ring that it reads */
+    HOSTILE_PEER = 8,     /* the words that are the peer's to write */
+};
+
+#define HOSTILE_ALL 15u
+#define HOSTILE_DURATION_MAXIMUM_NS 60000000000ull
+
+struct hostile_request {
+    le32 link_index; /* of a shared-memory link in use */
+    le32 parts;      /* bits of enum hostile_part */
+    le64 seed;
+    le64 duration_ns; /* 1 .. HOSTILE_DURATION_MAXIMUM_NS */
+    le64 interval_ns; /* between two writes, at least 1 */
+};
+
+struct hostile_reply {
+    struct service_status status;
+    le64 words; /* written */
+};
+
 struct raw_reply {
     struct service_status status;
     le64 total_ns; /* from the first record to the last */
@@ -224,11 +270,13 @@ struct raw_reply {
     le64 max_ns;
 };
 
+_Static_assert(sizeof(struct hostile_request) == 32, "hostile request");
+_Static_assert(sizeof(struct hostile_reply) == 16, "hostile reply");
 _Static_assert(sizeof(struct raw_request) == 32, "raw request");
 _Static_assert(sizeof(struct raw_reply) == 32, "raw reply");
 _Static_assert(sizeof(struct ping_reply) == 40, "ping reply");
 _Static_assert(sizeof(struct node_statistics_body) == 128, "node statistics");
-_Static_assert(sizeof(struct link_statistics_body) == 96 + 8 * LINK_DROP_COUNT, "link statistics");
+_Static_assert(sizeof(struct link_statistics_body) == 104 + 8 * LINK_DROP_COUNT, "link statistics");
 _Static_assert(sizeof(struct traffic_header) == 48, "traffic header");
 _Static_assert(sizeof(struct traffic_start_request) == 56, "start request");
 

@@ -14,11 +14,13 @@
 
 #define BOOT_NAME_SIZE 32u /* names have at most 31 characters and end in NUL */
 #define BOOT_LINKS_MAXIMUM 64u
+#define BOOT_TRANSITS_MAXIMUM 256u
 #define BOOT_SERVERS_SIZE 1024u
 
 enum boot_link_kind {
     BOOT_LINK_IVSHMEM,
     BOOT_LINK_VIRTIO_SERIAL,
+    BOOT_LINK_ROUTE, /* no cable of its own: a path over other nodes */
 };
 
 enum boot_link_use {
@@ -40,10 +42,21 @@ struct boot_link {
     char name[BOOT_NAME_SIZE];
     enum boot_link_kind kind;
     enum boot_link_use use;
-    uint32_t slot; /* PCI device number on bus 0, below 32 */
-    uint32_t peer; /* node id of the other end */
+    uint32_t slot;    /* PCI device number on bus 0, below 32 */
+    uint32_t peer;    /* node id of the other end */
+    uint32_t version; /* of the link protocol, to offer in training; 0: FRAME_VERSION */
     bool payload_crc;
     bool replay;
+    uint32_t via;   /* of a route: index of the link over which it starts */
+    uint32_t route; /* its number; 0: not a route */
+};
+
+/* A route that this node passes on: frames between two nodes that come by one of two links leave by
+ * the other. */
+struct boot_transit {
+    uint16_t route;
+    uint16_t ends[2]; /* node ids */
+    uint8_t links[2]; /* indices of the links towards these */
 };
 
 struct boot_configuration {
@@ -66,6 +79,8 @@ struct boot_configuration {
     char servers[BOOT_SERVERS_SIZE]; /* names separated by one blank */
     uint32_t link_count;
     struct boot_link links[BOOT_LINKS_MAXIMUM]; /* in the order of link indices */
+    uint32_t transit_count;
+    struct boot_transit transits[BOOT_TRANSITS_MAXIMUM];
     uint32_t unknown_keys; /* keys and attributes of a newer orchestrator, ignored */
 };
 

@@ -12,4 +12,10 @@
  * checksum of a then b. */
 uint32_t crc32c(uint32_t state, const void *data, size_t len_bytes);
 
+#define CRC32C_CHANGE_WORDS 7u
+
+/* [w][d]: what the checksum changes by (exclusive or) when a byte changes by `d` (likewise) and is
+ * followed by 4 * w + 3 more bytes. A checksum is linear in that, whatever the bytes are. */
+extern const uint32_t crc32c_changes[CRC32C_CHANGE_WORDS][256];
+
 #endif

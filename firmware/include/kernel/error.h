@@ -18,9 +18,18 @@ enum error {
     ERROR_DOWN = -7,        /* no carrier, link down or node dead */
     ERROR_GARBAGE = -8,     /* bytes from the other side break the protocol */
     ERROR_UNSUPPORTED = -9, /* this device or peer cannot do that */
-    ERROR_DENIED = -10,     /* whoever asked may not */
+    ERROR_BUSY = -10,       /* in use, or in a state that does not allow it */
+    ERROR_DENIED = -11,     /* not for this sender to ask */
+    ERROR_STALE = -12,      /* made for another life or another image */
+    ERROR_FAILED = -13,     /* a server's own code said no */
 };
 
 #define MUST_CHECK __attribute__((warn_unused_result))
+
+/* Of a function that rarely runs: it stays out of its callers, and the ways to it out of the way. */
+#define COLD __attribute__((cold, noinline))
+
+/* Of one that runs often enough, but that is worth a call. */
+#define APART __attribute__((noinline))
 
 #endif

@@ -18,6 +18,7 @@ struct node_table;         /* core/node_table.c */
 struct name_table;         /* core/name_table.c */
 struct link_manager;       /* core/link_manager.c */
 struct server_registry;    /* core/kern_server.c */
+struct server_table;       /* core/server_table.c */
 struct blackbox;           /* core/blackbox.c */
 struct boot_configuration; /* kernel/boot.h */
 
@@ -54,6 +55,7 @@ struct mach_host {
     struct name_table *names;
     struct link_manager *links;
     struct server_registry *servers;
+    struct server_table *server_table;
     struct event link_event; /* signalled when the link manager has something to do */
     const struct boot_configuration
         *boot; /* set by kernel_main(); null on a host that no machine booted */

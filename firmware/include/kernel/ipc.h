@@ -175,6 +175,15 @@ int port_set_create(struct mach_host *host, struct port_set **set) MUST_CHECK;
 void port_set_destroy(struct port_set *set); /* members live on; waiters wake */
 int port_set_insert(struct port_set *set, struct port *port) MUST_CHECK;
 void port_set_remove(struct port *port);
+/* What mach_msg_receive_member() gives with each message of this port; null at first. */
+void port_set_context(struct port *port, void *context);
+/* Signal `event` (null: none) whenever a message arrives at a member: for a thread that waits for
+ * more than the set. It receives with a deadline of 0. */
+void port_set_notify(struct port_set *set, struct event *event);
+/* Let a receiver of the set return MACH_RCV_INTERRUPTED, now or as soon as there is one. */
+void port_set_interrupt(struct port_set *set);
+bool port_has_messages(struct port *port);
+uint32_t port_message_count(struct port *port);
 
 /* --- Sending and receiving -------------------------------------------------------------------- */
 
@@ -192,7 +201,7 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
 
 /* As mach_msg_send(), with a send-once right of the caller's, which is gone on success, reference and
  * all. It has its place in the queue: never waits. Also MACH_SEND_INVALID_RIGHT: this node has no
- * send-once right to `remote`. */
+ * send-once right to `remote`; MACH_SEND_NO_BUFFER: too much waits for the port's node. */
 mach_msg_return_t mach_msg_send_once(struct kmsg *kmsg, struct port *remote, struct port *local,
                                      enum port_disposition disposition);
 
@@ -209,9 +218,13 @@ mach_msg_return_t mach_msg_forward(struct kmsg *kmsg, struct port *remote, struc
 
 /* Take the oldest message of a port (or of any member of a set). The message is the caller's.
  * Returns MACH_MSG_SUCCESS, MACH_RCV_TIMED_OUT, MACH_RCV_PORT_DIED, MACH_RCV_PORT_CHANGED (set
- * destroyed, or the port's receive right moved away). Only the owner of the receive right receives. */
+ * destroyed, or the port's receive right moved away), MACH_RCV_INTERRUPTED (port_set_interrupt()).
+ * Only the owner of the receive right receives. */
 mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns);
 mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
                                        uint64_t deadline_ns);
+/* As mach_msg_receive_set(); *context is what port_set_context() gave the port that it came to. */
+mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
+                                          uint64_t deadline_ns);
 
 #endif

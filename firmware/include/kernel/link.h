@@ -24,6 +24,7 @@
 
 #include <abi/frame.h>
 #include <kernel/error.h>
+#include <kernel/frame.h>
 #include <kernel/host.h>
 #include <kernel/statistics.h>
 #include <stdbool.h>
@@ -73,9 +74,11 @@ struct link_configuration {
     uint32_t message_max; /* bytes of the largest mnl message this end receives, header included */
     bool wants_payload_crc; /* even where the cable does not require it */
     bool offers_replay;     /* even where the cable does not require it */
+    uint16_t route;         /* what its frames say they are of; 0: of a cable */
     bool cable_frames;      /* the end of a stream whose cable speaks by CABLE frames */
     uint8_t byte_order;     /* MNL_BYTEORDER_* of this node */
     uint8_t data_model;     /* MNL_DATAMODEL_* of this node */
+    uint32_t version;       /* the one it offers and accepts in training; 0: FRAME_VERSION */
 };
 
 struct link_event {
@@ -209,6 +212,8 @@ struct link {
     struct frame_header rx_constant;
     uint32_t tx_constant_crc;
     uint32_t rx_constant_crc;
+    struct frame_crc tx_crc;
+    struct frame_crc rx_crc;
     bool rx_constant_valid;
 
     struct link_statistics statistics;
@@ -268,6 +273,10 @@ void link_garbage(struct link *link, uint64_t now_ns);
  */
 void link_close(struct link *link, uint64_t now_ns);
 
+/* Another PHY is under the link now, which is down: largest payload of its frames, whether DATA shall
+ * be checked or replayed, and whether it is a lossless medium (no CABLE frames, no need of either). */
+void link_set_phy(struct link *link, uint32_t mtu, bool payload_crc, bool replay, bool lossless);
+
 /* Count bytes or records that the PHY threw away. */
 void link_count_drop(struct link *link, enum link_drop reason, uint32_t count);
 
@@ -281,6 +290,11 @@ static inline bool link_tx_is_up(const struct link *link)
 static inline bool link_rx_is_up(const struct link *link)
 {
     return link->rx_up;
+}
+/* Does it keep frames until they are acknowledged? */
+static inline bool link_replays(const struct link *link)
+{
+    return link->tx_replay;
 }
 
 #endif

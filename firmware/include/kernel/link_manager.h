@@ -5,7 +5,8 @@
  * when an incarnation of a peer is registered, which of its directions work, and when it is dead;
  * it moves messages between the node layer and the links, and nothing else.
  *
- * What it is not: it knows no ports, no FLIPC and no devices; it never forwards.
+ * What it is not: it knows no ports, no FLIPC and no devices. It passes frames of other nodes on
+ * only along the transits that it is given (docs/spec/link.md, section 6).
  *
  * Why it is built as it is: docs/design/link.md.
  */
@@ -16,9 +17,11 @@
 #include <kernel/error.h>
 #include <kernel/statistics.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct boot_link;
+struct boot_transit;
 struct mach_host;
 struct phy_operations;
 
@@ -57,12 +60,17 @@ struct link_manager_configuration {
     const struct boot_link
         *links; /* in the order of link indices; copied. Those with use:raw are left alone */
     uint32_t link_count;
+    const struct boot_transit *transits; /* routes to pass on; they outlive the link manager */
+    uint32_t transit_count;
     uint64_t poll_ns;  /* how long an idle node looks at its PHYs before it arms them and sleeps */
     bool poll_forever; /* never sleep */
     uint32_t
         message_max; /* bytes of the largest mnl message, header included, that this node accepts */
     /* The PHY driver of a kind, null if there is none; kern_server_find_phy() in the firmware. */
     const struct phy_operations *(*find_phy)(const char *kind);
+    /* One that was loaded and may go again; asked instead, but for links to node 0. Null: find_phy()
+     * is for all links. */
+    const struct phy_operations *(*find_loaded_phy)(struct mach_host *host, const char *kind);
     struct link_observer observer;
 };
 
@@ -84,6 +92,26 @@ void link_manager_kick(struct mach_host *host);
 uint32_t link_manager_link_count(struct mach_host *host); /* as configured, raw ones included */
 uint32_t link_manager_failed(struct mach_host *host);     /* links whose PHY did not start */
 bool link_manager_is_up(struct mach_host *host, uint32_t link); /* both directions; any thread */
+
+/* For a thread that is about to wait for a message, with no lock held: look at the links for some
+ * microseconds as their thread would, and take in what arrives. True: something did, for whomever.
+ * Only while link_manager_may_stand_in(), which any thread may ask. */
+bool link_manager_may_stand_in(struct mach_host *host);
+bool link_manager_poll(struct mach_host *host);
+
+/* --- Drivers that come and go. Their code and tables lie in [start, start + len_bytes). --- */
+
+/* Links that run over such a driver. Any thread. */
+uint32_t link_manager_driver_links(struct mach_host *host, uintptr_t start, size_t len_bytes);
+
+/* Close those links in order (the peer is told, messages take another link or wait), stop their
+ * PHYs, and leave them without a driver. Any thread but the link manager's; waits for it. 0,
+ * ERROR_TIMED_OUT or ERROR_DOWN (not started). */
+int link_manager_release_driver(struct mach_host *host, uintptr_t start, size_t len_bytes,
+                                uint64_t deadline_ns) MUST_CHECK;
+
+/* A driver of some kind may have come: start every link that has none. Any thread, does not wait. */
+void link_manager_find_drivers(struct mach_host *host);
 
 /* A consistent copy of a link's counters. Any thread but the link manager's; waits for it to
  * answer. Returns 0, ERROR_NOT_FOUND (no such link, or a raw one) or ERROR_DOWN (not started). */

@@ -8,7 +8,7 @@
  * *incarnation*. A node *handle* (mnl_node_info_t) is one incarnation as this kernel knows it.
  * *Register* makes it part of the node table; *terminate* ends it for ever. The two *link bits* say
  * which direction works: nothing is fetched before TX is up, delivered before RX is up, or
- * published before both.
+ * published before both. *Suspend* says that the peer sleeps: its messages wait.
  *
  * Two kinds of client use it. A driver written against the first nine functions alone is the sole
  * link of its peer. This kernel's own link manager is the other client; what it needs beyond them
@@ -102,10 +102,12 @@ void mnl_msg_free(mnl_msg_t msg, uint32_t flags);
  * Null: `nid` is the local id or out of range, or no memory. Ended by mnl_terminate(). */
 mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags);
 
-/* Make an instantiated node part of the node table. Before it, the driver fills in the info.
- * Returns 0; 4: null, local or changed id, an info field is 0, or the protocol ranges do not
- * overlap (the node stays instantiated); 5: already registered, or another incarnation of that id
- * is alive (nothing changed); 6: no memory; 47: the handle is dead. */
+/* Make an instantiated node part of the node table. Before it, the driver fills in the info. If an
+ * older incarnation of that id is alive, and both were told by mnl_set_incarnation(), the older one
+ * is terminated first (NODE_DEATH_INCARNATION). Returns 0; 4: null, local or changed id, an info
+ * field is 0, or the protocol ranges do not overlap (the node stays instantiated); 5: already
+ * registered, or another incarnation of that id is alive (nothing changed); 6: no memory; 47: the
+ * handle is dead. */
 kern_return_t mnl_register(mnl_node_info_t node, uint32_t flags);
 
 /* Raise link bits (MNL_LINK_RX, _TX or _UP) that are down. Returns 0; 4: null, no bit, a bit
@@ -115,7 +117,8 @@ kern_return_t mnl_set_link_state(mnl_node_info_t node, int link, uint32_t flags)
 /* The incarnation is over. Both directions are down, every proxy of the node is dead, blocked
  * senders return, fetchers get null, messages not settled end as failed or unknown. Returns 0; 4:
  * null; 47: already dead. The handle stays valid for calls that answer 47 or null until
- * mnl_node_release(). */
+ * mnl_node_release(); for a driver that does not know that function, until two further lives of the
+ * id were instantiated and whatever it fetched is given back. */
 kern_return_t mnl_terminate(mnl_node_info_t node, uint32_t flags);
 
 /* Deliver a message that arrived; copied, the buffer stays the driver's. Trusts msg->size: prefer
@@ -124,7 +127,8 @@ kern_return_t mnl_terminate(mnl_node_info_t node, uint32_t flags);
 void mnl_msg_from_node(mnl_node_info_t node, mnl_msg_t msg, uint32_t flags);
 
 /* The next message to transmit; waits for one. Null: the node is dead or not registered: shut the
- * link down. The message is the kernel's; give it back with mnl_msg_complete(). One fetcher a node.
+ * link down. The message is the kernel's; give it back with mnl_msg_complete(). Meant for one
+ * thread a node: several get each message once between them, but who sends first decides the order.
  */
 mnl_msg_t mnl_msg_to_node(mnl_node_info_t node, uint32_t flags);
 
@@ -147,9 +151,32 @@ kern_return_t mnl_msg_take_from_node(mnl_node_info_t node, mnl_msg_t msg, size_t
 /* As mnl_msg_to_node(), without waiting: null also when there is nothing to send now. */
 mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t node, uint32_t flags);
 
+/* False: mnl_msg_try_to_node() would return null. Without a lock, so it may be late; what comes
+ * after it is told by an event. */
+bool mnl_has_to_node(mnl_node_info_t node);
+
+/* Whom a thread that sends hands its message to, if nothing waits to be fetched before it. For
+ * drivers where threads take turns (thread_runs_alone()). */
+struct mnl_transmitter {
+    /* As if mnl_msg_try_to_node() had returned the message to the driver. No lock is held. False: not
+     * now; it is as if it had not been fetched. */
+    bool (*transmit)(void *context, mnl_msg_t msg);
+    void *context;
+};
+
+/* Before registration. `transmitter` is copied. */
+void mnl_set_transmitter(mnl_node_info_t node, const struct mnl_transmitter *transmitter);
+
 /* Lower link bits. 0; 4: null, no bit, or a bit outside the mask; 47: dead. Bits that are down
  * already stay down. */
 kern_return_t mnl_set_link_down(mnl_node_info_t node, int link, uint32_t flags);
+
+/* The peer goes to sleep: nothing is fetched until mnl_resume(), senders wait when their queue is
+ * full, nothing is lost and silence is no death. Link bits, and what arrives, are as before. 0; 4:
+ * null; 5: not registered, or suspended already (not suspended, for resume); 47: dead. */
+kern_return_t mnl_suspend(mnl_node_info_t node, uint32_t flags);
+kern_return_t mnl_resume(mnl_node_info_t node, uint32_t flags);
+bool mnl_is_suspended(mnl_node_info_t node); /* false for null */
 
 /* The peer's incarnation, before registration. 0; 4: null or zero; 5: registered; 47: dead, or not
  * newer than one declared dead. */

@@ -11,6 +11,7 @@
 #define KERNEL_PHY_H
 
 #include <kernel/error.h>
+#include <kernel/little_endian.h>
 #include <kernel/thread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +22,13 @@ struct phy;
 
 #define PHY_DIRECTION_TX 1u
 #define PHY_DIRECTION_RX 2u
+
+/* Where a PHY's owner may look instead of calling poll(): nothing arrived as long as `*word`, which
+ * the other side writes, is `*seen`. The PHY fills it in while that holds. */
+struct phy_watch {
+    const le32 *word; /* null: nowhere, only poll() tells */
+    const uint32_t *seen;
+};
 
 /* What a PHY tells its owner; called from poll() (so in the link manager's thread) except where
  * noted. */
@@ -38,6 +46,9 @@ struct phy_client {
     void (*carrier)(void *context, uint32_t direction, bool up, uint32_t generation, bool checked);
     /* `count` bytes or records were thrown away; reason is an enum link_drop. */
     void (*drop)(void *context, uint32_t reason, uint32_t count);
+    struct phy_watch *watch; /* null: nobody looks; else written by the PHY until stop() */
+    uint32_t *sessions; /* for the driver: how many sessions it began on this link in this life of
+                           the node. Outlives the driver, so that no session number comes twice */
 };
 
 struct phy_operations {

@@ -24,6 +24,9 @@ void service_echo(struct kmsg *request);
 void service_answer(struct mach_host *host, struct kmsg *request, const void *body,
                     size_t len_bytes);
 
+/* Send `answer`, whose id and body are set, to the request's reply port; both are taken over. */
+void service_answer_with(struct kmsg *request, struct kmsg *answer);
+
 /* Answer with a status alone: 0 or a negative enum error. */
 void service_answer_status(struct mach_host *host, struct kmsg *request, int status);
 

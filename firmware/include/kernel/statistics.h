@@ -43,6 +43,7 @@ struct link_statistics {
     uint64_t replays;
     uint64_t naks;
     uint64_t round_trip_ns; /* of the last training; 0 unknown */
+    uint64_t forwarded;     /* frames of routes that came by this link and were passed on */
     uint64_t drops[LINK_DROP_COUNT];
 };
 

@@ -37,7 +37,7 @@
 #define FRAME_MAXIMUM (FRAME_HEADER_SIZE + IVSHMEM_MTU)
 /* look whether the consumer sleeps before a batch of this size is complete */
 #define ANNOUNCE_BYTES 16384u
-#define COPY_INLINE_BYTES 256u
+#define HASTY_POLLS 8u         /* that only look for frames, in a row */
 #define GIVE_BACK_BYTES 32768u /* give room back before a batch of this size is consumed */
 
 enum direction_state {
@@ -67,8 +67,8 @@ struct phy {
     struct ivshmem_device device;
     struct transmitter tx;
     struct receiver rx;
-    uint32_t session_base;  /* of this incarnation */
-    uint32_t session_count; /* sessions begun */
+    uint32_t session_base; /* of this incarnation */
+    uint32_t hasty_polls;
 };
 
 static void ivshmem_interrupt(void *context)
@@ -84,7 +84,7 @@ static uint32_t next_session(struct phy *phy)
     uint32_t session;
 
     do {
-        session = phy->session_base | (phy->session_count++ & 0xfff);
+        session = phy->session_base | ((*phy->client.sessions)++ & 0xfff);
     } while (session == 0);
     return session;
 }
@@ -102,7 +102,7 @@ static void tx_report(struct phy *phy, bool up)
                         phy->tx.view.checked);
 }
 
-static void tx_start_session(struct phy *phy)
+COLD static void tx_start_session(struct phy *phy)
 {
     struct transmitter *tx = &phy->tx;
 
@@ -115,7 +115,7 @@ static void tx_start_session(struct phy *phy)
     ivshmem_device_ring(&phy->device, tx->view.doorbell);
 }
 
-static void tx_read_page(struct phy *phy)
+COLD static void tx_read_page(struct phy *phy)
 {
     struct transmitter *tx = &phy->tx;
     bool was_up = tx->state == DIRECTION_UP;
@@ -141,7 +141,8 @@ static void tx_poll(struct phy *phy)
     if (tx->broken)
         count_garbage(phy);
     followed = ring_producer_followed(&tx->ring);
-    if (tx->broken || (tx->state == DIRECTION_UP && !followed)) {
+    if (tx->broken || (tx->state == DIRECTION_UP && !followed) ||
+        (!followed && !ring_producer_is_announced(&tx->ring, tx->view.generation))) {
         tx_start_session(phy);
     } else if (tx->state == DIRECTION_WAITING && followed) {
         tx->state = DIRECTION_UP;
@@ -173,29 +174,13 @@ static void ivshmem_flush(struct phy *phy)
         ivshmem_device_ring(&phy->device, tx->view.doorbell);
 }
 
-/* Header and payload into the ring, in one pass. A call costs as much as copying a small payload,
- * so that is done here. */
+/* Header and payload into the ring, in one pass. */
 static inline void copy_frame(uint8_t *restrict frame, const void *restrict header,
                               const void *restrict payload, size_t payload_bytes)
 {
-    uint64_t *to = (uint64_t *)__builtin_assume_aligned(frame, CABLE_RECORD_ALIGN);
-    const uint64_t *from = payload;
-
-    __builtin_memcpy(to, __builtin_assume_aligned(header, CABLE_RECORD_ALIGN), FRAME_HEADER_SIZE);
-    to += FRAME_HEADER_SIZE / sizeof(*to);
-    if (payload_bytes > COPY_INLINE_BYTES ||
-        ((uintptr_t)payload | payload_bytes) % sizeof(*to) != 0) {
-        memcpy(to, payload, payload_bytes);
-        return;
-    }
-    for (; payload_bytes >= 4 * sizeof(*to); payload_bytes -= 4 * sizeof(*to), to += 4, from += 4) {
-        to[0] = from[0];
-        to[1] = from[1];
-        to[2] = from[2];
-        to[3] = from[3];
-    }
-    for (; payload_bytes != 0; payload_bytes -= sizeof(*to))
-        *to++ = *from++;
+    __builtin_memcpy(__builtin_assume_aligned(frame, CABLE_RECORD_ALIGN),
+                     __builtin_assume_aligned(header, CABLE_RECORD_ALIGN), FRAME_HEADER_SIZE);
+    copy_inline(frame + FRAME_HEADER_SIZE, payload, payload_bytes);
 }
 
 static int ivshmem_send(struct phy *phy, const void *header, const void *payload,
@@ -229,6 +214,18 @@ static int ivshmem_send(struct phy *phy, const void *header, const void *payload
 
 /* --- Receiving -------------------------------------------------------------------------------- */
 
+/* While the direction is up, nothing arrived until the producer's head moves. */
+static void rx_set_state(struct phy *phy, enum direction_state state)
+{
+    struct phy_watch *watch = phy->client.watch;
+
+    phy->rx.state = state;
+    if (watch == NULL)
+        return;
+    watch->word = state == DIRECTION_UP ? &phy->rx.ring.memory.control->head : NULL;
+    watch->seen = &phy->rx.ring.tail;
+}
+
 static void rx_report(struct phy *phy, bool up)
 {
     phy->client.carrier(phy->client.context, PHY_DIRECTION_RX, up, phy->rx.view.generation,
@@ -239,15 +236,15 @@ static void rx_leave_up(struct phy *phy)
 {
     if (phy->rx.state == DIRECTION_UP)
         rx_report(phy, false);
-    phy->rx.state = DIRECTION_WAITING;
+    rx_set_state(phy, DIRECTION_WAITING);
 }
 
-static void rx_read_page(struct phy *phy)
+COLD static void rx_read_page(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
     bool was_up = rx->state == DIRECTION_UP;
 
-    rx->state = DIRECTION_DOWN;
+    rx_set_state(phy, DIRECTION_DOWN);
     rx->cut = false;
     if (cable_view_read(&rx->view) != 0)
         count_garbage(phy);
@@ -257,25 +254,28 @@ static void rx_read_page(struct phy *phy)
         return;
     ring_consumer_open(&rx->ring, &rx->view.ring, rx->view.generation, FRAME_HEADER_SIZE,
                        FRAME_MAXIMUM);
-    rx->state = DIRECTION_WAITING;
+    rx_set_state(phy, DIRECTION_WAITING);
 }
 
-static void rx_follow(struct phy *phy)
+COLD static void rx_follow(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
+    bool is_followed;
+
     rx_leave_up(phy);
     rx->cut = false;
-    if (!ring_consumer_follow(&rx->ring))
-        return;
-    rx->state = DIRECTION_UP;
+    is_followed = ring_consumer_follow(&rx->ring);
     ivshmem_device_ring(&phy->device, rx->view.doorbell);
+    if (!is_followed)
+        return;
+    rx_set_state(phy, DIRECTION_UP);
     rx_report(phy, true);
 }
 
 /* The ring makes no sense. If its producer began a new session meanwhile, that is why, and no
  * fault. */
-static void rx_garbage(struct phy *phy)
+COLD static void rx_garbage(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
@@ -328,6 +328,8 @@ static bool rx_frames(struct phy *phy, size_t budget_bytes)
             return true;
         ring_consumer_release(&rx->ring);
         used_bytes += length;
+        if (ring_consumer_is_drained(&rx->ring))
+            break; /* of all that was there: what came since is the next poll's */
         if (rx->ring.tail - rx->ring.published >= GIVE_BACK_BYTES)
             ring_consumer_publish(&rx->ring);
     }
@@ -360,10 +362,22 @@ static bool rx_has_news(const struct phy *phy)
            (rx->state == DIRECTION_UP && ring_consumer_has_more(&rx->ring));
 }
 
+/* A frame is waited for, room and the other end's steps can wait: while frames come, only every so
+ * often a poll looks for these. */
+static bool has_frames_only(struct phy *phy)
+{
+    struct receiver *rx = &phy->rx;
+
+    return rx->state == DIRECTION_UP && !rx->cut && ring_consumer_look(&rx->ring) > 0 &&
+           ++phy->hasty_polls % HASTY_POLLS != 0;
+}
+
 static bool ivshmem_poll(struct phy *phy, size_t budget_bytes)
 {
     bool room, more;
 
+    if (has_frames_only(phy))
+        return rx_frames(phy, budget_bytes);
     tx_poll(phy);
     room = phy->tx.state == DIRECTION_UP && ring_producer_has_room(&phy->tx.ring);
     if (room)
@@ -425,6 +439,10 @@ static void ivshmem_stop(struct phy *phy)
     if (phy->tx.state != DIRECTION_DOWN) {
         ring_producer_stop(&phy->tx.ring);
         ivshmem_device_ring(&phy->device, phy->tx.view.doorbell);
+    }
+    if (phy->rx.state == DIRECTION_UP) { /* or the peer would go on sending to nobody */
+        ring_consumer_refuse(&phy->rx.ring);
+        ivshmem_device_ring(&phy->device, phy->rx.view.doorbell);
     }
     ivshmem_device_close(&phy->device);
     heap_free(phy->host, phy);

@@ -1,84 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * Kernel server `echo`: one port, one thread, every ECHO sent back as it came (docs/spec/flipc.md,
- * section 4). The smallest complete kernel server, and the measure of what a round trip to a server
- * costs beside one to the kernel port.
+ * Kernel server `echo`: every ECHO sent back as it came (docs/spec/flipc.md, section 4). The
+ * smallest complete kernel server, and the measure of what a round trip to a server costs beside
+ * one to the kernel port. echo.load maps its port to the function below.
  */
+#include "echo.h"
+
 #include <abi/services.h>
-#include <kernel/host.h>
-#include <kernel/kern_server.h>
 #include <kernel/service.h>
+#include <kernel/thread.h>
 
-struct echo {
-    struct mach_host *host;
-    struct port *port;
-    struct thread *thread;
-};
-
-static void echo_main(void *argument)
+void echo_message(struct kmsg *message, uintptr_t argument)
 {
-    struct echo *echo = argument;
-    struct kmsg *message;
-
-    while (mach_msg_receive(echo->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
-        if (kmsg_id(message) == KERNEL_ECHO) {
-            service_echo(message);
-        } else {
-            service_answer_status(echo->host, message, ERROR_INVALID);
-        }
+    (void)argument;
+    if (kmsg_id(message) == KERNEL_ECHO) {
+        service_echo(message);
+    } else {
+        service_answer_status(thread_current_host(), message, ERROR_INVALID);
     }
 }
-
-static void echo_unload(struct mach_host *host, void *instance)
-{
-    struct echo *echo = instance;
-
-    if (echo->port != NULL) {
-        port_destroy(echo->port);
-    }
-    if (echo->thread != NULL) {
-        thread_join(echo->thread);
-    }
-    if (echo->port != NULL) {
-        port_release(echo->port);
-    }
-    heap_free(host, echo);
-}
-
-static int echo_load(struct mach_host *host, void **instance)
-{
-    struct echo *echo = heap_allocate(host, sizeof(*echo));
-
-    if (echo == NULL) {
-        return ERROR_NO_MEMORY;
-    }
-    *echo = (struct echo){.host = host};
-    int error = port_create(host, &echo->port);
-    if (error == ERROR_NONE) {
-        port_retain(echo->port); /* for the thread, until it is joined */
-        port_set_limit(echo->port, PORT_LIMIT_MAXIMUM);
-        error = thread_create(host, "echo", echo_main, echo, &echo->thread);
-    }
-    if (error != ERROR_NONE) {
-        echo_unload(host, echo);
-        return error;
-    }
-    *instance = echo;
-    return ERROR_NONE;
-}
-
-static struct port *echo_service_port(void *instance)
-{
-    struct echo *echo = instance;
-
-    return echo->port;
-}
-
-static const struct kern_server echo_server = {
-    .name = "echo",
-    .version = 1,
-    .load = echo_load,
-    .unload = echo_unload,
-    .service_port = echo_service_port,
-};
-KERN_SERVER(echo_server);

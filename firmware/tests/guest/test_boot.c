@@ -36,7 +36,7 @@ static void boot_page_case(struct selftest *test)
     const struct boot_configuration *configuration =
         parse(REQUIRED "window=8\nidle=poll\ntrace=messages\nservers=echo traffic\nnew.key=x\n"
                        "link=name:a-host kind:virtio-serial slot:3 peer:0 payload_crc:1 replay:1\n"
-                       "link=kind:ivshmem  peer:2 name:a-b colour:red slot:4 use:raw\n");
+                       "link=kind:ivshmem  peer:2 name:a-b colour:red slot:4 use:raw version:2\n");
 
     CHECK(test, parsed.error == ERROR_NONE && parsed.reason == NULL);
     CHECK(test, configuration->node_id == 1 && strcmp(configuration->node_name, "a") == 0);
@@ -53,6 +53,7 @@ static void boot_page_case(struct selftest *test)
     CHECK(test, strcmp(links[1].name, "a-b") == 0 && links[1].kind == BOOT_LINK_IVSHMEM);
     CHECK(test, links[1].slot == 4 && links[1].peer == 2 && !links[1].payload_crc);
     CHECK(test, !links[1].replay && links[1].use == BOOT_LINK_USE_RAW);
+    CHECK(test, links[0].version == 0 && links[1].version == 2);
 }
 
 /* One page each, and the reason that it must be refused for. */
@@ -80,15 +81,29 @@ static const struct {
     {REQUIRED "trace=all\n", "trace: digests or messages"},
     {REQUIRED "servers=Echo\n", "servers: names of a-z, 0-9, _ and - separated by blanks"},
     {REQUIRED "seed2=1", "boot page does not end in a newline"},
-    {REQUIRED "link=name:l kind:uart slot:1 peer:0\n", "link kind: ivshmem or virtio-serial"},
+    {REQUIRED "link=name:l kind:uart slot:1 peer:0\n",
+     "link kind: ivshmem, virtio-serial or route"},
     {REQUIRED "link=name:l kind:ivshmem slot:32 peer:0\n", "link slot: 0 to 31"},
     {REQUIRED "link=name:l kind:ivshmem slot:1 peer:64\n", "link peer: 0 to nodes_max-1"},
     {REQUIRED "link=name:l kind:ivshmem slot:1 peer:1\n", "a link to the node itself"},
-    {REQUIRED "link=name:l kind:ivshmem slot:1\n", "a link lacks one of name, kind, slot, peer"},
+    {REQUIRED "link=name:l kind:ivshmem slot:1\n",
+     "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, via, route"},
+    {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:0\n",
+     "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, via, route"},
+    {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:0 route:0\n", "link route: 1 to 65535"},
+    {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:1 route:4\n",
+     "a route starts over an earlier link that has a cable"},
+    {REQUIRED LINK " use:raw\nlink=name:r kind:route peer:2 via:0 route:4\n",
+     "a route starts over an earlier link that has a cable"},
+    {REQUIRED LINK "\n" LINK "\ntransit=4 2:0\n", "transit: ROUTE NODE:LINK NODE:LINK"},
+    {REQUIRED LINK "\n" LINK "\ntransit=0 2:0 3:1\n", "transit: ROUTE NODE:LINK NODE:LINK"},
+    {REQUIRED LINK "\n" LINK "\ntransit=4 2:0 3:0\n", "a transit joins two links that have cables"},
+    {REQUIRED LINK "\n" LINK "\ntransit=4 2:0 3:2\n", "a transit joins two links that have cables"},
     {REQUIRED LINK " slot:1\n", "a link attribute is given twice"},
     {REQUIRED LINK " replay:2\n", "link replay: 0 or 1"},
     {REQUIRED LINK " payload_crc:\n", "link payload_crc: 0 or 1"},
     {REQUIRED LINK " use:spare\n", "link use: link or raw"},
+    {REQUIRED LINK " version:0\n", "link version: 1 or more"},
     {REQUIRED "link=name: kind:ivshmem slot:1 peer:0\n", "link name: 1 to 31 printable characters"},
 };
 
@@ -100,6 +115,21 @@ static void boot_page_refusals_case(struct selftest *test)
             continue;
         selftest_fail(test, __FILE__, __LINE__, refusals[i].reason);
     }
+}
+
+static void boot_page_routes_case(struct selftest *test)
+{
+    const struct boot_configuration *configuration =
+        parse(REQUIRED LINK "\n" LINK "\nlink=name:r kind:route peer:2 via:1 route:65535\n"
+                            "transit=4 2:0 3:1\n");
+
+    CHECK(test, parsed.error == ERROR_NONE && configuration->link_count == 3);
+    CHECK(test, configuration->links[2].kind == BOOT_LINK_ROUTE);
+    CHECK(test, configuration->links[2].via == 1 && configuration->links[2].route == 65535);
+    CHECK(test, configuration->transit_count == 1 && configuration->transits[0].route == 4);
+    CHECK(test, configuration->transits[0].ends[0] == 2 && configuration->transits[0].ends[1] == 3);
+    CHECK(test,
+          configuration->transits[0].links[0] == 0 && configuration->transits[0].links[1] == 1);
 }
 
 /* As many links as there may be, then one more. */
@@ -138,6 +168,7 @@ static void boot_count_case(struct selftest *test)
 const struct selftest_case selftest_boot_cases[] = {
     {"boot_page", boot_page_case},
     {"boot_page_refusals", boot_page_refusals_case},
+    {"boot_page_routes", boot_page_routes_case},
     {"boot_page_links", boot_page_links_case},
     {"boot_count", boot_count_case},
     {NULL, NULL},

@@ -50,6 +50,18 @@ void test_host_destroy(struct mach_host *host)
     free(host);
 }
 
+mnl_node_info_t test_node_instantiate(uint32_t node_id)
+{
+    mnl_node_info_t node = mnl_instantiate((mach_node_id_t)node_id, 0);
+
+    REQUIRE(node != MNL_NODE_NULL);
+    node->datamodel = MNL_DATAMODEL_LP64;
+    node->byteorder = MNL_BYTEORDER_LITTLE;
+    node->proto_vers_min = 1;
+    node->proto_vers_max = 1;
+    return node;
+}
+
 mnl_node_info_t test_node_create(struct mach_host *host, uint32_t node_id, uint64_t incarnation)
 {
     mnl_node_info_t node;

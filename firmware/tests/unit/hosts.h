@@ -27,6 +27,10 @@ struct mach_host_configuration test_configuration(uint32_t node_id, uint64_t inc
 struct mach_host *test_host_create(uint32_t node_id, uint64_t incarnation);
 void test_host_destroy(struct mach_host *host);
 
+/* A node of the current host as mnl_instantiate() gives it, its description filled in, not yet
+ * registered. */
+mnl_node_info_t test_node_instantiate(uint32_t node_id);
+
 /* A node that is registered with `host`, both link bits up, its incarnation known. */
 mnl_node_info_t test_node_create(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
 

@@ -3,6 +3,7 @@
  * Two ends of a link joined by hand; see link_ends.h.
  */
 #include "link_ends.h"
+#include "hosts.h"
 #include "unit.h"
 #include <kernel/phy.h>
 #include <stdlib.h>
@@ -188,14 +189,8 @@ struct ends *ends_create(bool with_replay, bool with_crc)
         struct link_configuration configuration = {
             .node_id = i + 1,
             .peer_id = 2 - i,
-            .incarnation = 0x100000001,
-            .constants = {.nodes_max = 64,
-                          .window = 64,
-                          .keepalive_ns = 100000000,
-                          .link_down_after_ns = 1000000000,
-                          .dead_after_ns = 3000000000,
-                          .ack_delay_ns = 100000,
-                          .ack_count = 16},
+            .incarnation = TEST_INCARNATION(1),
+            .constants = test_configuration(i + 1, TEST_INCARNATION(1)).constants,
             .mtu = ENDS_MTU,
             .message_max = ENDS_MESSAGE_MAX,
             .wants_payload_crc = with_crc,

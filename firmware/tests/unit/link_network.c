@@ -5,6 +5,8 @@
 #define _GNU_SOURCE /* nanosleep(), clock_gettime() */
 #include "link_network.h"
 #include "core/heap.h"
+#include "core/ipc_state.h"
+#include "core/node.h"
 #include "hosts.h"
 #include "unit.h"
 #include <kernel/link.h>
@@ -224,11 +226,31 @@ void network_plug(struct network_node *node, struct memory_cable *cable, int end
     };
 }
 
+void network_route(struct network_node *node, uint32_t via, uint32_t peer, uint16_t route)
+{
+    REQUIRE(node->link_count < NETWORK_LINKS_MAXIMUM);
+    node->links[node->link_count++] = (struct boot_link){.kind = BOOT_LINK_ROUTE,
+                                                         .use = BOOT_LINK_USE_LINK,
+                                                         .peer = peer,
+                                                         .via = via,
+                                                         .route = route};
+}
+
+void network_transit(struct network_node *node, uint16_t route, uint16_t first, uint8_t first_link,
+                     uint16_t second, uint8_t second_link)
+{
+    REQUIRE(node->transit_count < NETWORK_TRANSITS_MAXIMUM);
+    node->transits[node->transit_count++] = (struct boot_transit){
+        .route = route, .ends = {first, second}, .links = {first_link, second_link}};
+}
+
 void network_start(struct network_node *node)
 {
     struct link_manager_configuration configuration = {
         .links = node->links,
         .link_count = node->link_count,
+        .transits = node->transits,
+        .transit_count = node->transit_count,
         .poll_ns = node->poll_ns,
         .message_max = node->message_max,
         .find_phy = memory_find_phy,
@@ -246,6 +268,17 @@ void network_start(struct network_node *node)
 void network_stop(struct network_node *node)
 {
     link_manager_stop(node->host);
+}
+
+mnl_node_info_t network_handle(struct network_node *node, uint32_t peer)
+{
+    mnl_node_info_t handle;
+
+    ipc_lock(node->host);
+    REQUIRE(node_slot_of(node->host, peer)->live != NULL);
+    handle = &node_slot_of(node->host, peer)->live->info;
+    ipc_unlock(node->host);
+    return handle;
 }
 
 /* --- Traffic ---------------------------------------------------------------------------------- */

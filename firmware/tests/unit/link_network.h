@@ -11,10 +11,12 @@
 #include <kernel/host.h>
 #include <kernel/ipc.h>
 #include <kernel/link_manager.h>
+#include <kernel/mach_node_link.h>
 #include <kernel/node.h>
 #include <pthread.h>
 
 #define NETWORK_LINKS_MAXIMUM 4u
+#define NETWORK_TRANSITS_MAXIMUM 2u
 #define NETWORK_KEEPALIVE_NS 20000000ull
 #define NETWORK_LINK_DOWN_NS 1000000000ull
 #define NETWORK_DEAD_NS 30000000000ull /* a busy machine kills nobody */
@@ -49,6 +51,8 @@ struct network_node {
     uint64_t incarnation;
     struct boot_link links[NETWORK_LINKS_MAXIMUM];
     uint32_t link_count;
+    struct boot_transit transits[NETWORK_TRANSITS_MAXIMUM];
+    uint32_t transit_count;
     uint64_t poll_ns;
     uint32_t message_max; /* that it receives */
     struct node_observer observer;
@@ -67,8 +71,18 @@ void network_node_destroy(struct network_node *node); /* stopped first if it run
 /* Plug end `end` of a cable in; the next link of the node, leading to node `peer`. */
 void network_plug(struct network_node *node, struct memory_cable *cable, int end, uint32_t peer);
 
+/* A route to `peer` that starts over link `via`; the next link of the node. */
+void network_route(struct network_node *node, uint32_t via, uint32_t peer, uint16_t route);
+
+/* Pass a route on between node `first`, which link `first_link` leads to, and node `second`. */
+void network_transit(struct network_node *node, uint16_t route, uint16_t first, uint8_t first_link,
+                     uint16_t second, uint8_t second_link);
+
 void network_start(struct network_node *node);
 void network_stop(struct network_node *node); /* in order: the peers are told */
+
+/* What the link manager of a node has of a living peer. */
+mnl_node_info_t network_handle(struct network_node *node, uint32_t peer);
 
 /* Wait for a fact from index `from` on; true if it came in time, `found` (may be null) is its
  * index. A field that is FACT_ANY is not compared. */

@@ -2,7 +2,8 @@
  *
  * The runner of the unit tests: runs every table linked in, prints one line a test that fails and a
  * closing line, and exits with status 1 if there was one. Arguments: words, one of which "suite:
- * test" must contain; -v names every test.
+ * test" must contain; behind --only, whole titles "suite: test", all of which there must be; -v
+ * names every test.
  */
 #include "unit.h"
 #include <stdio.h>
@@ -47,16 +48,28 @@ void unit_require(bool holds, const char *file, int line, const char *text)
 
 static bool is_wanted(const char *title, int argc, char **argv)
 {
-    bool filtered = false;
+    bool filtered = false, exact = false;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-v") == 0)
             continue;
         filtered = true;
-        if (strstr(title, argv[i]) != NULL)
+        if (strcmp(argv[i], "--only") == 0)
+            exact = true;
+        else if (exact ? strcmp(title, argv[i]) == 0 : strstr(title, argv[i]) != NULL)
             return true;
     }
     return !filtered;
+}
+
+/* Titles behind --only; 0: any number of tests will do. */
+static unsigned wanted_count(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--only") == 0)
+            return (unsigned)(argc - i - 1);
+    }
+    return 0;
 }
 
 static bool is_verbose(int argc, char **argv)
@@ -95,5 +108,5 @@ int main(int argc, char **argv)
         }
     }
     printf("%u passed, %u failed\n", passed_count, failed_count);
-    return failed_count != 0 || passed_count == 0;
+    return failed_count != 0 || passed_count == 0 || passed_count < wanted_count(argc, argv);
 }

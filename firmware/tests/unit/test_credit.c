@@ -68,6 +68,21 @@ static void a_boastful_peer_is_clamped_by_local_policy(void)
     talk_destroy(&talk);
 }
 
+static void credit_from_the_other_half_of_the_numbers_stops_nobody(void)
+{
+    struct talk talk = talk_create();
+    mnl_msg_t msg;
+
+    mnl_flow_peer(talk.pair.nodes[0], 0, 0x7fffffffu);
+    mnl_flow_peer(talk.pair.nodes[0], 0, 0xfffffffeu);
+    EXPECT_EQUAL(test_send(talk.proxy, 1), MACH_MSG_SUCCESS);
+    msg = pair_fetch(&talk.pair, 0);
+    EXPECT(msg != MNL_MSG_NULL);
+    mnl_msg_complete(talk.pair.nodes[0], msg, 0);
+    EXPECT_EQUAL(mnl_terminate(talk.pair.nodes[0], 0), KERN_SUCCESS);
+    talk_destroy(&talk);
+}
+
 static void an_ack_of_what_was_never_sent_is_ignored_and_counted(void)
 {
     struct talk talk = talk_create();
@@ -187,6 +202,8 @@ static const struct unit_test credit_tests[] = {
      a_source_stops_at_the_credit_and_goes_on_with_more},
     {"credit never falls, whatever the peer says", credit_never_falls_whatever_the_peer_says},
     {"a boastful peer is clamped by local policy", a_boastful_peer_is_clamped_by_local_policy},
+    {"credit from the other half of the numbers stops nobody",
+     credit_from_the_other_half_of_the_numbers_stops_nobody},
     {"an ack of what was never sent is ignored and counted",
      an_ack_of_what_was_never_sent_is_ignored_and_counted},
     {"a stuck receiver does not stall others until the window is used up",

@@ -7,23 +7,6 @@
 #include "unit.h"
 #include <string.h>
 
-static void fill_info(mnl_node_info_t node)
-{
-    node->datamodel = MNL_DATAMODEL_LP64;
-    node->byteorder = MNL_BYTEORDER_LITTLE;
-    node->proto_vers_min = 1;
-    node->proto_vers_max = 1;
-}
-
-static mnl_node_info_t new_node(mach_node_id_t nid)
-{
-    mnl_node_info_t node = mnl_instantiate(nid, 0);
-
-    REQUIRE(node != MNL_NODE_NULL);
-    fill_info(node);
-    return node;
-}
-
 struct notices {
     unsigned up, dead, self_dead;
     uint64_t last_up, last_dead;
@@ -74,7 +57,7 @@ static void a_node_is_told_up_once_when_both_directions_were(void)
     struct mach_host *host = test_host_create(1, 1);
     struct notices notices = {0}, second = {0};
     struct node_observer observers[] = {observer_of(&notices), observer_of(&second)};
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
 
     node_observe(host, &observers[0]);
     node_observe(host, &observers[1]);
@@ -134,7 +117,7 @@ static void a_death_is_told_exactly_once_for_each_incarnation(void)
 static void register_next_life(void *context, uint32_t node_id, uint64_t incarnation,
                                enum node_death_cause cause)
 {
-    mnl_node_info_t next = new_node((mach_node_id_t)node_id);
+    mnl_node_info_t next = test_node_instantiate((mach_node_id_t)node_id);
 
     (void)cause;
     EXPECT_EQUAL(mnl_set_incarnation(next, incarnation + 1, 0), KERN_SUCCESS);

@@ -351,6 +351,46 @@ static void refusals_of_what_is_not_outstanding_do_nothing(void)
     victim_destroy(&victim);
 }
 
+/* Takes the next request and answers it without waiting, as a service does; true: there was room. */
+static bool answer_one(const struct victim *victim)
+{
+    struct kmsg *request, *answer;
+    struct port *reply;
+    bool is_sent;
+
+    if (mach_msg_receive(victim->port, &request, 0) != MACH_MSG_SUCCESS)
+        return false; /* refused: it listens to nothing that it is told */
+    reply = kmsg_take_reply_port(request);
+    REQUIRE(reply != NULL);
+    kmsg_free(request);
+    answer = test_message(victim->host, 1);
+    is_sent = mach_msg_reply(answer, reply, PORT_SEND_ONCE) == MACH_MSG_SUCCESS;
+    if (!is_sent)
+        kmsg_free(answer);
+    return is_sent;
+}
+
+static void endless_questions_are_not_answered_endlessly(void)
+{
+    struct victim victim = victim_create();
+    unsigned answered = 0;
+
+    for (uint32_t i = 0; i < 20000; i++) {
+        struct wire_message message = good_message(&victim);
+
+        STORE(message.mach.bits, PORT_SEND | PORT_SEND_ONCE << 8);
+        STORE(message.mach.local, NAME_MAKE(PEER, ITS_TAG, i + 1u));
+        if (deliver(&victim, &message) != KERN_SUCCESS)
+            break; /* beyond its credit: refusals are not taken either */
+        answered += answer_one(&victim);
+    }
+    EXPECT(answered >= TEST_WINDOW);
+    EXPECT(answered < 2000);
+    EXPECT(test_statistics(victim.host).messages <= answered + TEST_WINDOW);
+    EXPECT(test_statistics(victim.host).ports <= answered + FLOW_NOTICES_MAXIMUM + 2);
+    victim_destroy(&victim);
+}
+
 /* After everything refused was acknowledged and everything delivered received, a good message
  * arrives. */
 static bool makes_sense_again(struct victim *victim)
@@ -424,6 +464,7 @@ static const struct unit_test hostile_tests[] = {
     {"snapshots that make no sense close the link", snapshots_that_make_no_sense_close_the_link},
     {"refusals of what is not outstanding do nothing",
      refusals_of_what_is_not_outstanding_do_nothing},
+    {"endless questions are not answered endlessly", endless_questions_are_not_answered_endlessly},
     {"random bytes do no harm", random_bytes_do_no_harm},
 };
 UNIT_SUITE("hostile", hostile_tests);

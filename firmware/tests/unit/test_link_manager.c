@@ -299,6 +299,33 @@ static void silence_is_death_and_the_dead_are_told(void)
     two_destroy(&two);
 }
 
+/* A peer that its driver says sleeps is silent for good reason. Both say so, or a busy machine would
+ * make the other one's silence a death. */
+static void the_silence_of_a_suspended_peer_is_no_death(void)
+{
+    struct two two = two_mortals(BOOT_LINK_IVSHMEM);
+    struct network_stream stream;
+    mnl_node_info_t handle, back;
+
+    two_start(&two);
+    handle = network_handle(two.nodes[0], 2);
+    back = network_handle(two.nodes[1], 1);
+    EXPECT_EQUAL(mnl_suspend(handle, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_suspend(back, 0), KERN_SUCCESS);
+    memory_cable_mute(two.cable, 1, true);
+    REQUIRE(network_wait(two.nodes[0], 0, FACT_LINK, 2, LINK_REASON_SILENT, NULL));
+    pause_ms(3 * NETWORK_MORTAL_DEAD_NS / 1000000);
+    EXPECT_EQUAL(network_count(two.nodes[0], FACT_NODE_DEAD, FACT_ANY), 0);
+    memory_cable_mute(two.cable, 1, false);
+    REQUIRE(network_wait_up(two.nodes[0], 0));
+    REQUIRE(network_wait_up(two.nodes[1], 0));
+    EXPECT_EQUAL(mnl_resume(handle, 0), KERN_SUCCESS);
+    EXPECT_EQUAL(mnl_resume(back, 0), KERN_SUCCESS);
+    network_stream_start(&stream, two.nodes[0], two.nodes[1], 100, 64);
+    network_stream_finish(&stream);
+    two_destroy(&two);
+}
+
 static void node_0_is_never_declared_dead_by_silence(void)
 {
     struct memory_cable *cable = memory_cable_create(0, BOOT_LINK_VIRTIO_SERIAL, 1);
@@ -657,6 +684,7 @@ static const struct unit_test tests[] = {
     {"traffic moves to another link and back", traffic_moves_to_another_link_and_back},
     {"a restart is one death and one new life", a_restart_is_one_death_and_one_new_life},
     {"silence is death, and the dead are told", silence_is_death_and_the_dead_are_told},
+    {"the silence of a suspended peer is no death", the_silence_of_a_suspended_peer_is_no_death},
     {"node 0 is never declared dead by silence", node_0_is_never_declared_dead_by_silence},
     {"a death declared elsewhere takes the links down",
      a_death_declared_elsewhere_takes_the_links_down},

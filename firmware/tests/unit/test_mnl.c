@@ -2,26 +2,10 @@
  *
  * The contract of kernel/mach_node_link.h: every return code, the life of a node, and its death.
  */
+#include "core/node.h"
 #include "hosts.h"
 #include "unit.h"
 #include <string.h>
-
-static void fill_info(mnl_node_info_t node)
-{
-    node->datamodel = MNL_DATAMODEL_LP64;
-    node->byteorder = MNL_BYTEORDER_LITTLE;
-    node->proto_vers_min = 1;
-    node->proto_vers_max = 1;
-}
-
-static mnl_node_info_t new_node(mach_node_id_t nid)
-{
-    mnl_node_info_t node = mnl_instantiate(nid, 0);
-
-    REQUIRE(node != MNL_NODE_NULL);
-    fill_info(node);
-    return node;
-}
 
 /* --- Instantiate and register ----------------------------------------------------------------- */
 
@@ -51,7 +35,7 @@ static void only_ids_of_other_nodes_are_instantiated(void)
 static void register_checks_the_info_and_leaves_the_node_as_it_was(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
     struct mnl_node_info good = *node;
     struct mnl_node_info bad[] = {good, good, good, good, good, good, good};
 
@@ -84,7 +68,7 @@ static void peers_of_every_byte_order_and_data_model_register(void)
 
     for (unsigned i = 0; i < 4; i++) {
         struct mach_host *host = test_host_create(1, 1);
-        mnl_node_info_t node = new_node(2);
+        mnl_node_info_t node = test_node_instantiate(2);
 
         node->byteorder = orders[i / 2];
         node->datamodel = models[i % 2];
@@ -98,20 +82,18 @@ static void peers_of_every_byte_order_and_data_model_register(void)
 static void a_second_life_waits_for_the_end_of_the_first(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t first = new_node(2), second = new_node(2);
+    mnl_node_info_t first = test_node_instantiate(2), second = test_node_instantiate(2);
 
-    EXPECT_EQUAL(mnl_set_incarnation(first, 10, 0), KERN_SUCCESS);
-    EXPECT_EQUAL(mnl_set_incarnation(second, 11, 0), KERN_SUCCESS);
     EXPECT_EQUAL(mnl_register(first, 0), KERN_SUCCESS);
     EXPECT_EQUAL(mnl_register(second, 0), KERN_FAILURE);
-    EXPECT_EQUAL(node_incarnation(host, 2), 10);
+    EXPECT_EQUAL(node_incarnation(host, 2), 1);
     EXPECT_EQUAL(mnl_terminate(first, 0), KERN_SUCCESS);
     EXPECT_EQUAL(node_incarnation(host, 2), 0);
     EXPECT_EQUAL(mnl_register(second, 0), KERN_SUCCESS);
-    EXPECT_EQUAL(node_incarnation(host, 2), 11);
+    EXPECT_EQUAL(node_incarnation(host, 2), 2);
     EXPECT_EQUAL(mnl_register(first, 0), KERN_NODE_DOWN);
     mnl_node_release(first, 0);
-    EXPECT_EQUAL(node_incarnation(host, 2), 11);
+    EXPECT_EQUAL(node_incarnation(host, 2), 2);
     mnl_node_release(second, 0);
     test_host_destroy(host);
 }
@@ -119,7 +101,7 @@ static void a_second_life_waits_for_the_end_of_the_first(void)
 static void a_stale_incarnation_is_refused(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2), late = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2), late = test_node_instantiate(2);
 
     EXPECT_EQUAL(mnl_set_incarnation(MNL_NODE_NULL, 1, 0), KERN_INVALID_ARGUMENT);
     EXPECT_EQUAL(mnl_set_incarnation(node, 0, 0), KERN_INVALID_ARGUMENT);
@@ -148,7 +130,7 @@ static void a_stale_incarnation_is_refused(void)
 static void a_message_limit_is_given_before_registration(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
     struct port *port;
 
     EXPECT_EQUAL(mnl_set_message_max(MNL_NODE_NULL, 1000, 0), KERN_INVALID_ARGUMENT);
@@ -171,7 +153,7 @@ static void a_message_limit_is_given_before_registration(void)
 static void link_bits_rise_one_by_one_and_fall(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
 
     EXPECT_EQUAL(mnl_set_link_state(MNL_NODE_NULL, MNL_LINK_RX, 0), KERN_INVALID_ARGUMENT);
     EXPECT_EQUAL(mnl_set_link_state(node, MNL_LINK_DOWN, 0), KERN_INVALID_ARGUMENT);
@@ -199,7 +181,7 @@ static void link_bits_rise_one_by_one_and_fall(void)
 static void nothing_is_fetched_or_delivered_before_its_bit_is_up(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
     struct port *proxy;
     struct mnl_msg msg = {
         .sub = MNL_SUB_FLIPC, .cmd = 9, .flags = MNL_FLAG_SEQUENCED, .node_id = 2};
@@ -254,6 +236,79 @@ static void buffers_have_a_clean_header_and_may_be_any_size_up_to_the_largest(vo
     test_host_destroy(host);
 }
 
+/* --- The table that the documentation is made from -------------------------------------------- */
+
+static kern_return_t call_node(mnl_node_info_t node, enum node_call call)
+{
+    struct mnl_msg msg = {
+        .sub = MNL_SUB_FLIPC, .cmd = 9, .flags = MNL_FLAG_SEQUENCED, .node_id = 2};
+
+    switch (call) {
+    case NODE_CALL_SET_INCARNATION:
+        return mnl_set_incarnation(node, 9, 0);
+    case NODE_CALL_SET_MESSAGE_MAX:
+        return mnl_set_message_max(node, 1000, 0);
+    case NODE_CALL_REGISTER:
+        return mnl_register(node, 0);
+    case NODE_CALL_SET_LINK_STATE:
+        (void)mnl_set_link_down(node, MNL_LINK_UP, 0);
+        return mnl_set_link_state(node, MNL_LINK_UP, 0);
+    case NODE_CALL_SET_LINK_DOWN:
+        return mnl_set_link_down(node, MNL_LINK_UP, 0);
+    case NODE_CALL_SUSPEND:
+        return mnl_suspend(node, 0);
+    case NODE_CALL_RESUME:
+        (void)mnl_suspend(node, 0);
+        return mnl_resume(node, 0);
+    case NODE_CALL_MSG_FROM_NODE:
+        (void)mnl_set_link_state(node, MNL_LINK_UP, 0);
+        return mnl_msg_from_node_bounded(node, &msg, sizeof(msg), 0);
+    case NODE_CALL_MSG_TO_NODE: /* answers null; which of the codes it stands for is told apart by
+                                   the table alone */
+        return node_allows(node_of_handle(node), call);
+    case NODE_CALL_TERMINATE:
+        return mnl_terminate(node, 0);
+    }
+    return KERN_INVALID_ARGUMENT;
+}
+
+#define CALL(call, instantiated, registered, dead, next) NODE_CALL_##call,
+static const enum node_call calls[] = {NODE_LIFE(CALL)};
+#undef CALL
+
+static int state_after(enum node_call call, int state)
+{
+#define CALL(name, instantiated, registered, dead, next) NODE_##next,
+    enum { NODE_SAME = -1 };
+    static const int states[] = {NODE_LIFE(CALL)};
+#undef CALL
+
+    return states[call] == NODE_SAME ? state : states[call];
+}
+
+/* Every call in every state of a fresh node: answers as the table says, and leads where it says. */
+static void every_call_answers_as_the_table_says(void)
+{
+    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        for (int state = NODE_INSTANTIATED; state <= NODE_DEAD; state++) {
+            struct mach_host *host = test_host_create(1, 1);
+            mnl_node_info_t node = test_node_instantiate(2);
+            kern_return_t expected;
+
+            if (state != NODE_INSTANTIATED)
+                REQUIRE(mnl_register(node, 0) == KERN_SUCCESS);
+            if (state == NODE_DEAD)
+                REQUIRE(mnl_terminate(node, 0) == KERN_SUCCESS);
+            expected = node_allows(node_of_handle(node), calls[i]);
+            EXPECT_EQUAL(call_node(node, calls[i]), expected);
+            EXPECT_EQUAL(node_of_handle(node)->state,
+                         expected == KERN_SUCCESS ? state_after(calls[i], state) : state);
+            mnl_node_release(node, 0);
+            test_host_destroy(host);
+        }
+    }
+}
+
 static const struct unit_test mnl_tests[] = {
     {"only ids of other nodes are instantiated", only_ids_of_other_nodes_are_instantiated},
     {"register checks the info and leaves the node as it was",
@@ -266,6 +321,7 @@ static const struct unit_test mnl_tests[] = {
     {"link bits rise one by one and fall", link_bits_rise_one_by_one_and_fall},
     {"nothing is fetched or delivered before its bit is up",
      nothing_is_fetched_or_delivered_before_its_bit_is_up},
+    {"every call answers as the table says", every_call_answers_as_the_table_says},
     {"buffers have a clean header and may be any size up to the largest",
      buffers_have_a_clean_header_and_may_be_any_size_up_to_the_largest},
 };

@@ -3,6 +3,7 @@
  * Whole nodes and cables for tests: see whole_node.h.
  */
 #include "whole_node.h"
+#include "hosts.h"
 
 #include <abi/flipc.h>
 #include <kernel/shared.h>
@@ -40,24 +41,13 @@ void test_node_open(struct test_node *node, uint32_t node_id, uint64_t incarnati
 {
     *node = (struct test_node){.arena = aligned_alloc(4096, arena_bytes),
                                .box = aligned_alloc(4096, BOOT_BLACKBOX_SIZE)};
-    struct mach_host_configuration configuration = {
-        .node_id = node_id,
-        .incarnation = incarnation,
-        .seed = 7,
-        .constants = {.nodes_max = 64,
-                      .window = 64,
-                      .keepalive_ns = 100000000,
-                      .link_down_after_ns = 1000000000,
-                      .dead_after_ns = 3000000000,
-                      .ack_delay_ns = 100000,
-                      .ack_count = 16},
-        .arena = node->arena,
-        .arena_bytes = arena_bytes,
-    };
+    struct mach_host_configuration configuration = test_configuration(node_id, incarnation);
     struct blackbox_configuration box = {.memory = node->box, .trace_messages = trace};
     struct kernel_service_operations operations = {
         .context = node, .panic = panic_count, .hang = hang_count};
 
+    configuration.arena = node->arena;
+    configuration.arena_bytes = arena_bytes;
     must(mach_host_initialize(&node->host, &configuration), "host");
     thread_set_host(&node->host);
     must(blackbox_open(&node->host, &box), "black box");

@@ -31,7 +31,7 @@ SCENARIOS = [
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("script", SCENARIOS)
 async def test_scenario_of_a_page_passes(script: str, tmp_path: Path) -> None:
     (tmp_path / "scenario.py").write_text(script)

@@ -45,13 +45,13 @@ def build(source: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_prebuilt_firmware_is_taken(source: Path) -> None:
     for name in FIRMWARE:
         file = source / "emulator" / "_images" / name
@@ -66,7 +66,7 @@ def test_prebuilt_firmware_is_taken(source: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_firmware_that_cannot_be_built_names_the_packages(source: Path) -> None:
     done = build(source)
     assert done.returncode == 1

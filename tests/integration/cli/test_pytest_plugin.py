@@ -22,7 +22,7 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=200,
         check=False,
     )
 
@@ -35,7 +35,7 @@ def scenario(folder: Path, body: str) -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_scenarios_are_tests(tmp_path: Path) -> None:
     scenario(tmp_path / "good", "await cluster.node('a').ping(cluster.node('b'))")
     scenario(tmp_path / "bad", "assert cluster.node('a').launch == 2")

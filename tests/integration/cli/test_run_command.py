@@ -16,12 +16,14 @@ import pytest
 from emulator.checkers import check_run, read_events
 from emulator.events.types import Outcome
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(240)]
 
 ROOT = Path(__file__).parents[3]
 TOPOLOGY = (ROOT / "scenarios" / "pair" / "topology.toml").read_text()
 HEAD = '"""A test."""\nfrom emulator import Cluster, DeathNotice, FaultKind\n'
 BODY = "async def scenario(cluster: Cluster) -> None:\n"
+# Whoever runs these tests in the background made us ignore what Ctrl-C sends.
+INTERRUPTIBLE = ["env", "--default-signal=INT", sys.executable, "-m", "emulator.cli.main"]
 PING = "    await cluster.node('a').ping(cluster.node('b'))\n"
 
 
@@ -43,7 +45,7 @@ def mnlab(
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=200,
         check=False,
     )
 
@@ -161,16 +163,7 @@ def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
         tmp_path / "mine", PING + "    await cluster.node('a').wait_exited(within_s=40)\n"
     )
     with subprocess.Popen(
-        # whoever runs these tests in the background made us ignore what Ctrl-C sends
-        [
-            "env",
-            "--default-signal=INT",
-            sys.executable,
-            "-m",
-            "emulator.cli.main",
-            "run",
-            str(folder),
-        ],
+        [*INTERRUPTIBLE, "run", str(folder)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -190,15 +183,34 @@ def test_console_while_it_runs_and_interrupted(tmp_path: Path) -> None:
             input="\x1d",
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=100,
             check=False,
         )
         assert attached.returncode == 0, attached.stderr
         assert attached.stderr.startswith("console of b at /dev/pts/")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=100)
     assert process.returncode == 130
     assert said == "mnlab: interrupted; everything it started was taken down\n"
+    assert not list(machines(tmp_path))
+
+
+def test_interrupted_repetition_says_what_came_of_the_runs_before(tmp_path: Path) -> None:
+    command = [*INTERRUPTIBLE, "run", str(ROOT / "scenarios" / "pair"), "--repeat", "50"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("2 of 50, pair: "):
+            pass
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "1 of 1 runs passed, 49 not run to their end"
     assert not list(machines(tmp_path))
 
 
@@ -209,7 +221,7 @@ def test_two_runs_beside_each_other(tmp_path: Path) -> None:
         subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
         for _ in range(2)
     ]
-    assert [process.wait(timeout=50) for process in both] == [0, 0]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
     folders = list((tmp_path / "runs").iterdir())
     assert len(folders) == 2
     for folder in folders:

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
-from emulator.bench import NAMES, Figure, catalogue
+from emulator.bench import NAMES, Figure, bounds, catalogue
+from emulator.bench.bounds import bound_of, is_kept
 from emulator.bench.figure import cores, figure
 from emulator.bench.footprint import private_bytes
 from emulator.bench.pair import PAIRS, Wire
 from emulator.cli import bench as command
+from emulator.cli.bench_table import scale_of, show_figures
 from emulator.cli.main import main
 from emulator.cli.output import make_console
 from emulator.model import LinkKind
@@ -86,16 +91,105 @@ def test_pairs_are_valid_topologies(wire: Wire) -> None:
     [
         (1.5e6, "1/s", "1.50 M/s"),
         (2.5e9, "B/s", "2.50 GB/s"),
-        (17_400_000, "B", "17.40 MB"),
-        (12.0, "B", "12.00 B"),
+        (17_400_000, "B", "17.4 MB"),
+        (12.0, "B", "12.0 B"),
         (0.0123, "s", "12.3 ms"),
         (1.5, "s", "1.50 s"),
-        (4.25, "us", "4.25 µs"),
+        (425.4, "us", "425 µs"),
         (0.5, "%", "0.50 %"),
     ],
 )
 def test_values_are_shown_in_fitting_units(value: float, unit: str, text: str) -> None:
-    assert command._shown(value, unit) == text
+    scale = scale_of(value, unit)
+    assert f"{scale.show(value)} {scale.name}" == text
+
+
+def some_figure(name: str, value: float, limit: float | None = None, *, fit: bool = True) -> Figure:
+    return Figure(
+        name=name,
+        value=value,
+        unit="us" if "rtt" in name else "s",
+        minimum=value / 2,
+        maximum=value * 2,
+        runs=5,
+        limit=limit,
+        virtual_cpus=2,
+        cores=2,
+        fit=fit,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit", "kept"),
+    [
+        ("boot.links_up_s", 0.4, 0.1, True),
+        ("boot.links_up_s", 0.41, 0.1, False),
+        ("boot.links_up_s.mixed", 0.41, 0.1, False),
+        ("rtt.ivshmem.64B_us", 12, 2, True),
+        ("rtt.ivshmem.64B_us", 12.1, 2, False),
+        ("rtt.ivshmem.64B_us", 12, None, False),
+        ("rtt.ivshmem.64B_us.mixed", 18, 2, True),
+        ("rate.ivshmem.64B_per_s", 499_999, 1e7, False),
+        ("rate.ivshmem.64B_per_s.mixed", 340_000, 1e7, True),
+        ("bulk.ivshmem.64KiB_crc_Bps", 11, 100, True),
+        ("bulk.ivshmem.64KiB_Bps", 29, 100, False),
+        ("rtt.virtio_serial.64B_us", 1e9, None, None),
+    ],
+)
+def test_bounds(name: str, value: float, limit: float | None, kept: bool | None) -> None:
+    assert is_kept(some_figure(name, value, limit)) is kept
+
+
+def test_every_bound_is_of_a_figure() -> None:
+    assert {name for name in NAMES if bound_of(name)} >= {
+        "memory.private_per_node_B",
+        "idle.cpu_per_node_pct.mixed",
+    }
+    assert set(bounds._BOUNDS) <= set(ONE_PAIR)
+
+
+def test_table_fits_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    units = {"us": "us", "per_s": "1/s", "Bps": "B/s", "B": "B", "pct": "%", "s": "s"}
+    figures = [
+        replace(some_figure(name, 987.654, 12.3), unit=units[base.rpartition("_")[2]])
+        for name in NAMES
+        for base in [name.removesuffix(".mixed")]
+    ]
+    show_figures(Console(width=80), figures)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert all(any(line.startswith(name) for line in lines) for name in ONE_PAIR)
+    assert not any("…" in line for line in lines)
+    assert sum(" broken" in line for line in lines) == 12
+
+
+def stub(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> None:
+    async def measured(*_: object) -> AsyncIterator[Figure]:
+        for item in figures:
+            yield item
+
+    monkeypatch.setattr(command, "measure", measured)
+
+
+@pytest.mark.parametrize(
+    ("shown", "code", "said"),
+    [
+        (some_figure("boot.links_up_s", 0.3), 0, ""),
+        (some_figure("boot.links_up_s", 0.5), 1, "mnlab: boot.links_up_s breaks its bound\n"),
+        (some_figure("rtt.ivshmem.64B_us", 9, 4, fit=False), 3, "mnlab: this machine is too busy"),
+    ],
+)
+def test_check_judges_the_run(
+    shown: Figure,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stub(monkeypatch, shown)
+    assert main(["bench", "--check"]) == code
+    assert capsys.readouterr().err.startswith(said)
+    assert main(["bench"]) == 0
 
 
 @pytest.mark.qemu
@@ -112,24 +206,12 @@ def test_one_figure_measured_and_printed(
     assert figures[0]["limit"] > 0
 
 
-def test_unfit_figures_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = Figure(
-        name="rtt.ivshmem.64B_us",
-        value=9,
-        unit="us",
-        minimum=8,
-        maximum=10,
-        runs=5,
-        limit=4,
-        virtual_cpus=2,
-        cores=2,
-        fit=False,
-    )
-    command._show(make_console(), [shown])
+def test_unfit_runs_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    show_figures(make_console(), [some_figure("rtt.ivshmem.64B_us", 9, 4, fit=False)])
     said = capsys.readouterr().out
     assert "2.25" in said
-    assert "Each with 2 virtual CPUs on 2 cores." in said
-    assert "Unfit: the raw round trip took more than 3 µs" in said
+    assert "2 virtual CPUs on 2 cores" in said
+    assert "unfit: a raw round trip took more than 3 µs" in said
 
 
 def test_groups_hold_every_name_once() -> None:

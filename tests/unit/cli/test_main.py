@@ -37,19 +37,25 @@ def fails(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "required: VERB"),
-        (["fly"], "invalid choice: 'fly'"),
-        (["run"], "required: SCENARIO"),
-        (["run", "pair", "--repeat", "0"], "'0' is no count; valid: 1 and up"),
-        (["run", "pair", "--seed", "-1"], "'-1' is no seed; valid: 0 .. 2^63-1"),
-        (["bench", "--only", "rtt"], "'rtt' is no figure; valid: "),
+        ([], "the following arguments are required: VERB"),
+        (["fly"], "VERB: invalid choice: 'fly'"),
+        (["run"], "the following arguments are required: SCENARIO"),
+        (["run", "pair", "--repeat", "0"], "--repeat: '0' is no count; valid: 1 and up"),
+        (["run", "pair", "--seed", "-1"], "--seed: '-1' is no seed; valid: 0 .. 2^63-1"),
+        (
+            ["bench", "--only", "boot.links"],
+            "--only: 'boot.links' is no figure; did you mean 'boot.",
+        ),
+        (["bench", "--only", "xyz"], "--only: 'xyz' is no figure; valid: boot.links_up_s, "),
     ],
 )
 def test_wrong_usage(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == UsageError.exit_code
-    assert said in capsys.readouterr().err
+    code, lines = fails(arguments, capsys)
+    assert code == UsageError.exit_code
+    assert len(lines) == 2
+    assert lines[0].startswith(f"mnlab: {said}")
+    verb = " ".join(["mnlab", *(word for word in arguments[:1] if word != "fly")])
+    assert lines[1] == f"       see {verb} --help"
 
 
 def test_mistake_is_two_lines_and_no_traceback(
@@ -94,11 +100,14 @@ def test_termination_is_an_interruption(
         signal.raise_signal(number)
 
     monkeypatch.setattr("emulator.cli.doctor.examine", examined)
-    before = signal.getsignal(number)
-    code, lines = fails(["doctor"], capsys)
+    inherited = signal.signal(number, signal.SIG_DFL)  # nohup ignores SIGHUP
+    try:
+        code, lines = fails(["doctor"], capsys)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, inherited)
     assert code == EXIT_INTERRUPTED
     assert lines == ["mnlab: interrupted; everything it started was taken down"]
-    assert signal.getsignal(number) is before
 
 
 def test_interruption_while_importing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import crc32c
 import pytest
@@ -13,11 +14,13 @@ from emulator.machines.boot_page import (
     BOOT_COUNT_OFFSET,
     BootArguments,
     BootLink,
+    BootRoute,
     build_boot_page,
     read_boot_count,
     read_incarnation,
 )
 from emulator.model import ClusterConstants, Idle, LinkKind, NodeId, Trace
+from emulator.protocol.route import Transit
 from emulator.testing.box_writer import raise_boot_count
 
 MANAGEMENT = BootLink(
@@ -74,6 +77,20 @@ def arguments(*links: BootLink) -> BootArguments:
 
 def test_text() -> None:
     assert arguments(MANAGEMENT, RAW).text() == TEXT
+
+
+def test_routes_and_transits_follow_the_links() -> None:
+    route = BootRoute(name="a-c.via-b", peer=NodeId(3), via=1, route=9)
+    transit = Transit(route=7, ends=(2, 4), links=(0, 1))
+    told = replace(arguments(MANAGEMENT, RAW), routes=(route,), transits=(transit,))
+    assert told.text() == TEXT + (
+        "link=name:a-c.via-b kind:route peer:3 via:1 route:9\ntransit=7 2:0 4:1\n"
+    )
+
+
+def test_version_is_written_only_where_it_is_asked_for() -> None:
+    assert "version" not in RAW.line()
+    assert replace(RAW, version=2).line() == RAW.line() + " version:2"
 
 
 def test_page_is_laid_out_as_specified() -> None:

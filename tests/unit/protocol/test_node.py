@@ -44,7 +44,7 @@ def test_larger_incarnation_kills_the_older_once() -> None:
     assert table.trained(7, NEW) == death
     assert table.trained(7, NEW) is None
     assert table.is_dead(7, OLD)
-    assert table.declare_dead(7, OLD, NodeDeathCause.HOST) is None
+    assert table.declare_dead(7, OLD, NodeDeathCause.HOST) == ()
     assert table.incarnation(7) == NEW
 
 
@@ -52,10 +52,10 @@ def test_older_and_dead_lives_are_stale() -> None:
     table = NodeTable(CONSTANTS)
     up(table, 0, NEW)
     assert table.admit(0, 7, OLD, 1) is LinkRefusal.STALE
-    assert table.declare_dead(7, NEW, NodeDeathCause.HOST) == NodeDeath(
-        node_id=7, incarnation=NEW, cause=NodeDeathCause.HOST
+    assert table.declare_dead(7, NEW, NodeDeathCause.HOST) == (
+        NodeDeath(node_id=7, incarnation=NEW, cause=NodeDeathCause.HOST),
     )
-    assert table.declare_dead(7, NEW, NodeDeathCause.SILENCE) is None
+    assert table.declare_dead(7, NEW, NodeDeathCause.SILENCE) == ()
     assert table.admit(0, 7, NEW, 1) is LinkRefusal.STALE
     assert table.admit(0, 7, NEW + 1, 1) is Verdict.ACCEPT
     assert table.incarnation(7) == 0
@@ -63,8 +63,18 @@ def test_older_and_dead_lives_are_stale() -> None:
 
 def test_death_of_a_life_nobody_knew_is_remembered() -> None:
     table = NodeTable(CONSTANTS)
-    assert table.declare_dead(7, OLD, NodeDeathCause.HOST) is not None
+    assert table.declare_dead(7, OLD, NodeDeathCause.HOST) != ()
     assert table.admit(0, 7, OLD, 0) is LinkRefusal.STALE
+
+
+def test_death_of_a_newer_life_tells_the_death_of_the_one_known_first() -> None:
+    table = NodeTable(CONSTANTS)
+    up(table, 0, OLD)
+    assert table.declare_dead(7, NEW, NodeDeathCause.HOST) == (
+        NodeDeath(node_id=7, incarnation=OLD, cause=NodeDeathCause.INCARNATION),
+        NodeDeath(node_id=7, incarnation=NEW, cause=NodeDeathCause.HOST),
+    )
+    assert table.incarnation(7) == 0
 
 
 def test_death_of_an_old_life_leaves_the_new_one_alone() -> None:
@@ -79,8 +89,10 @@ def test_twin_is_held_then_refused_when_the_first_shows_life() -> None:
     up(table, 0, OLD)
     assert table.admit(1, 7, NEW, 10 * MS) is Verdict.HOLD
     assert table.admit(1, 7, NEW, 30 * MS) is Verdict.HOLD
-    table.heard(0, 7, 40 * MS)
-    assert table.admit(1, 7, NEW, 50 * MS) is LinkRefusal.DUPLICATE_ID
+    table.heard(0, 7, 40 * MS)  # it may have been on its way
+    assert table.admit(1, 7, NEW, 50 * MS) is Verdict.HOLD
+    table.heard(0, 7, 61 * MS)  # half a keep-alive after the claim
+    assert table.admit(1, 7, NEW, 70 * MS) is LinkRefusal.DUPLICATE_ID
 
 
 def test_restart_seen_by_one_link_first_is_accepted_when_the_other_goes_down() -> None:
@@ -91,12 +103,28 @@ def test_restart_seen_by_one_link_first_is_accepted_when_the_other_goes_down() -
     assert table.admit(1, 7, NEW, 30 * MS) is Verdict.ACCEPT
 
 
-def test_silence_of_the_first_for_three_keepalives_frees_the_id() -> None:
+def test_link_that_hears_the_claim_too_speaks_for_the_first_no_more() -> None:
     table = NodeTable(CONSTANTS)
     up(table, 0, OLD)
+    up(table, 1, OLD)
     assert table.admit(1, 7, NEW, 10 * MS) is Verdict.HOLD
-    assert table.admit(1, 7, NEW, 310 * MS) is Verdict.HOLD
-    assert table.admit(1, 7, NEW, 311 * MS) is Verdict.ACCEPT
+    assert table.admit(0, 7, NEW, 20 * MS) is Verdict.ACCEPT
+
+
+def test_older_life_is_stale_once_the_newer_one_is_not_heard() -> None:
+    table = NodeTable(CONSTANTS)
+    up(table, 0, NEW)
+    assert table.admit(1, 7, OLD, 10 * MS) is Verdict.HOLD
+    table.link_changed(0, 7, NEW, False, 20 * MS)
+    assert table.admit(1, 7, OLD, 30 * MS) is LinkRefusal.STALE
+
+
+def test_node_0_is_never_presumed_dead() -> None:
+    table = NodeTable(CONSTANTS)
+    assert table.trained(0, OLD) is None
+    table.link_changed(0, 0, OLD, True, 0)
+    table.link_changed(0, 0, OLD, False, 1)
+    assert table.next_deadline_ns() is None
 
 
 def test_second_link_of_the_same_life_is_no_twin() -> None:

@@ -84,14 +84,15 @@ def test_node_statistics_in_order() -> None:
 
 
 def test_link_statistics_in_order() -> None:
-    numbers = range(100, 110 + LINK_DROP_COUNT)
+    numbers = range(100, 111 + LINK_DROP_COUNT)
     statistics = parse_link_statistics(
-        OK + struct.pack(f"<IIII{10 + LINK_DROP_COUNT}Q", 2, 2, 8, 9, *numbers)
+        OK + struct.pack(f"<IIII{11 + LINK_DROP_COUNT}Q", 2, 2, 8, 9, *numbers)
     )
     assert (statistics.peer, statistics.rx_up, statistics.tx_up) == (2, False, True)
     assert (statistics.epoch, statistics.peer_epoch, statistics.trained) == (8, 9, 100)
     assert statistics.round_trip_ns == 109
-    assert statistics.dropped(LinkDrop.BAD_RECORD) == 110 + LinkDrop.BAD_RECORD
+    assert statistics.forwarded == 110
+    assert statistics.dropped(LinkDrop.BAD_RECORD) == 111 + LinkDrop.BAD_RECORD
 
 
 def test_ledger_and_stop_reply() -> None:

@@ -13,15 +13,18 @@ from emulator.errors import DeadlineExpired, GuestError, NodeDied, UsageError
 from emulator.protocol.constants import (
     ClusterConstants,
     Direction,
+    FrameType,
     LinkDrop,
     LinkRefusal,
     NodeDeathCause,
 )
 from emulator.protocol.flipc import OutcomeKind
+from emulator.protocol.frames import FrameHeader, encode_frame
 from emulator.protocol.link_types import PeerTrained, Refused, StateChanged
 from emulator.protocol.mnl import Death, MachMessage, NakReason
 from emulator.protocol.names import kernel_port, make_name, tag_of_incarnation
 from emulator.protocol.node import NodeDeath
+from emulator.protocol.route import Transit
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode, HostObserver
@@ -34,6 +37,7 @@ CONSTANTS = ClusterConstants(
 )
 HOST_LIFE = 0x1_0000_0001
 LIFE = 0x2_0000_0001
+ROUTE = Transit(route=4, ends=(1, 2), links=(1, 2))
 
 
 class Witness(HostObserver):
@@ -68,7 +72,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.witness = Witness()
-        self.host = HostNode(CONSTANTS, HOST_LIFE, self.witness)
+        self.host = HostNode(CONSTANTS, HOST_LIFE, self.witness, [ROUTE])
         self.host.on_frames(self._count)
         self._guests: list[FakeGuest] = []
 
@@ -401,3 +405,29 @@ async def test_close_ends_waits(bench: Bench) -> None:
         await eventually(lambda: bench.host.statistics(1).pair.settled)
         await bench.host.close()
     assert "left the cluster" in str(call.result())
+
+
+async def test_frames_of_a_route_are_passed_on_as_they_are(bench: Bench) -> None:
+    bench.boot(1)
+    second = bench.boot(2)
+    await bench.up(1)
+    await bench.up(2)
+    frame = encode_frame(FrameHeader(src_node=1, dst_node=2, type=FrameType.ACK, route=ROUTE.route))
+    assert bench.host.pass_on(1, frame) is None
+    await eventually(lambda: second.link.statistics().dropped(LinkDrop.WRONG_PEER) == 1)
+
+
+async def test_frames_of_a_route_that_do_not_fit_are_counted(bench: Bench) -> None:
+    guest = bench.boot(1)
+    await bench.up(1)
+    unheard = FrameHeader(src_node=1, dst_node=2, type=FrameType.ACK, route=ROUTE.route)
+    unknown = FrameHeader(src_node=1, dst_node=2, type=FrameType.ACK, route=ROUTE.route + 1)
+    guest.speak(encode_frame(unheard) + encode_frame(unknown))
+    await eventually(
+        lambda: (
+            bench.host.statistics(1).link.dropped(LinkDrop.NOT_FORWARDED) == 1
+            and bench.host.statistics(1).link.dropped(LinkDrop.WRONG_NODE) == 1
+        )
+    )
+    assert bench.host.statistics(1).link.forwarded == 0
+    assert bench.host.is_up(1)

@@ -14,7 +14,14 @@ CUT, DOWN, UP = DirectionState.CUT, DirectionState.DOWN, DirectionState.UP
 
 
 def end(
-    node: str, life: int = 1, *, tx: bool = True, rx: bool = True, own: int = 1, peer: int = 1
+    node: str,
+    life: int = 1,
+    *,
+    tx: bool = True,
+    rx: bool = True,
+    own: int = 1,
+    peer: int = 1,
+    reason: LinkReason = LinkReason.TRAINED,
 ) -> LinkEndChanged:
     return LinkEndChanged(
         node=node,
@@ -26,7 +33,7 @@ def end(
         tx_up=tx,
         own_epoch=own,
         peer_epoch=peer,
-        reason=LinkReason.TRAINED,
+        reason=reason,
     )
 
 
@@ -95,3 +102,18 @@ def test_end_that_is_gone_is_down(status: LinkStatus) -> None:
     status.report(1, end("b"))
     status.gone(1)
     assert status.states() == (DOWN, DOWN)
+
+
+def test_reason_of_a_direction_that_is_up_or_was_never_trained(status: LinkStatus) -> None:
+    assert status.reason(0) == "training"
+    status.report(0, end("a"))
+    status.report(1, end("b"))
+    assert status.reason(0) == ""
+
+
+def test_reason_is_of_the_end_that_closed_the_direction(status: LinkStatus) -> None:
+    status.report(0, end("a"))
+    status.report(1, end("b", rx=False, reason=LinkReason.SILENT))
+    assert (status.state(0), status.reason(0)) == (DOWN, "silent")
+    status.report(0, end("a", tx=False, reason=LinkReason.PEER_LOST_US))
+    assert status.reason(0) == "silent"  # not what the other end made of it

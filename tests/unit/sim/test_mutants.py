@@ -37,6 +37,7 @@ class Mutant:
     file: str
     before: str
     after: str
+    profile: str = "MIXED"
 
 
 MUTANTS = (
@@ -72,6 +73,41 @@ MUTANTS = (
         after="    if (list_is_empty(&flow->unsettled))\n"
         "        word_store(&flow->ack, flow->next_expected);\n    else",
     ),
+    Mutant(
+        name="anybody may say who is dead",
+        file="core/flipc_receive.c",
+        before="header->cmd == NODE_DEATH && node->id == 0)",
+        after="header->cmd == NODE_DEATH)",
+        profile="HOSTILE",
+    ),
+    Mutant(
+        name="a peer's credit is taken as it is told",
+        file="core/flipc_transmit.c",
+        before="    if (sequence_before(limit, credit))\n        credit = limit;",
+        after="    (void)limit;",
+        profile="HOSTILE",
+    ),
+    Mutant(
+        name="a peer that takes no answer is answered all the same",
+        file="core/flipc_transmit.c",
+        before="    return node->flow.waiting_bytes < FLOW_WAITING_MAXIMUM;",
+        after="    return node != NULL;",
+        profile="HOSTILE",
+    ),
+    Mutant(
+        name="pieces may be longer than their message",
+        file="core/link_receive.c",
+        before="length > total - before || ",
+        after="",
+        profile="HOSTILE",
+    ),
+    Mutant(
+        name="a message beyond the credit is accepted",
+        file="core/flipc_receive.c",
+        before="sequence != flow->next_expected || !sequence_before(sequence, limit)",
+        after="sequence != flow->next_expected || sequence == limit + (1u << 31)",
+        profile="HOSTILE",
+    ),
 )
 
 
@@ -101,7 +137,7 @@ def link_mutant(mutant: Mutant, folder: Path) -> Path:
         ],
         cwd=FIRMWARE,
         check=True,
-        timeout=60,
+        timeout=200,
     )
     return library
 
@@ -114,7 +150,7 @@ def test_a_planted_bug_is_found(mutant: Mutant, tmp_path: Path) -> None:
         pytest.skip("needs clang and the simulator's objects: make -C firmware sim")
     program = (
         "from emulator.sim import *\n"
-        f"_, failure = run_range(1, {SEEDS}, Workload())\n"
+        f"_, failure = run_range(1, {SEEDS}, Workload(profile=Profile.{mutant.profile}))\n"
         "print('found' if failure else 'missed')\n"
     )
     done = subprocess.run(
@@ -123,7 +159,7 @@ def test_a_planted_bug_is_found(mutant: Mutant, tmp_path: Path) -> None:
         cwd=FIRMWARE.parent,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode < 0 or done.stdout == "found\n", done.stdout + done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from rich.console import Console
 
 from emulator.checkers import check_run, read_events
 from emulator.events.stream import EventStream
-from emulator.events.types import EVENT_KINDS, DirectionChanged, Event, StreamDigest
+from emulator.events.types import (
+    EVENT_KINDS,
+    DirectionChanged,
+    Event,
+    LinkRefused,
+    NodeStarted,
+    Note,
+    StreamDigest,
+)
 from emulator.model import (
     Arch,
     DirectionState,
@@ -21,11 +30,12 @@ from emulator.model import (
     NodeId,
     NodeSpec,
     NodeState,
+    Refusal,
     Topology,
 )
 from emulator.view.describe import describe
 from emulator.view.live import LiveView, PlainView, run_view
-from emulator.view.render import format_line, render, verdict_lines
+from emulator.view.render import format_age, format_line, render, verdict_lines, verdict_table
 from emulator.view.state import ViewState
 
 GOOD = Path(__file__).parents[2] / "data" / "runs" / "good.jsonl"
@@ -64,7 +74,7 @@ def test_before_anything_happened_all_is_off() -> None:
     state = ViewState.of(TOPOLOGY)
     assert {node.state for node in state.nodes.values()} == {NodeState.OFF}
     states = {way.state for link in state.links.values() for way in link.directions}
-    assert states == {DirectionState.DOWN}
+    assert states == {DirectionState.CUT}
 
 
 def test_states_after_the_crash() -> None:
@@ -104,8 +114,8 @@ def test_picture_shows_nodes_links_and_the_latest_event() -> None:
         "aarch64",
         "2.1",
         "virtio-serial",
-        "up epoch 2",
-        "4 faults",
+        "up 1.0 s, epoch 2",
+        "runs/good  1.5 s, 4 faults",
         "stream 4 to b closed",
     ):
         assert shown in text
@@ -131,7 +141,7 @@ def test_every_kind_of_event_is_described_or_passed_over() -> None:
     events = read_events(GOOD)
     said = {event.kind: describe(event) for event in events}
     assert said["NodeExited"] == ("b", "1.1 ended, signal 9")
-    assert said["DeathNotice"] == ("c", "knows that b 1.1 is dead (host)")
+    assert said["DeathNotice"] == ("c", "was told that b 1.1 is dead")
     assert said["StreamDigest"] is None
     assert set(said) <= set(EVENT_KINDS)
 
@@ -200,3 +210,107 @@ def test_line_is_aligned() -> None:
     assert format_line(line) == "    0.000 s  run      crash_restart, seed 7, folder runs/good"
     digest = next(event for event in read_events(GOOD) if isinstance(event, StreamDigest))
     assert state.apply(digest) is None
+
+
+def test_a_new_launch_has_no_life_yet() -> None:
+    state = replay(until=67)
+    assert state.nodes["b"].incarnation == 1 << 32 | 1
+    state.apply(NodeStarted(node="b", launch=2, pid=1))
+    assert (state.nodes["b"].state, state.nodes["b"].incarnation) == (NodeState.BOOTING, 0)
+
+
+def test_a_direction_shows_how_long_it_is_down_and_why() -> None:
+    state = replay()
+    down = DirectionChanged(
+        link="a-c",
+        direction="a->c",
+        state=DirectionState.DOWN,
+        reason="silent",
+        time_monotonic_ns=state.now_ns,
+    )
+    state.apply(down)
+    assert describe(down) == ("a-c", "a->c down (silent)")
+    assert "a->c  down 0.9 s, silent" in text_of(state, width=80)
+    assert "a->c  down" in text_of(state, width=60)
+    assert "silent" in text_of(state, width=60)
+
+
+def test_a_refusal_is_the_reason_of_a_link_that_never_came_up() -> None:
+    state = ViewState.of(TOPOLOGY)
+    for way in ("a->c", "c->a"):
+        state.apply(
+            DirectionChanged(
+                link="a-c", direction=way, state=DirectionState.DOWN, reason="training"
+            )
+        )
+    refused = LinkRefused(
+        node="c",
+        incarnation=1 << 32 | 1,
+        guest_time_ns=0,
+        link="a-c",
+        peer="a",
+        refusal=Refusal.CONSTANTS,
+        claimed_incarnation=1 << 32 | 1,
+        by_us=True,
+    )
+    state.apply(refused)
+    assert [way.reason for way in state.links["a-c"].directions] == ["refused: constants"] * 2
+    assert describe(refused) == ("a-c", "c refused a 1.1: it has other cluster constants")
+
+
+def test_a_stream_that_stands_still_says_so() -> None:
+    state = replay(until=54)
+    console = Console(file=io.StringIO(), width=100)
+    console.print(render(state, title="x", elapsed_s=60))
+    assert isinstance(console.file, io.StringIO)
+    assert "nothing for 60 s" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (99, "99 s"),
+        (425, "7:05"),
+        (94025, "26:07:05"),
+    ],
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert format_age(seconds) == text
+
+
+def test_when_and_who_are_whole_however_long_the_text() -> None:
+    state = replay()
+    state.apply(Note(text="x" * 200, time_monotonic_ns=state.now_ns))
+    rows = text_of(state, width=60, height=15).splitlines()
+    assert rows[-2].startswith("│ 0.603  note  xxx")
+    assert len(rows[-2]) == 60
+
+
+def test_verdict_table_goes_on_under_itself() -> None:
+    console = Console(file=io.StringIO(), width=50)
+    console.print(verdict_table(check_run(read_events(GOOD))))
+    assert isinstance(console.file, io.StringIO)
+    rows = console.file.getvalue().splitlines()
+    assert all(row.startswith(("I", "           ")) for row in rows)
+    assert len(rows) > 9
+
+
+def test_routes_are_shown_behind_the_links() -> None:
+    a, b, c = TOPOLOGY.nodes
+    nodes = (a, replace(b, forward=True), c)
+    state = ViewState.of(replace(TOPOLOGY, nodes=nodes, links=TOPOLOGY.links[:2]))
+    *_, route = state.links.values()
+    assert (route.name, route.kind, len(state.links)) == ("a-c.via-b", "route", 3)
+    state.apply(
+        DirectionChanged(
+            seq=1,
+            time_monotonic_ns=1,
+            link=route.name,
+            direction="c->a",
+            state=DirectionState.UP,
+        )
+    )
+    assert [way.state for way in route.directions] == [DirectionState.CUT, DirectionState.UP]

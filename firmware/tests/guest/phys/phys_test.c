@@ -2,13 +2,15 @@
  *
  * Guest test of the PHY drivers and the raw ring: the kernel_main() of an image of its own. One
  * node plays one end; the boot page's `servers` names what it does, its link 0 is the device under
- * test. Results are console lines RESULT <what>=<number> ...   then   VERDICT pass | VERDICT fail
- * <reason>
+ * test. Results are console lines RESULT <what>=<number> ..., then VERDICT pass or
+ * VERDICT fail <reason>.
  *
  *   raw_active, raw_passive      both measurements of servers/raw_ring, at several sizes
  *   phy_active, phy_passive      frames through the PHY driver: round trips while polling and while
- * sleeping, one way, bulk phy_echo                     answer every frame with itself, for a peer
- * on the host; ends at a frame of type 0xff
+ *                              sleeping, one way, bulk
+ *   phy_flaps                  frames while the cable is cut and spliced and one end restarted
+ *   phy_echo                   answer every frame with itself, for a peer on the host; ends at a
+ *                              frame of type 0xff
  */
 #include <abi/frame.h>
 #include <abi/services.h>
@@ -21,7 +23,7 @@
 #include <kernel/string.h>
 
 #define SECOND_NS 1000000000ull
-#define TEST_TIMEOUT_NS (20 * SECOND_NS)
+#define TEST_TIMEOUT_NS (60 * SECOND_NS)
 #define POLL_BUDGET 65536u
 #define SPINS_BETWEEN_CLOCKS 2000u
 #define COST_FRAMES 1000u
@@ -33,6 +35,7 @@ struct end {
     struct phy *phy;
     struct event wake;
     bool tx_up, rx_up, echo, stop;
+    bool owed;     /* an answer that waits for sending to come up */
     bool with_crc; /* streams find frames by it; rings do not look */
     uint64_t received, refused, dropped, skipped, carriers;
     uint64_t expected; /* number in the next frame */
@@ -42,6 +45,7 @@ struct end {
     uint32_t useful_ups; /* times that receiving came up and carried a frame */
     uint64_t latest;     /* number of the latest frame */
     uint32_t payload_bytes;
+    uint32_t sessions;
 };
 
 static uint8_t private_frame[FRAME_HEADER_SIZE + FRAME_MTU_MAXIMUM] __attribute__((aligned(64)));
@@ -56,6 +60,18 @@ static void make_header(struct frame_header *header, uint64_t number, uint32_t l
         .type = FRAME_DATA,
         .length = le32_of(length),
     };
+}
+
+/* Send private_frame back. Receiving may come up before sending: then the answer waits. */
+static void answer(struct end *end)
+{
+    const struct frame_header *header = (const void *)private_frame;
+
+    end->owed = !end->tx_up;
+    if (!end->owed &&
+        end->operations->send(end->phy, private_frame, private_frame + FRAME_HEADER_SIZE,
+                              le32_load(header->length)) != 0)
+        end->dropped++;
 }
 
 static void on_frame(void *context, const uint8_t *frame, size_t length,
@@ -89,10 +105,8 @@ static void on_frame(void *context, const uint8_t *frame, size_t length,
         end->wrong++;
     end->expected = number + 1;
     end->received++;
-    if (end->echo &&
-        end->operations->send(end->phy, private_frame, private_frame + FRAME_HEADER_SIZE,
-                              length - FRAME_HEADER_SIZE) != 0)
-        end->dropped++;
+    if (end->echo)
+        answer(end);
 }
 
 static void on_carrier(void *context, uint32_t direction, bool up, uint32_t generation,
@@ -104,6 +118,8 @@ static void on_carrier(void *context, uint32_t direction, bool up, uint32_t gene
         end->tx_up = up;
     else
         end->rx_up = up;
+    if (end->tx_up && end->owed)
+        answer(end);
     if (direction == PHY_DIRECTION_RX)
         end->useful = false;
     end->carriers++;
@@ -199,6 +215,21 @@ static void wait_up(struct end *end)
     }
 }
 
+/* Stay until the peer has left: with this node its frames would leave the ring unread. */
+static void wait_left(struct end *end)
+{
+    uint64_t deadline_ns = clock_now_ns() + TEST_TIMEOUT_NS;
+
+    while (end->rx_up) {
+        (void)end->operations->poll(end->phy, POLL_BUDGET);
+        if (clock_now_ns() > deadline_ns)
+            fail("the peer stayed");
+        if (end->rx_up && !end->operations->arm(end->phy))
+            (void)event_wait(&end->wake, deadline_ns);
+        end->operations->disarm(end->phy);
+    }
+}
+
 static void round_trips(struct end *end, const char *what, uint32_t payload_bytes, uint64_t count,
                         bool poll_only)
 {
@@ -273,6 +304,8 @@ static void receive_cost(struct end *end)
     end->operations->flush(end->phy);
 }
 
+/* Enough to go round every ring many times; the figures proper are the benchmark's. Two ends that
+ * poll need a core each, and the machine may have none to spare. */
 struct one_way_run {
     uint32_t payload_bytes;
     uint32_t batch;
@@ -280,11 +313,11 @@ struct one_way_run {
 };
 
 static const struct one_way_run one_way_runs[] = {
-    {64, 1, 400000}, {64, 16, 400000}, {4096, 4, 40000}, {4096, 1, 40000}, {16448, 1, 10000},
+    {64, 1, 40000}, {64, 16, 40000}, {4096, 4, 4000}, {4096, 1, 4000}, {16448, 1, 1000},
 };
 #define ONE_WAY_RUNS (sizeof(one_way_runs) / sizeof(one_way_runs[0]))
-#define POLLED_TRIPS 20000u
-#define SLEEPING_TRIPS 2000u
+#define POLLED_TRIPS 2000u
+#define SLEEPING_TRIPS 500u
 
 static void phy_active(struct end *end)
 {
@@ -313,6 +346,7 @@ static void phy_passive(struct end *end)
     for (size_t i = 0; i < ONE_WAY_RUNS; i++)
         if (one_way_runs[i].payload_bytes <= end->operations->mtu)
             one_way_sink(end, one_way_runs[i].count);
+    wait_left(end);
 }
 
 /* One frame out, what there is in, and a nap of at most a millisecond. */
@@ -366,7 +400,8 @@ static void run_phy(struct mach_host *host, void (*test)(struct end *))
                                 .wake = &end.wake,
                                 .frame = on_frame,
                                 .carrier = on_carrier,
-                                .drop = on_drop};
+                                .drop = on_drop,
+                                .sessions = &end.sessions};
     int error;
 
     end.with_crc = link->kind != BOOT_LINK_IVSHMEM;
@@ -395,10 +430,9 @@ struct raw_case {
     uint64_t count;
 };
 
-static const struct raw_case raw_trips[] = {{64, 1000}, {64, 20000}, {120, 20000}};
-static const struct raw_case raw_streams[] = {{64, 2000000}, {4096, 40000}, {65536, 4000}};
+static const struct raw_case raw_trips[] = {{64, 200}, {64, 2000}, {120, 2000}};
+static const struct raw_case raw_streams[] = {{64, 200000}, {4096, 4000}, {65536, 400}};
 
-/* Ask the raw_ring server of this node, as a client on another node would. */
 /* The times of struct raw_reply. */
 struct raw_times {
     uint64_t total_ns;
@@ -406,6 +440,7 @@ struct raw_times {
     uint64_t max_ns;
 };
 
+/* Ask the raw_ring server of this node, as a client on another node would. */
 static struct raw_times ask_raw(struct mach_host *host, int32_t id, enum raw_role role,
                                 const struct raw_case *what)
 {

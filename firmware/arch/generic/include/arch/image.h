@@ -13,4 +13,8 @@ extern uint8_t image_const_end[]; /* data, then zeroed data, then the boot stack
 extern uint8_t image_bss_start[];
 extern uint8_t image_end[];
 
+/* The note that the linker makes: three words, "GNU", then the 20 bytes of the build id. */
+#define IMAGE_BUILD_ID_OFFSET 16u
+extern const uint8_t image_build_id_note[];
+
 #endif

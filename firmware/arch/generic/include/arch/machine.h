@@ -41,6 +41,8 @@ struct panic_state {
     uint64_t incarnation;
     panic_recorder recorder;
     void *recorder_context;
+    panic_locator locator;
+    void *locator_context;
     unsigned depth;
     size_t length;
     char text[2048];

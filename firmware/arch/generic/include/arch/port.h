@@ -73,6 +73,11 @@ void arch_instruction_flush(uint64_t first, size_t len_bytes); /* fetch what was
  * nothing usable. */
 uint64_t arch_ram_size(uintptr_t boot_information);
 
+/* The memory of loadable servers and what holds for it: the RAM between the image and the boot area.
+ */
+struct server_platform;
+void arch_server_platform(struct server_platform *platform);
+
 /* One step up a chain of frame pointers: the caller's frame pointer and the return address of the
  * frame at `frame`. */
 static inline void arch_frame_step(uintptr_t frame, uintptr_t *caller, uintptr_t *return_address);

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""Real nodes that disagree, claim another's id, or speak garbage: what becomes of them, and what the user is told."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from emulator import Cluster, RunOptions, TrainingRefused
+from emulator.bench.limits import STREAM, raw_request
+from emulator.config import parse_topology
+from emulator.events.types import Event, HostRefusal, LinkDropped, LinkEndChanged, LinkRefused
+from emulator.links.stream import StreamCable
+from emulator.machines.boot_page import BootArguments, BootLink
+from emulator.model import Drop, NodeId, Refusal
+from emulator.protocol.constants import FRAME_MAGIC
+from emulator.protocol.services import (
+    Service,
+    parse_link_statistics,
+    statistics_request,
+    take_status,
+)
+from emulator.scenario import load_scenario, run_scenario
+from emulator.view.live import PlainView
+
+pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
+
+Tell = Callable[[BootArguments], BootArguments]
+
+PAIR = """
+[[node]]
+name = "a"
+arch = "x86_64"
+servers = ["traffic"]
+
+[[node]]
+name = "b"
+arch = "{arch}"
+servers = ["traffic", "raw_ring"]
+
+[[link]]
+kind = "{kind}"
+ends = ["a", "b"]
+"""
+HUB = """
+[[node]]
+name = "hub"
+arch = "x86_64"
+
+[[node]]
+name = "first"
+arch = "x86_64"
+
+[[node]]
+name = "second"
+arch = "x86_64"
+
+[[link]]
+kind = "ivshmem"
+ends = ["hub", "first"]
+
+[[link]]
+kind = "ivshmem"
+ends = ["hub", "second"]
+"""
+SECOND_LINK = '\n[[link]]\nkind = "ivshmem"\nends = ["a", "b"]\nname = "good"\n'
+
+# What only garbage leads to; a resend on a busy machine leads to other drops.
+UNREADABLE = {Drop.RESYNC, Drop.BAD_HEADER, Drop.BAD_LENGTH, Drop.BAD_PAYLOAD, Drop.BAD_TYPE}
+
+
+def of_node(name: str, change: Tell) -> Tell:
+    """Tell one node something else than the topology says."""
+    return lambda arguments: change(arguments) if arguments.node_name == name else arguments
+
+
+def change_link(index: int, change: Callable[[BootLink], BootLink]) -> Tell:
+    """Describe one link otherwise."""
+
+    def changed(arguments: BootArguments) -> BootArguments:
+        links = [change(link) if at == index else link for at, link in enumerate(arguments.links)]
+        return replace(arguments, links=tuple(links))
+
+    return changed
+
+
+async def refused(tmp_path: Path, text: str, tell: Tell) -> tuple[TrainingRefused, list[Event]]:
+    """Boot a cluster that cannot come up: what it raised, and its events."""
+    events: list[Event] = []
+    options = RunOptions(runs_path=tmp_path / "runs", tell=tell, listeners=(events.append,))
+    cluster = Cluster.from_topology(parse_topology(text, source="test.toml"), options=options)
+    with pytest.raises(TrainingRefused) as raised:
+        async with cluster:
+            pass
+    return raised.value, events
+
+
+@pytest.mark.parametrize("kind", ["ivshmem", "virtio-serial"])
+async def test_another_protocol_version(tmp_path: Path, kind: str) -> None:
+    tell = of_node("b", change_link(1, lambda link: replace(link, version=2)))
+    error, events = await refused(tmp_path, PAIR.format(arch="riscv64", kind=kind), tell)
+    assert error.message.endswith("it speaks another version of the link protocol")
+    assert error.message.startswith("link a-b: ")
+    refusals = [event for event in events if isinstance(event, LinkRefused)]
+    assert {event.refusal for event in refusals} == {Refusal.VERSION}
+    assert {event.link for event in refusals} == {"a-b"}
+
+
+async def test_other_cluster_constants(tmp_path: Path) -> None:
+    tell = of_node(
+        "b",
+        lambda arguments: replace(arguments, constants=replace(arguments.constants, window=32)),
+    )
+    error, events = await refused(tmp_path, PAIR.format(arch="aarch64", kind="ivshmem"), tell)
+    assert error.message.endswith("it has other cluster constants")
+    assert any(
+        isinstance(event, HostRefusal) and event.refusal is Refusal.CONSTANTS for event in events
+    )
+
+
+async def test_node_that_claims_the_id_of_another_to_the_host(tmp_path: Path) -> None:
+    def as_a(arguments: BootArguments) -> BootArguments:
+        renamed = replace(arguments, node_id=NodeId(1))
+        return change_link(1, lambda link: replace(link, peer=NodeId(2)))(renamed)
+
+    text = PAIR.format(arch="x86_64", kind="ivshmem")
+    error, events = await refused(tmp_path, text, of_node("b", as_a))
+    assert error.message == (
+        "link b-host: host refused b 1.1: it is not the node at the other end of this cable"
+    )
+    assert not any(
+        isinstance(event, LinkEndChanged) and event.link == "a-b" and event.rx_up
+        for event in events
+    )
+
+
+async def test_two_nodes_with_one_id(tmp_path: Path) -> None:
+    """Both claim to be `first` to the hub; the later one is refused, and the earlier one stays."""
+
+    def impostor(arguments: BootArguments) -> BootArguments:
+        if arguments.node_name == "hub":
+            return change_link(2, lambda link: replace(link, peer=NodeId(2)))(arguments)
+        if arguments.node_name == "second":
+            # Mute towards the host, which would find it out at once.
+            mute = change_link(0, lambda link: replace(link, raw=True))(arguments)
+            return replace(mute, node_id=NodeId(2), launch=7)
+        return arguments
+
+    error, events = await refused(tmp_path, HUB, impostor)
+    assert error.message.endswith(": another node with its id is alive")
+    refusal = next(event for event in events if isinstance(event, LinkRefused) and event.by_us)
+    assert (refusal.node, refusal.refusal) == ("hub", Refusal.DUPLICATE_ID)
+    heard = {
+        event.link
+        for event in events
+        if isinstance(event, LinkEndChanged) and event.node == "hub" and event.rx_up
+    }
+    assert heard == {"host", "hub-first", "hub-second"} - {refusal.link}
+
+
+async def test_what_a_run_says_of_nodes_that_disagree(tmp_path: Path) -> None:
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    (folder / "topology.toml").write_text(PAIR.format(arch="x86_64", kind="ivshmem"))
+    (folder / "scenario.py").write_text(
+        '"""Never runs."""\nasync def scenario(cluster): raise AssertionError\n'
+    )
+    tell = of_node("b", change_link(1, lambda link: replace(link, version=2)))
+    console = Console(file=io.StringIO(), width=140)
+    view = PlainView(console, title="odd")
+    result = await run_scenario(
+        load_scenario(folder),
+        options=RunOptions(runs_path=tmp_path / "runs", tell=tell),
+        watch=view.watch,
+    )
+    assert result.exit_code == 1
+    assert isinstance(result.error, TrainingRefused)
+    assert result.elapsed_s < 10  # nobody waits for what cannot come
+    assert result.folder is not None
+    assert str(result.folder) in result.error.hint
+    assert isinstance(console.file, io.StringIO)
+    shown = [line.split(maxsplit=2)[2] for line in console.file.getvalue().splitlines()[1:]]
+    assert any(
+        line.startswith("a-b") and "refused" in line and "another version" in line for line in shown
+    )
+
+
+async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
+    """b fills a ring with records that are no frames; a counts them, and all else goes on."""
+    text = PAIR.format(arch="aarch64", kind="ivshmem") + 'name = "noise"\nuse = "raw"\n'
+    events: list[Event] = []
+    options = RunOptions(
+        runs_path=tmp_path / "runs",
+        tell=of_node("a", change_link(1, lambda link: replace(link, raw=False))),
+        listeners=(events.append,),
+    )
+    topology = parse_topology(text + SECOND_LINK, source="test.toml")
+    async with Cluster.from_topology(topology, options=options) as cluster:
+        a, b = cluster.nodes
+        streams = [await a.traffic(to=b, rate_hz=1000), await b.traffic(to=a, rate_hz=1000)]
+        request = raw_request(1, 0, size_bytes=256, count=1000, within_s=30)
+        reply = await b.call(STREAM, request, port=await b.port("raw_ring"), within_s=60)
+        take_status(reply)
+        counted = await a.call(Service.STATISTICS, statistics_request(1, 1))
+        noise = parse_link_statistics(counted)
+        assert noise.drops[Drop.BAD_HEADER] == 1000
+        assert not noise.rx_up
+        for stream in streams:
+            await stream.wait_received(500, within_s=60)
+            ledger = await stream.stop()
+            assert ledger.sent == ledger.received == ledger.acked
+            assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
+        assert 0 < await a.ping(b) < 1
+    drops = [
+        event for event in events if isinstance(event, LinkDropped) and event.drop in UNREADABLE
+    ]
+    assert {(event.node, event.link, event.drop) for event in drops} == {
+        ("a", "noise", Drop.BAD_HEADER)
+    }
+    assert len(drops) < 10  # a flood is told of now and then
+
+
+async def test_garbage_in_a_stream_costs_no_message(tmp_path: Path) -> None:
+    """Noise between and inside the frames to b: it finds the next frame, and all is sent again."""
+    topology = parse_topology(PAIR.format(arch="aarch64", kind="virtio-serial"), source="test.toml")
+    events: list[Event] = []
+    options = RunOptions(runs_path=tmp_path / "runs", listeners=(events.append,))
+    noise = random.Random(topology.seed)
+    async with Cluster.from_topology(topology, options=options) as cluster:
+        a, b = cluster.nodes
+        streams = [await a.traffic(to=b, rate_hz=1000), await b.traffic(to=a, rate_hz=1000)]
+        cable = cluster._link_runtimes["a-b"].cable
+        assert isinstance(cable, StreamCable)
+        wire = cable.socket_of(1)
+        assert wire is not None
+        for turn in range(1, 21):
+            magic = FRAME_MAGIC.to_bytes(2, "little") * noise.randrange(3)
+            wire.send(magic + noise.randbytes(noise.randrange(1, 3000)))
+            await streams[0].wait_received(20 * turn, within_s=60)
+        await cluster.link("a", "b").wait_up()
+        for stream in streams:
+            await stream.wait_received(500, within_s=60)
+            ledger = await stream.stop()
+            assert ledger.sent == ledger.received == ledger.acked
+            assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
+    dropped = {(event.node, event.drop) for event in events if isinstance(event, LinkDropped)}
+    assert ("b", Drop.RESYNC) in dropped
+    assert not any(node == "a" and drop in UNREADABLE for node, drop in dropped)

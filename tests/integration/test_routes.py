@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Routes on real machines: through the host, and as the spare of a cable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emulator import Cluster, RunOptions, UsageError
+from emulator.config import parse_topology
+
+pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
+
+THROUGH_THE_HOST = """
+[cluster]
+host_forwards = true
+
+[[node]]
+name = "a"
+arch = "x86_64"
+servers = ["traffic"]
+
+[[node]]
+name = "b"
+arch = "aarch64_be"
+servers = ["traffic"]
+"""
+
+TRIANGLE = """
+[[node]]
+name = "a"
+arch = "x86_64"
+servers = ["traffic"]
+
+[[node]]
+name = "b"
+arch = "riscv32"
+forward = true
+
+[[node]]
+name = "c"
+arch = "x86_64"
+servers = ["traffic"]
+
+[[link]]
+kind = "ivshmem"
+ends = ["a", "c"]
+
+[[link]]
+kind = "virtio-serial"
+ends = ["a", "b"]
+
+[[link]]
+kind = "ivshmem"
+ends = ["b", "c"]
+"""
+
+
+def cluster_of(text: str, tmp_path: Path) -> Cluster:
+    topology = parse_topology(text, source="routes.toml")
+    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
+
+
+async def test_through_the_host(tmp_path: Path) -> None:
+    async with cluster_of(THROUGH_THE_HOST, tmp_path) as cluster:
+        a, b = cluster.nodes
+        (route,) = cluster.routes
+        assert route.path == ("a", "host", "b")
+        await a.ping(b)
+        stream = await a.traffic(to=b, size_bytes=20000, count=50, check_content=True)
+        await stream.wait_done()
+        ledger = await stream.stop()
+        assert (ledger.received, ledger.corrupt) == (50, 0)
+        with pytest.raises(UsageError, match="has no cable to cut"):
+            await route.cut()
+
+
+async def test_the_way_round_is_the_spare_of_a_cable(tmp_path: Path) -> None:
+    async with cluster_of(TRIANGLE, tmp_path) as cluster:
+        a, b, c = cluster.nodes
+        cable = cluster.link("a", "c")
+        stream = await a.traffic(to=c, rate_hz=1000)
+        await stream.wait_received(100)
+        before = (await b.link_statistics("a-b")).forwarded
+
+        await cable.cut()
+        await cable.wait_down()
+        await stream.wait_received(200)
+        assert (await b.link_statistics("a-b")).forwarded >= before + 200
+
+        await cable.splice()
+        await cable.wait_up()
+        await stream.wait_received(100)
+        ledger = await stream.stop()
+        assert ledger.received == ledger.sent
