@@ -105,11 +105,11 @@ $(FUZZ_TARGETS:%=host-fuzz-%): host-fuzz-%: $(HOST_BUILD)/fuzz/bin/%
 	    -artifact_prefix=$(HOST_BUILD)/fuzz/ $(HOST_BUILD)/fuzz/corpus/$* tests/fuzz/corpus/$*
 
 $(FUZZ_TARGETS:%=host-fuzz-replay-%): host-fuzz-replay-%: $(HOST_BUILD)/fuzz/bin/%
-	@$< -runs=0 -timeout=20 -verbosity=0 -artifact_prefix=$(HOST_BUILD)/fuzz/ tests/fuzz/corpus/$*
+	@$< -runs=0 -timeout=20 -artifact_prefix=$(HOST_BUILD)/fuzz/ tests/fuzz/corpus/$* >$<.log 2>&1 || { cat $<.log; exit 1; }
 	@echo 'FUZZ $* holds for $(words $(wildcard tests/fuzz/corpus/$*/*)) kept inputs'
 
 # What fuzzing found worth keeping, into the kept corpus: the fewest inputs that reach as much.
 host-fuzz-merge: $(FUZZ_TARGETS:%=$(HOST_BUILD)/fuzz/bin/%)
 	@for target in $(FUZZ_TARGETS); do \
-	    $(HOST_BUILD)/fuzz/bin/$$target -merge=1 -max_len=256 -verbosity=0 tests/fuzz/corpus/$$target $(HOST_BUILD)/fuzz/corpus/$$target || exit 1; \
+	    $(HOST_BUILD)/fuzz/bin/$$target -merge=1 -set_cover_merge=1 -use_counters=0 -max_len=1024 -verbosity=0 tests/fuzz/corpus/$$target $(HOST_BUILD)/fuzz/corpus/$$target || exit 1; \
 	done
