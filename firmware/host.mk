@@ -20,6 +20,7 @@ HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c co
     core/kernel_main.c
 # Servers that drive a device: they need a guest's.
 HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c servers/hostile/*.c)
+HOST_EXCLUDED += $(foreach server,$(LOADABLE_ONLY),$(SOURCES_$(server)))
 HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c servers/*/*.c)) $(wildcard arch/host/*.c))
 # Drivers whose hardware the unit tests play (tests/unit/fake_*.c), and the memory code under them.
 HOST_TEST_DRIVERS := phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/ivshmem.c phys/stream/frame_stream.c \

@@ -24,6 +24,8 @@ from emulator.view.describe import describe, field_text
 from emulator.view.live import run_view
 from emulator.view.render import verdict_lines, verdict_table
 
+OVERLOADED_PCT = 60  # from here on a broken bound may well be the fault of the machine
+
 
 def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
@@ -123,15 +125,28 @@ def _show_result(console: Console, result: RunResult) -> None:
                 _say(console, f"    {_event_text(event)}")
     if result.error is not None:
         show_error(result.error)
-    if result.stalled_s:
+    burden = _burden(result)
+    if burden:
         _say(
             console,
-            f"this machine stood still for up to {result.stalled_s:.1f} s, so bounds in time may "
-            "have broken for that reason alone; close other programs and run it again",
+            f"{burden}: bounds in time may have broken for that reason alone; close other programs "
+            "and run it again",
         )
     if result.folder is not None:
         _say(console, f"run folder: {result.folder}")
     _say(console, f"run it again: {result.rerun}")
+
+
+def _burden(result: RunResult) -> str:
+    """How this machine may have spoilt the run; empty when it was fit."""
+    if result.stalled_s:
+        return f"this machine stood still for up to {result.stalled_s:.1f} s"
+    if result.waiting_pct >= OVERLOADED_PCT:
+        return (
+            "this machine is overloaded, something waited for a processor in "
+            f"{result.waiting_pct:.0f} % of the last 10 s"
+        )
+    return ""
 
 
 def _outcome(result: RunResult) -> str:
@@ -181,6 +196,7 @@ def _as_data(result: RunResult) -> dict[str, Any]:
         "exit_code": result.exit_code,
         "elapsed_s": round(result.elapsed_s, 3),
         "stalled_s": result.stalled_s,
+        "waiting_pct": result.waiting_pct,
         "folder": None if result.folder is None else str(result.folder),
         "rerun": result.rerun,
         "error": None

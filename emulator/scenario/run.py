@@ -29,6 +29,7 @@ from emulator.events.types import (
 )
 from emulator.model import Topology
 from emulator.runtime.cluster import Cluster, RunOptions
+from emulator.runtime.pressure import cpu_waiting_pct
 from emulator.scenario.blame import blame, first_error
 from emulator.scenario.load import Scenario
 
@@ -48,6 +49,7 @@ class RunResult:
         verdicts: one for each invariant; empty when the cluster never came up.
         error: what stopped it; None when the scenario ran to its end.
         stalled_s: the longest time for which this machine did not let the orchestrator run.
+        waiting_pct: in how much of its last ten seconds something waited for a processor.
     """
 
     scenario: Scenario
@@ -57,6 +59,7 @@ class RunResult:
     verdicts: tuple[Verdict, ...] = ()
     error: MnlabError | None = None
     stalled_s: float = 0.0
+    waiting_pct: float = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -150,6 +153,7 @@ async def run_scenario(
         stalled_s=max(
             (event.for_s for event in events if isinstance(event, HostStalled)), default=0
         ),
+        waiting_pct=cpu_waiting_pct(),
     )
 
 

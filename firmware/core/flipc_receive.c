@@ -185,7 +185,7 @@ static kern_return_t check_node(const struct node *node)
 {
     if (node->state == NODE_DEAD)
         return KERN_NODE_DOWN;
-    if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_RX) == 0)
+    if (node->state != NODE_REGISTERED || (node->link & NODE_GATE_MSG_FROM_NODE) == 0)
         return KERN_FAILURE;
     return KERN_SUCCESS;
 }

@@ -138,7 +138,8 @@ mnl_msg_t flipc_fetch(struct node *node)
     struct flow *flow = &node->flow;
     struct kmsg *kmsg;
 
-    if (node->state != NODE_REGISTERED || (node->link & MNL_LINK_TX) == 0 || node->is_suspended) {
+    if (node->state != NODE_REGISTERED || (node->link & NODE_GATE_MSG_TO_NODE) == 0 ||
+        node->is_suspended) {
         node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }

@@ -8,6 +8,18 @@
 #include "name_table.h"
 #include "port.h"
 
+kern_return_t node_allows(const struct node *node, enum node_call call)
+{
+    static const uint8_t answers[][3] = {
+#define CALL(call, instantiated, registered, dead, next)                                           \
+    [NODE_CALL_##call] = {KERN_##instantiated, KERN_##registered, KERN_##dead},
+        NODE_LIFE(CALL)
+#undef CALL
+    };
+
+    return answers[call][node->state];
+}
+
 /* May the struct be freed although nobody released its handle? Only of a driver that cannot: one
  * that knows the published functions alone never tells an incarnation. */
 static bool is_reapable(const struct node *node, uint32_t node_id)
@@ -76,18 +88,16 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
 kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
 
     (void)flags;
     if (node == NULL || incarnation == 0)
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD ||
-        incarnation <= node_slot_of(node->host, node->id)->dead_incarnation) {
+    result = node_allows(node, NODE_CALL_SET_INCARNATION);
+    if (incarnation <= node_slot_of(node->host, node->id)->dead_incarnation)
         result = KERN_NODE_DOWN;
-    } else if (node->state == NODE_REGISTERED) {
-        result = KERN_FAILURE;
-    } else {
+    if (result == KERN_SUCCESS) {
         node->incarnation = incarnation;
         node->flow_in_headers = true;
     }
@@ -98,17 +108,14 @@ kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, 
 kern_return_t mnl_set_message_max(mnl_node_info_t handle, uint32_t bytes, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
 
     (void)flags;
     if (node == NULL || bytes < sizeof(struct mnl_msg) + sizeof(struct wire_mach_header))
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD)
-        result = KERN_NODE_DOWN;
-    else if (node->state == NODE_REGISTERED)
-        result = KERN_FAILURE;
-    else
+    result = node_allows(node, NODE_CALL_SET_MESSAGE_MAX);
+    if (result == KERN_SUCCESS)
         node->message_max = bytes;
     ipc_unlock(node->host);
     return result;
@@ -127,11 +134,10 @@ static bool info_is_complete(const struct node *node)
 static kern_return_t register_locked(struct node *node)
 {
     struct node_slot *slot = node_slot_of(node->host, node->id);
+    kern_return_t result = node_allows(node, NODE_CALL_REGISTER);
 
-    if (node->state == NODE_DEAD)
-        return KERN_NODE_DOWN;
-    if (node->state == NODE_REGISTERED)
-        return KERN_FAILURE;
+    if (result != KERN_SUCCESS)
+        return result;
     if (!info_is_complete(node))
         return KERN_INVALID_ARGUMENT;
     if (slot->live != NULL || slot->closing != 0)
@@ -184,7 +190,7 @@ kern_return_t mnl_register(mnl_node_info_t handle, uint32_t flags)
 
 bool node_becomes_up(struct node *node)
 {
-    if (node->state != NODE_REGISTERED || node->link != MNL_LINK_UP || node->told_up)
+    if (node->state != NODE_REGISTERED || node->link != NODE_GATE_PUBLISH || node->told_up)
         return false;
     node->told_up = true;
     return true;
@@ -203,18 +209,17 @@ void node_kick(struct node *node)
 kern_return_t mnl_set_link_state(mnl_node_info_t handle, int link, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
     bool up = false;
 
     (void)flags;
     if (node == NULL || link <= 0 || link > (int)MNL_LINK_UP)
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD) {
-        result = KERN_NODE_DOWN;
-    } else if ((node->link & link) != 0) {
+    result = node_allows(node, NODE_CALL_SET_LINK_STATE);
+    if (result == KERN_SUCCESS && (node->link & link) != 0)
         result = KERN_INVALID_ARGUMENT;
-    } else {
+    if (result == KERN_SUCCESS) {
         node->link |= (uint8_t)link;
         node_set_kicked(node, false);
         node_kick(node);
@@ -229,15 +234,14 @@ kern_return_t mnl_set_link_state(mnl_node_info_t handle, int link, uint32_t flag
 kern_return_t mnl_set_link_down(mnl_node_info_t handle, int link, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
 
     (void)flags;
     if (node == NULL || link <= 0 || link > (int)MNL_LINK_UP)
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD)
-        result = KERN_NODE_DOWN;
-    else
+    result = node_allows(node, NODE_CALL_SET_LINK_DOWN);
+    if (result == KERN_SUCCESS)
         node->link &= (uint8_t)~link;
     ipc_unlock(node->host);
     return result;
@@ -248,18 +252,17 @@ kern_return_t mnl_set_link_down(mnl_node_info_t handle, int link, uint32_t flags
 static kern_return_t set_suspended(mnl_node_info_t handle, bool suspended)
 {
     struct node *node = node_of_handle(handle);
-    kern_return_t result = KERN_SUCCESS;
+    kern_return_t result;
 
     if (node == NULL)
         return KERN_INVALID_ARGUMENT;
     ipc_lock(node->host);
-    if (node->state == NODE_DEAD) {
-        result = KERN_NODE_DOWN;
-    } else if (node->state != NODE_REGISTERED || node->is_suspended == suspended) {
+    result = node_allows(node, suspended ? NODE_CALL_SUSPEND : NODE_CALL_RESUME);
+    if (result == KERN_SUCCESS && node->is_suspended == suspended)
         result = KERN_FAILURE;
-    } else {
+    if (result == KERN_SUCCESS) {
         node->is_suspended = suspended;
-        node->kicked = false;
+        node_set_kicked(node, false);
         node_kick(node);
     }
     ipc_unlock(node->host);

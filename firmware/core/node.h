@@ -26,6 +26,36 @@ enum node_state {
     NODE_DEAD = 2,
 };
 
+/* The life of a handle: what each call answers in each state (a KERN_ code without its prefix), and
+ * the state that a success leads to. docs/mach-node-link.md is made from this table.
+ *
+ *       call             instantiated  registered  dead       leads to */
+#define NODE_LIFE(CALL)                                                                            \
+    CALL(SET_INCARNATION, SUCCESS, FAILURE, NODE_DOWN, INSTANTIATED)                               \
+    CALL(SET_MESSAGE_MAX, SUCCESS, FAILURE, NODE_DOWN, INSTANTIATED)                               \
+    CALL(REGISTER, SUCCESS, FAILURE, NODE_DOWN, REGISTERED)                                        \
+    CALL(SET_LINK_STATE, SUCCESS, SUCCESS, NODE_DOWN, SAME)                                        \
+    CALL(SET_LINK_DOWN, SUCCESS, SUCCESS, NODE_DOWN, SAME)                                         \
+    CALL(SUSPEND, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                         \
+    CALL(RESUME, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                          \
+    CALL(MSG_FROM_NODE, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                   \
+    CALL(MSG_TO_NODE, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                     \
+    CALL(TERMINATE, SUCCESS, SUCCESS, NODE_DOWN, DEAD)
+
+/* What happens only while which link bits are up, in the same form. */
+#define NODE_GATES(GATE)                                                                           \
+    GATE(MSG_TO_NODE, TX)                                                                          \
+    GATE(MSG_FROM_NODE, RX)                                                                        \
+    GATE(PUBLISH, UP)
+
+#define CALL(call, instantiated, registered, dead, next) NODE_CALL_##call,
+enum node_call { NODE_LIFE(CALL) };
+#undef CALL
+
+#define GATE(what, bits) NODE_GATE_##what = MNL_LINK_##bits,
+enum node_gate { NODE_GATES(GATE) }; /* MNL_LINK_* bits */
+#undef GATE
+
 struct node {
     struct mnl_node_info info;
     struct mach_host *host;
@@ -82,6 +112,9 @@ static inline struct node *node_of_handle(mnl_node_info_t handle)
 {
     return (struct node *)(void *)handle;
 }
+
+/* Does the state of a node allow this call? KERN_SUCCESS, or what the call answers. */
+kern_return_t node_allows(const struct node *node, enum node_call call);
 
 int node_table_open(struct mach_host *host) MUST_CHECK;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * PING: round trips to another kernel's ECHO, checked and timed one by one.
+ * PING and PING_PORT: round trips to another kernel's or a server's ECHO, checked and timed one by one.
  *
  * One message goes round: what comes back is sent again, so a round trip allocates nothing here,
  * and the clock is read once an iteration (the end of one is the start of the next). The body of
@@ -9,7 +9,6 @@
  */
 #include "ping.h"
 
-#include <abi/flipc.h>
 #include <kernel/host.h>
 #include <kernel/service.h>
 #include <kernel/string.h>
@@ -165,18 +164,16 @@ static void ping_loop(struct ping *ping, uint32_t count, struct ping_result *res
     }
 }
 
-static int ping_open(struct ping *ping, const struct ping_request *request)
+static int ping_open(struct ping *ping, const struct ping_order *order)
 {
-    uint32_t node_id = le32_load(request->node_id);
-    uint64_t timeout_ns = le64_load(request->timeout_ns);
+    uint64_t timeout_ns = order->timeout_ns;
 
-    if (le32_load(request->count) == 0 || ping->size_bytes > MESSAGE_BODY_MAXIMUM ||
-        node_id > UINT16_MAX) {
+    if (order->count == 0 || ping->size_bytes > MESSAGE_BODY_MAXIMUM) {
         return ERROR_INVALID;
     }
     uint64_t now_ns = clock_now_ns();
     ping->deadline_ns = timeout_ns < DEADLINE_NEVER - now_ns ? now_ns + timeout_ns : DEADLINE_NEVER;
-    ping->remote = port_from_name(ping->host, NAME_WELL_KNOWN(node_id, NAME_SERIAL_KERNEL));
+    ping->remote = port_from_name(ping->host, order->port_name);
     if (ping->remote == NULL) {
         return ERROR_NOT_FOUND;
     }
@@ -198,15 +195,15 @@ static void ping_close(struct ping *ping)
     }
 }
 
-void ping_run(struct mach_host *host, const struct ping_request *request, const bool *stop,
+void ping_run(struct mach_host *host, const struct ping_order *order, const bool *stop,
               struct ping_reply *reply)
 {
-    struct ping ping = {.host = host, .size_bytes = le32_load(request->size_bytes), .stop = stop};
+    struct ping ping = {.host = host, .size_bytes = order->size_bytes, .stop = stop};
     struct ping_result result = {.answered = 0};
 
-    result.status = ping_open(&ping, request);
+    result.status = ping_open(&ping, order);
     if (result.status == ERROR_NONE) {
-        ping_loop(&ping, le32_load(request->count), &result);
+        ping_loop(&ping, order->count, &result);
     }
     ping_close(&ping);
     *reply = (struct ping_reply){

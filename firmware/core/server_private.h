@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the files of the loader's kernel half share: server_table.c (the table, its thread, the
- * servers port), server_image.c (ranges and images), server_thread.c (the main thread of a loaded
- * server), server_services.c (what servers call), server_log.c. Private to core.
+ * servers port), server_image.c (ranges and images), server_thread.c and server_loop.c (the main thread
+ * of a loaded server), server_services.c (what servers call), server_log.c. Private to core.
  *
  * Who touches what. The table's thread owns every struct server; what says *lock* is guarded by the
  * table's lock besides, since other threads read it. While a server's main thread runs, it owns
@@ -170,7 +170,15 @@ void server_ports_release(struct server *server);
 void server_ports_arm(struct server *server);
 void server_ports_disarm(struct server *server);
 
-/* server_thread.c */
+/* server_loop.c */
+void server_main(void *server);
+
+/* server_thread.c: of the main thread */
+/* Do what `order` or `must_end` says, if one does. True: the thread is to end. */
+bool server_obey(struct server *server);
+void server_serve_com(struct server *server, struct kmsg *message); /* takes it over */
+
+/* server_thread.c: of the table's thread */
 int server_thread_start(struct server *server, struct server_order *order) MUST_CHECK;
 /* Hand `order` to the running main thread, which owns it then. */
 void server_thread_order(struct server *server, struct server_order *order);

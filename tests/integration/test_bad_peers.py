@@ -71,6 +71,9 @@ ends = ["hub", "second"]
 """
 SECOND_LINK = '\n[[link]]\nkind = "ivshmem"\nends = ["a", "b"]\nname = "good"\n'
 
+# What only garbage leads to; a resend on a busy machine leads to other drops.
+UNREADABLE = {Drop.RESYNC, Drop.BAD_HEADER, Drop.BAD_LENGTH, Drop.BAD_PAYLOAD, Drop.BAD_TYPE}
+
 
 def of_node(name: str, change: Tell) -> Tell:
     """Tell one node something else than the topology says."""
@@ -214,9 +217,12 @@ async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
             assert ledger.sent == ledger.received == ledger.acked
             assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
         assert 0 < await a.ping(b) < 1
-    drops = [event for event in events if isinstance(event, LinkDropped)]
-    assert {(event.node, event.link) for event in drops} == {("a", "noise")}
-    assert {event.drop for event in drops} == {Drop.BAD_HEADER}
+    drops = [
+        event for event in events if isinstance(event, LinkDropped) and event.drop in UNREADABLE
+    ]
+    assert {(event.node, event.link, event.drop) for event in drops} == {
+        ("a", "noise", Drop.BAD_HEADER)
+    }
     assert len(drops) < 10  # a flood is told of now and then
 
 
@@ -245,4 +251,4 @@ async def test_garbage_in_a_stream_costs_no_message(tmp_path: Path) -> None:
             assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
     dropped = {(event.node, event.drop) for event in events if isinstance(event, LinkDropped)}
     assert ("b", Drop.RESYNC) in dropped
-    assert not any(node == "a" for node, _ in dropped)
+    assert not any(node == "a" and drop in UNREADABLE for node, drop in dropped)

@@ -424,6 +424,10 @@ static void ivshmem_stop(struct phy *phy)
         ring_producer_stop(&phy->tx.ring);
         ivshmem_device_ring(&phy->device, phy->tx.view.doorbell);
     }
+    if (phy->rx.state == DIRECTION_UP) { /* or the peer would go on sending to nobody */
+        ring_consumer_refuse(&phy->rx.ring);
+        ivshmem_device_ring(&phy->device, phy->rx.view.doorbell);
+    }
     ivshmem_device_close(&phy->device);
     heap_free(phy->host, phy);
 }

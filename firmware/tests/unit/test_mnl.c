@@ -2,6 +2,7 @@
  *
  * The contract of kernel/mach_node_link.h: every return code, the life of a node, and its death.
  */
+#include "core/node.h"
 #include "hosts.h"
 #include "unit.h"
 #include <string.h>
@@ -235,6 +236,79 @@ static void buffers_have_a_clean_header_and_may_be_any_size_up_to_the_largest(vo
     test_host_destroy(host);
 }
 
+/* --- The table that the documentation is made from -------------------------------------------- */
+
+static kern_return_t call_node(mnl_node_info_t node, enum node_call call)
+{
+    struct mnl_msg msg = {
+        .sub = MNL_SUB_FLIPC, .cmd = 9, .flags = MNL_FLAG_SEQUENCED, .node_id = 2};
+
+    switch (call) {
+    case NODE_CALL_SET_INCARNATION:
+        return mnl_set_incarnation(node, 9, 0);
+    case NODE_CALL_SET_MESSAGE_MAX:
+        return mnl_set_message_max(node, 1000, 0);
+    case NODE_CALL_REGISTER:
+        return mnl_register(node, 0);
+    case NODE_CALL_SET_LINK_STATE:
+        (void)mnl_set_link_down(node, MNL_LINK_UP, 0);
+        return mnl_set_link_state(node, MNL_LINK_UP, 0);
+    case NODE_CALL_SET_LINK_DOWN:
+        return mnl_set_link_down(node, MNL_LINK_UP, 0);
+    case NODE_CALL_SUSPEND:
+        return mnl_suspend(node, 0);
+    case NODE_CALL_RESUME:
+        (void)mnl_suspend(node, 0);
+        return mnl_resume(node, 0);
+    case NODE_CALL_MSG_FROM_NODE:
+        (void)mnl_set_link_state(node, MNL_LINK_UP, 0);
+        return mnl_msg_from_node_bounded(node, &msg, sizeof(msg), 0);
+    case NODE_CALL_MSG_TO_NODE: /* answers null; which of the codes it stands for is told apart by
+                                   the table alone */
+        return node_allows(node_of_handle(node), call);
+    case NODE_CALL_TERMINATE:
+        return mnl_terminate(node, 0);
+    }
+    return KERN_INVALID_ARGUMENT;
+}
+
+#define CALL(call, instantiated, registered, dead, next) NODE_CALL_##call,
+static const enum node_call calls[] = {NODE_LIFE(CALL)};
+#undef CALL
+
+static int state_after(enum node_call call, int state)
+{
+#define CALL(name, instantiated, registered, dead, next) NODE_##next,
+    enum { NODE_SAME = -1 };
+    static const int states[] = {NODE_LIFE(CALL)};
+#undef CALL
+
+    return states[call] == NODE_SAME ? state : states[call];
+}
+
+/* Every call in every state of a fresh node: answers as the table says, and leads where it says. */
+static void every_call_answers_as_the_table_says(void)
+{
+    for (unsigned i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        for (int state = NODE_INSTANTIATED; state <= NODE_DEAD; state++) {
+            struct mach_host *host = test_host_create(1, 1);
+            mnl_node_info_t node = test_node_instantiate(2);
+            kern_return_t expected;
+
+            if (state != NODE_INSTANTIATED)
+                REQUIRE(mnl_register(node, 0) == KERN_SUCCESS);
+            if (state == NODE_DEAD)
+                REQUIRE(mnl_terminate(node, 0) == KERN_SUCCESS);
+            expected = node_allows(node_of_handle(node), calls[i]);
+            EXPECT_EQUAL(call_node(node, calls[i]), expected);
+            EXPECT_EQUAL(node_of_handle(node)->state,
+                         expected == KERN_SUCCESS ? state_after(calls[i], state) : state);
+            mnl_node_release(node, 0);
+            test_host_destroy(host);
+        }
+    }
+}
+
 static const struct unit_test mnl_tests[] = {
     {"only ids of other nodes are instantiated", only_ids_of_other_nodes_are_instantiated},
     {"register checks the info and leaves the node as it was",
@@ -247,6 +321,7 @@ static const struct unit_test mnl_tests[] = {
     {"link bits rise one by one and fall", link_bits_rise_one_by_one_and_fall},
     {"nothing is fetched or delivered before its bit is up",
      nothing_is_fetched_or_delivered_before_its_bit_is_up},
+    {"every call answers as the table says", every_call_answers_as_the_table_says},
     {"buffers have a clean header and may be any size up to the largest",
      buffers_have_a_clean_header_and_may_be_any_size_up_to_the_largest},
 };

@@ -10,18 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static mnl_node_info_t new_node(mach_node_id_t nid)
-{
-    mnl_node_info_t node = mnl_instantiate(nid, 0);
-
-    REQUIRE(node != MNL_NODE_NULL);
-    node->datamodel = MNL_DATAMODEL_LP64;
-    node->byteorder = MNL_BYTEORDER_LITTLE;
-    node->proto_vers_min = 1;
-    node->proto_vers_max = 1;
-    return node;
-}
-
 /* From an arena that holds nothing to one that holds a host: each size fails whole or works. */
 static void a_host_is_brought_up_whole_or_not_at_all(void)
 {
@@ -57,7 +45,7 @@ static void a_host_is_brought_up_whole_or_not_at_all(void)
 static void without_memory_there_is_no_node_and_registering_needs_none(void)
 {
     struct mach_host *host = test_host_create(1, 1);
-    mnl_node_info_t node = new_node(2);
+    mnl_node_info_t node = test_node_instantiate(2);
 
     heap_fail_after(host, 1, true);
     EXPECT(mnl_instantiate(3, 0) == MNL_NODE_NULL);

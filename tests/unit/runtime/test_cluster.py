@@ -75,7 +75,7 @@ class Lab:
         self.images = fake_images(folder)
 
     def options(
-        self, behaviours: Mapping[Arch, Behaviour] | None = None, *, boot_within_s: float = 10
+        self, behaviours: Mapping[Arch, Behaviour] | None = None, *, boot_within_s: float = 60
     ) -> RunOptions:
         return RunOptions(
             runs_path=self.runs,
@@ -89,7 +89,7 @@ class Lab:
         text: str = PAIR,
         behaviours: Mapping[Arch, Behaviour] | None = None,
         *,
-        boot_within_s: float = 10,
+        boot_within_s: float = 60,
     ) -> Cluster:
         topology = parse_topology(text, source="lab.toml")
         options = self.options(behaviours, boot_within_s=boot_within_s)
