@@ -18,7 +18,14 @@ from emulator.errors import (
     UsageError,
     VerdictFailure,
 )
-from emulator.events.types import DeathNotice, FaultKind, Role, StreamDigest
+from emulator.events.types import (
+    DeathNotice,
+    FaultKind,
+    LoaderLine,
+    NodePanicked,
+    Role,
+    StreamDigest,
+)
 from emulator.model import DirectionState, NodeState, Topology
 from emulator.protocol.services import HostilePart
 from emulator.runtime.cluster import Cluster, RunOptions
@@ -39,9 +46,11 @@ __all__ = [
     "HostilePart",
     "LaunchError",
     "Link",
+    "LoaderLine",
     "MnlabError",
     "Node",
     "NodeDied",
+    "NodePanicked",
     "NodeState",
     "Role",
     "RunOptions",

@@ -27,7 +27,7 @@ $(BUILD)/$(1)/servers/$(2).kern_server: $(BUILD)/$(1)/module/$(2).o $(BUILD)/$(1
     arch/generic/server_object.S server_object.mk
 	@mkdir -p $$(@D)
 	@echo "  $(1) $$(@F)"
-	$(Q)meta=$$(@D)/.$(2).$$$$$$$$.o && $$(CLANG) $$(FLAGS_$(1)) -DSERVER_NAME='"$(2)"' -DSERVER_INSTANCE=kern_server_self \
+	$(Q)meta=$$(@D)/.$(2).$$$$$$$$.o && $$(CLANG) $$(FLAGS_$(1)) -DSERVER_NAME='"$$(or $$(NAME_$(2)),$(2))"' -DSERVER_INSTANCE=$$(or $$(INSTANCE_$(2)),kern_server_self) \
 	    -DLOAD_COMMANDS='"$$(LOAD_$(2))"' $$(if $$(UNLOAD_$(2)),-DUNLOAD_COMMANDS='"$$(UNLOAD_$(2))"') -DIMPORTS='"$$(<:.o=.imports)"' \
 	    -c arch/generic/server_object.S -o $$$$meta && \
 	    $$(LLD) -r $$< $$$$meta -o $$@.$$$$$$$$ && rm -f $$$$meta && mv -f $$@.$$$$$$$$ $$@

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 
-from emulator.bench import footprint, lifetimes, transport
+from emulator.bench import footprint, lifetimes, servers, transport
 from emulator.bench.figure import Figure
 from emulator.bench.pair import PAIRS, Pair
 from emulator.runtime.cluster import RunOptions
@@ -30,6 +30,7 @@ _GROUPS = (
     _Group(names=(transport.SLEEPING,), measure=transport.measure_sleeping),
     _Group(names=(transport.SERIAL,), measure=transport.measure_serial),
     _Group(names=lifetimes.CRASH_NAMES, measure=lifetimes.measure_crash),
+    _Group(names=servers.NAMES, measure=servers.measure_servers),
     _Group(names=footprint.NAMES, measure=footprint.measure_footprint),
 )
 

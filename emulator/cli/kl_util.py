@@ -45,7 +45,8 @@ before the action:
   -L                     go on printing the loader's lines until killed
   --quiesce, --force     -u: close links over a driver first; never mind who uses it
   --json                 -s: as JSON
-  --replace server file  instead of an action: put another build in a server's place"""
+instead of an action:
+  --replace server file [p=v] ...  put another build in a server's place"""
 _NEEDS_NAMES = ("-a", "-d", "-l", "-u")
 _TAKES_NONE = ("-r", "-A")
 _ACTIONS = (*_NEEDS_NAMES, *_TAKES_NONE, "-s")
@@ -101,7 +102,7 @@ def _parse(words: list[str]) -> _Command:
     if (
         (command.action in _NEEDS_NAMES and not count)
         or (command.action in _TAKES_NONE and count)
-        or (command.action == "--replace" and count != 2)
+        or (command.action == "--replace" and count < 2)
     ):
         raise UsageMistake
     return command
@@ -127,7 +128,8 @@ async def _ask(loader: Loader, command: _Command) -> None:
         case "-r" | "-A":
             await loader.abort(restart=command.action == "-r")
         case "--replace":
-            await loader.replace_server(command.words[0], command.words[1])
+            name, path, *parameters = command.words
+            await loader.replace_server(name, path, parameters)
         case "-l":
             for name, parameters in _with_parameters(command.words):
                 await loader.load_server(name, parameters)

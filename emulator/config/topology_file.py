@@ -38,7 +38,8 @@ from emulator.model import (
     Trace,
 )
 
-KERNEL_SERVERS: Final = ("echo", "traffic", "raw_ring", "hostile")
+OBJECT_SUFFIX: Final = ".kern_server"
+KERNEL_SERVERS: Final = ("echo", "fault", "traffic", "raw_ring", "hostile")
 _NODES_MAX_LIMIT: Final = 1024
 _MEMORY_LOW: Final = 16 << 20
 _MEMORY_HIGH: Final = 1 << 30
@@ -48,7 +49,7 @@ _CLUSTER_KEYS: Final = (
     *("name", "seed", "nodes_max", "window", "keepalive_s", "link_down_after_s", "dead_after_s"),
     *("ack_delay_s", "ack_count", "idle", "poll_us", "trace", "host_forwards"),
 )
-_NODE_KEYS: Final = ("name", "id", "arch", "memory", "servers", "forward")
+_NODE_KEYS: Final = ("name", "id", "arch", "memory", "servers", "lazy", "forward")
 _LINK_KEYS: Final = ("name", "kind", "ends", "cable", "payload_crc", "use")
 _USES: Final = ("link", "raw")
 _SYNTAX_LINE = re.compile(r"(.*) \(at line (\d+), column \d+\)")
@@ -205,19 +206,22 @@ class _Reader:
             memory_bytes=fields.size_bytes(
                 "memory", _MEMORY_LOW, _MEMORY_HIGH, MEMORY_BYTES_DEFAULT
             ),
-            servers=self._servers(fields),
+            servers=self._servers(fields, "servers"),
+            lazy=self._servers(fields, "lazy"),
             forward=fields.flag("forward", default=False),
         )
 
-    def _servers(self, fields: Fields) -> tuple[str, ...]:
-        servers = fields.texts("servers", "a list of " + ", ".join(KERNEL_SERVERS))
+    def _servers(self, fields: Fields, key: str) -> tuple[str, ...]:
+        """Names of built servers, and paths of objects, which begin beside the file."""
+        valid = f"a list of {', '.join(KERNEL_SERVERS)} and paths of {OBJECT_SUFFIX} files"
+        servers = fields.texts(key, valid)
         for server in servers:
-            if server not in KERNEL_SERVERS:
-                self._problems.unknown(
-                    fields.line_of("servers"), "kernel server", server, KERNEL_SERVERS
-                )
+            if server not in KERNEL_SERVERS and not server.endswith(OBJECT_SUFFIX):
+                self._problems.unknown(fields.line_of(key), "kernel server", server, KERNEL_SERVERS)
         if len(set(servers)) < len(servers):
-            fields.bad("servers", "each server once")
+            fields.bad(key, "each server once")
+        if key == "lazy" and set(servers) & set(fields.texts("servers", valid)):
+            fields.bad(key, "servers that are not in servers")
         return servers
 
     def _links(self, nodes: tuple[NodeSpec, ...]) -> tuple[LinkSpec, ...]:

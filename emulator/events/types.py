@@ -185,7 +185,7 @@ class PanicExplained(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHung(Event):
-    """A node's CPU was stopped by us."""
+    """A node's CPU was stopped by us, or does not leave a kernel server, so that the node is silent."""
 
     node: str
     incarnation: int

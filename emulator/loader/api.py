@@ -112,14 +112,21 @@ class Loader:
         flags = RequestFlag.QUIESCE * quiesce | RequestFlag.FORCE * force
         await self._ask(Request.UNLOAD_SERVER, name, flags=flags)
 
-    async def replace_server(self, name: str, path: str | Path) -> None:
+    async def replace_server(
+        self, name: str, path: str | Path, parameters: Sequence[str] = ()
+    ) -> None:
         """Put another build in a server's place, under its clients and links; ours, not NeXT's.
+
+        Args:
+            name: of the server, which the build has, too.
+            path: of the build.
+            parameters: `name=value` words for it.
 
         Raises:
             LoaderError: what is wrong with the new build: then nothing has happened; or as
                 `unload_server` and `load_server`.
         """
-        extra = (_absolute(path),)
+        extra = (_absolute(path), *parameters)
         await self._ask(Request.REPLACE_SERVER, name, extra=extra)
 
     async def server_task_port(self, name: str) -> int:

@@ -31,6 +31,7 @@ from emulator.loader.node_messages import (
     parse_panic,
 )
 from emulator.loader.operations import Operations
+from emulator.loader.parameters import parse_values
 from emulator.loader.status import Client, Priority, StatusLines
 from emulator.loader.table import Event, Server, State, Table, Taint
 from emulator.machines.machine import ElfKind
@@ -264,9 +265,14 @@ class NodeLoader:
                 self._operations.check_unused(server)
             await self._end(server, "deleted")
 
-    async def replace(self, name: str, path: Path) -> None:
+    async def replace(self, name: str, path: Path, parameters: Sequence[str] = ()) -> None:
         """Put another build in a server's place: it is unloaded in order, keeps its ports with what
         waits in them, and is loaded again if it was.
+
+        Args:
+            name: the server's.
+            path: of the build.
+            parameters: `name=value` words for it, now and whenever it is loaded again.
 
         Raises:
             LoaderError: what is wrong with the new build, before anything is done to the old one;
@@ -278,6 +284,7 @@ class NodeLoader:
             raise LoaderError(Code.INVALID_ARGUMENT, f"{path} is a server '{new.name}'")
         self._table.check_circle(new)
         new.check_imports(self._operations.running_kernel())
+        parse_values(parameters, new.parameters)
         async with self._lock(server):
             self._check_known(server)
             was_loaded = server.state is State.LOADED
@@ -285,7 +292,7 @@ class NodeLoader:
                 self._operations.check_loaded(server)
                 self._operations.check_unused(server)
                 await self._operations.unload(server, UnloadFlag.QUIESCE)
-            server.path = path
+            server.path, server.parameters = path, tuple(parameters)
             await self._operations.allocate_again(server, new)
             if was_loaded:
                 await self._load_dependencies(server)
@@ -320,6 +327,19 @@ class NodeLoader:
                 for port, number in zip(script.ports, numbers, strict=False)
             ),
         )
+
+    def memory(self) -> tuple[tuple[int, int, str], ...]:
+        """Where servers are on the node: address, bytes and name of each."""
+        return tuple(
+            (server.address, server.size_bytes, server.name)
+            for server in self._table
+            if server.size_bytes
+        )
+
+    def server_at(self, address: int) -> str:
+        """The server in whose memory an address of the node lies; empty: in none's."""
+        found = (name for start, size, name in self.memory() if 0 <= address - start < size)
+        return next(found, "")
 
     async def com_port(self, name: str) -> int:
         """A server's communication port, 0 while it is not loaded; waits while it is allocated.

@@ -87,7 +87,7 @@ class NameRequest:
         privileged: the privileged port, 0: none.
         name: a server's, or a path.
         flags: of the request; without any it is the documented one.
-        extra: LOAD: parameters, a word each; REPLACE: the path.
+        extra: LOAD: parameters, a word each; REPLACE: the path, then parameters.
     """
 
     name: str

@@ -317,7 +317,9 @@ def _load_error(server: Server, result: LoadResult) -> LoaderError:
     """What a node's refusal to load means."""
     words = words_of(server.object, result.done)
     if result.status == _FAILED_STATUS:
-        return LoaderError(Code.INIT_FAILED, f"{server.name}: {words} returned {result.value}")
+        return LoaderError(
+            Code.INIT_FAILED, f"{server.name}: {words} returned {_signed(result.value)}"
+        )
     if result.status == ErrorCode.UNSUPPORTED:
         return LoaderError(Code.BAD_RELOCATABLE, f"{server.name}: the node refuses {words}")
     code = code_of_status(result.status)
@@ -329,5 +331,10 @@ def _load_error(server: Server, result: LoadResult) -> LoaderError:
 def _unload_words(server: Server, result: LoadResult) -> str:
     entries = server.object.unload_script.entries
     if result.done < len(entries):
-        return f"CALL {entries[result.done].function} of its unload script returned {result.value}"
+        return f"CALL {entries[result.done].function} of its unload script returned {_signed(result.value)}"
     return f"status {result.status}"
+
+
+def _signed(value: int) -> int:
+    """What a function of type int returned."""
+    return value - (1 << 32) if value >> 31 else value

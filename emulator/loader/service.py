@@ -204,9 +204,10 @@ class LoaderService:
     async def _replace(self, request: NameRequest) -> bytes:
         self._check_known(request)
         self._check_privilege(request)
-        if len(request.extra) != 1:
-            raise LoaderError(Code.BAD_ARGUMENTS, "one path")
-        await self._loader.replace(request.name, Path(request.extra[0]))
+        if not request.extra:
+            raise LoaderError(Code.BAD_ARGUMENTS, "no path")
+        path, *parameters = request.extra
+        await self._loader.replace(request.name, Path(path), parameters)
         return b""
 
     async def _port_of(self, request: NameRequest) -> bytes:

@@ -58,13 +58,18 @@ class Trace(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
-    """One node as the topology describes it."""
+    """One node as the topology describes it.
+
+    `servers` are loaded when it boots, in this order, `lazy` ones by the first message to them: names
+    of built servers, or paths of objects.
+    """
 
     name: str
     id: NodeId
     arch: Arch
     memory_bytes: int = MEMORY_BYTES_DEFAULT
     servers: tuple[str, ...] = ()
+    lazy: tuple[str, ...] = ()
     forward: bool = False
 
 

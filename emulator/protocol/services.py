@@ -40,6 +40,7 @@ class Service(IntEnum):
     LOOKUP = 2003
     PANIC = 2004
     HANG = 2005
+    PING_PORT = 2006
     TRAFFIC_DATA = 2200
     TRAFFIC_START = 2201
     TRAFFIC_STOP = 2202
@@ -72,6 +73,10 @@ class ErrorCode(IntEnum):
     DOWN = -7
     GARBAGE = -8
     UNSUPPORTED = -9
+    BUSY = -10
+    DENIED = -11
+    STALE = -12
+    FAILED = -13
 
 
 @unique

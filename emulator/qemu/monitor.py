@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Callable, Mapping
 from typing import Final, cast
@@ -15,6 +16,7 @@ from qemu.qmp import EventListener, ExecuteError, QMPClient, QMPError
 from emulator.errors import HostError
 
 ANSWER_WITHIN_S: Final = 5.0
+_PROGRAM_COUNTER: Final = re.compile(r"\b(?:RIP=|PC=|pc\s+)([0-9a-f]+)")
 GREETING_WITHIN_S: Final = 15.0  # of many machines that start at once on a small host
 
 MonitorEvent = Callable[[str, Mapping[str, object]], None]
@@ -88,6 +90,12 @@ class Monitor:
         """Press the reset button."""
         await self._execute("system_reset")
 
+    async def program_counter(self) -> int | None:
+        """The address of the instruction the CPU is at; None: QEMU says it in no way known here."""
+        said = await self._execute("human-monitor-command", {"command-line": "info registers"})
+        found = _PROGRAM_COUNTER.search(str(said))
+        return int(found[1], 16) if found else None
+
     async def console_pty(self) -> str | None:
         """The terminal device of the chardev `console`, or None."""
         chardevs = cast(list[dict[str, object]], await self._execute("query-chardev"))
@@ -110,10 +118,10 @@ class Monitor:
         with contextlib.suppress(QMPError, OSError, EOFError, asyncio.IncompleteReadError):
             await self._client.disconnect()
 
-    async def _execute(self, command: str) -> object:
+    async def _execute(self, command: str, arguments: dict[str, object] | None = None) -> object:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await self._client.execute(command)
+                return await self._client.execute(command, arguments)
         except TimeoutError as error:
             raise HostError(
                 f"node {self._name}: QEMU did not answer {command} within {ANSWER_WITHIN_S:g} s",

@@ -383,6 +383,7 @@ class Cluster:
             watch=Watch(),
             host=HostNode(topology.constants, HOST_INCARNATION, witness, _transits(topology)),
             loaders=Loaders(),
+            program_counter=self._program_counter,
             tasks=self._tasks,
             stream_ids=itertools.count(1),
             closing=asyncio.Event(),
@@ -449,6 +450,10 @@ class Cluster:
             ),
             self._tasks.create_task(_raise_from(self._failure), name="guardian"),
         ]
+
+    async def _program_counter(self, name: str) -> int | None:
+        launch = self._node_runtimes[name].launch
+        return None if launch is None else await (await launch.monitor()).program_counter()
 
     def _route(self, event: Event) -> None:
         """Give a node's word about a link to that link, and a link's to the routes over it."""

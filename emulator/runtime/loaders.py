@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from emulator.errors import GuestError, MnlabError
-from emulator.events.types import LoaderLine
+from emulator.errors import GuestError, MnlabError, UsageError
+from emulator.events.types import LoaderLine, NodeHung
 from emulator.loader.api import Loader
 from emulator.loader.channel import LocalChannel
 from emulator.loader.codes import Code, LoaderError
@@ -128,7 +128,7 @@ class Loaders:
             if has_exports(world, spec):
                 self._nodes[spec.id] = self._attend(world, spec, files)
         world.host.on_links(lambda number: self._link_changed(world, number))
-        world.host.on_deaths(self._died)
+        world.host.on_deaths(lambda number, life: self._died(world, number, life))
         if self._nodes:
             nodes = self._nodes.values()
             GuestDoor(world.host, {node.spec.name: (node.spec.id, node.service) for node in nodes})
@@ -170,6 +170,26 @@ class Loaders:
         if attended.problem is not None:
             raise attended.problem
         return True
+
+    def find_object(self, world: World, spec: NodeSpec, name: str) -> Path:
+        """The built object of a server for a node.
+
+        Raises:
+            UsageError: there is none.
+        """
+        folder = world.find_image(world.machines[spec.arch]).parent / SERVERS_FOLDER
+        path = find_object(name, (folder,))
+        if path is None:
+            known = ", ".join(sorted(item.stem for item in folder.glob(f"*{OBJECT_SUFFIX}")))
+            raise UsageError(
+                f"no kernel server {name} for {spec.arch.value}", hint=f"built: {known or 'none'}"
+            )
+        return path
+
+    def server_at(self, node_id: int, address: int) -> str:
+        """The server of a node in whose memory an address lies; empty: in none's."""
+        attended = self._nodes.get(node_id)
+        return "" if attended is None else attended.loader.server_at(address)
 
     def _attend(self, world: World, spec: NodeSpec, files: ObjectFiles) -> _Attended:
         machine = world.machines[spec.arch]
@@ -234,13 +254,29 @@ class Loaders:
             attended.is_settled = True
             world.watch.changed()
 
-    def _died(self, node_id: int, life: int) -> None:
+    def _died(self, world: World, node_id: int, life: int) -> None:
         attended = self._nodes.get(node_id)
         if attended is None or attended.life > life:
             return
         attended.life = 0
+        self._spawn(world, self._blame(world, attended, life, attended.loader.memory()))
         attended.calls.detach()
         attended.loader.node_down(f"node {attended.spec.name} died")
+
+    async def _blame(
+        self, world: World, attended: _Attended, life: int, memory: Sequence[tuple[int, int, str]]
+    ) -> None:
+        """Say which server the CPU of a node is in that is dead to us and runs all the same."""
+        try:
+            address = await world.program_counter(attended.spec.name)
+        except MnlabError:
+            return  # its machine has ended, which explains it
+        for start, size, name in memory:
+            if address is not None and 0 <= address - start < size:
+                node = attended.spec.name
+                world.stream.emit(NodeHung(node=node, incarnation=life))
+                text = f"node {node} is silent: its CPU is in server {name}"
+                attended.loader.lines.post(Priority.WARNING, f"{text}+{address - start:#x}", name)
 
 
 def has_exports(world: World, spec: NodeSpec) -> bool:
@@ -256,6 +292,10 @@ def _configured(world: World, spec: NodeSpec, folder: Path) -> tuple[ServerConfi
     """The drivers of a node's links, then its servers."""
     kinds = dict.fromkeys(link.kind for link in world.topology.links_of(spec.name))
     drivers = (find_object(_DRIVERS[kind], (folder,)) for kind in kinds)
-    paths = [path for path in drivers if path is not None]
-    paths += [folder / f"{name}{OBJECT_SUFFIX}" for name in spec.servers]
-    return tuple(ServerConfig(path=path, load=True) for path in paths)
+    paths = [(path, True) for path in drivers if path is not None]
+    source = Path(world.topology.source).absolute().parent
+    for names, load in ((spec.servers, True), (spec.lazy, False)):
+        for name in names:
+            is_path = name.endswith(OBJECT_SUFFIX)
+            paths.append((source / name if is_path else folder / f"{name}{OBJECT_SUFFIX}", load))
+    return tuple(ServerConfig(path=path, load=load) for path, load in paths)

@@ -124,6 +124,14 @@ class Node:
         """
         return self._world.loaders.client(self._runtime.spec)
 
+    def server_object(self, name: str) -> Path:
+        """The object of a built kernel server, for this node's architecture.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        return self._world.loaders.find_object(self._world, self._runtime.spec, name)
+
     def console_tail(self, lines: int = 20) -> tuple[str, ...]:
         """The last lines of its serial console."""
         return self._runtime.console_tail(lines)
@@ -221,6 +229,15 @@ class Node:
             await self._world.host.send(kernel_port(self.id), Service.PANIC, b"", deadline)
         await self.wait_exited(within_s=deadline.remaining_s)
 
+    def provoke(self, fault: FaultKind) -> None:
+        """Say that what was done to this node by other means, a driver that is told to fail, is to
+        end in a fault: the run fails if it does not, and does not fail because it did.
+
+        Args:
+            fault: CRASH, PANIC, HANG or RESET of its present life.
+        """
+        self._receipt(fault, time.monotonic_ns(), self.incarnation)
+
     # --- waiting for it ---
 
     async def write_garbage(
@@ -306,6 +323,16 @@ class Node:
         """
         await self._settle(lambda: self._runtime.launch is None, "still runs", within_s)
         return self._runtime.exit_status or 0
+
+    async def executing(self) -> str:
+        """Which kernel server's code its CPU is in just now; empty: none's.
+
+        Raises:
+            StateError: it is off.
+        """
+        launch = self._running("look at")
+        address = await (await launch.monitor()).program_counter()
+        return "" if address is None else self._world.loaders.server_at(self.id, address)
 
     def explain(self) -> tuple[str, ...]:
         """How far it came: its state, its management link, and what it said last."""

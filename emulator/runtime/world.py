@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +37,7 @@ class World:
         watch: wakes who waits for a change.
         host: node 0.
         loaders: of kernel servers, one for each node.
+        program_counter: where the CPU of a node is, by its name; None: not known.
         tasks: owns every task of the run.
         stream_ids: numbers of traffic streams, unique in the run.
         closing: set when the run is over: machines end without anybody being told.
@@ -52,6 +53,7 @@ class World:
     watch: Watch
     host: HostNode
     loaders: Loaders
+    program_counter: Callable[[str], Awaitable[int | None]]
     tasks: asyncio.TaskGroup
     stream_ids: Iterator[int]
     closing: asyncio.Event

@@ -24,7 +24,7 @@
 struct ping_slot {
     struct kernel_service *service;
     struct thread *thread; /* null: free */
-    struct ping_request request;
+    struct ping_order order;
     struct service_promise promise;
     bool done;
 };
@@ -43,7 +43,7 @@ static void ping_main(void *argument)
     struct ping_slot *slot = argument;
     struct ping_reply reply;
 
-    ping_run(slot->service->host, &slot->request, &slot->service->stop, &reply);
+    ping_run(slot->service->host, &slot->order, &slot->service->stop, &reply);
     service_promise_keep(&slot->promise, &reply);
     __atomic_store_n(&slot->done, true, __ATOMIC_RELEASE);
 }
@@ -70,11 +70,45 @@ static struct ping_slot *slot_find(struct kernel_service *service)
     return NULL;
 }
 
-static void ping_start(struct kernel_service *service, struct kmsg *message)
+static bool ping_read(struct kmsg *message, struct ping_order *order)
 {
     struct ping_request request;
 
     if (!service_read(message, &request, sizeof(request))) {
+        return false;
+    }
+    uint32_t node_id = le32_load(request.node_id);
+    *order = (struct ping_order){
+        .port_name = NAME_WELL_KNOWN(node_id, NAME_SERIAL_KERNEL),
+        .count = node_id <= UINT16_MAX ? le32_load(request.count) : 0,
+        .size_bytes = le32_load(request.size_bytes),
+        .timeout_ns = le64_load(request.timeout_ns),
+    };
+    return true;
+}
+
+static bool ping_port_read(struct kmsg *message, struct ping_order *order)
+{
+    struct ping_port_request request;
+
+    if (!service_read(message, &request, sizeof(request))) {
+        return false;
+    }
+    *order = (struct ping_order){
+        .port_name = le64_load(request.port_name),
+        .count = le32_load(request.count),
+        .size_bytes = le32_load(request.size_bytes),
+        .timeout_ns = le64_load(request.timeout_ns),
+    };
+    return true;
+}
+
+static void ping_start(struct kernel_service *service, struct kmsg *message)
+{
+    struct ping_order order;
+
+    if (kmsg_id(message) == KERNEL_PING ? !ping_read(message, &order)
+                                        : !ping_port_read(message, &order)) {
         service_answer_status(service->host, message, ERROR_INVALID);
         return;
     }
@@ -90,7 +124,7 @@ static void ping_start(struct kernel_service *service, struct kmsg *message)
         return;
     }
     slot->service = service;
-    slot->request = request;
+    slot->order = order;
     error = thread_create(service->host, "ping", ping_main, slot, &slot->thread);
     if (error != ERROR_NONE) {
         struct ping_reply reply = {.status = service_status_of(error)};
@@ -127,6 +161,7 @@ static void request_handle(struct kernel_service *service, struct kmsg *message)
         service_echo(message);
         break;
     case KERNEL_PING:
+    case KERNEL_PING_PORT:
         ping_start(service, message);
         break;
     case KERNEL_STATISTICS:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What the files of the loader's kernel half share: server_table.c (the table, its thread, the
- * servers port), server_image.c (ranges and images), server_thread.c (the main thread of a loaded
- * server), server_services.c (what servers call), server_log.c. Private to core.
+ * servers port), server_image.c (ranges and images), server_thread.c and server_loop.c (the main thread
+ * of a loaded server), server_services.c (what servers call), server_log.c. Private to core.
  *
  * Who touches what. The table's thread owns every struct server; what says *lock* is guarded by the
  * table's lock besides, since other threads read it. While a server's main thread runs, it owns
@@ -83,7 +83,7 @@ struct server {
     uint32_t id;
     uint32_t state; /* enum server_state; atomic */
 
-    uint8_t *image; /* the range, in the area */
+    uint8_t *image;                               /* the range, in the area */
     uint32_t code_bytes, const_bytes, data_bytes; /* whole pages */
     bool is_mapped;                               /* writable, not executable yet */
     uint32_t port_count;                          /* declared ones; lock */
@@ -98,9 +98,9 @@ struct server {
     struct server_order *last;  /* what ended the thread, answered when it is joined; may be null */
     bool must_end;              /* atomic */
     struct server_outcome outcome;
-    bool ended;             /* atomic; by the main thread, last thing */
-    bool gave_up;           /* atomic; kern_server_panic() */
-    bool shutdown_wanted;   /* atomic */
+    bool ended;              /* atomic; by the main thread, last thing */
+    bool gave_up;            /* atomic; kern_server_panic() */
+    bool shutdown_wanted;    /* atomic */
     kern_server_death death; /* main */
     uint32_t loads;
     uint32_t messages; /* atomic, modulo 2^32 */
@@ -120,8 +120,8 @@ struct server_table {
     struct lock lock;
     struct server *first; /* lock */
     uint32_t next_id;
-    struct port *port;   /* the servers port */
-    struct port *loader; /* lock; null: nobody attached */
+    struct port *port;      /* the servers port */
+    struct port *loader;    /* lock; null: nobody attached */
     struct port_set *set;   /* of the servers port: signals `wake` */
     struct port_set *armed; /* of ports whose first message loads their server: signals `wake` */
     struct event wake;
@@ -170,7 +170,15 @@ void server_ports_release(struct server *server);
 void server_ports_arm(struct server *server);
 void server_ports_disarm(struct server *server);
 
-/* server_thread.c */
+/* server_loop.c */
+void server_main(void *server);
+
+/* server_thread.c: of the main thread */
+/* Do what `order` or `must_end` says, if one does. True: the thread is to end. */
+bool server_obey(struct server *server);
+void server_serve_com(struct server *server, struct kmsg *message); /* takes it over */
+
+/* server_thread.c: of the table's thread */
 int server_thread_start(struct server *server, struct server_order *order) MUST_CHECK;
 /* Hand `order` to the running main thread, which owns it then. */
 void server_thread_order(struct server *server, struct server_order *order);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The main thread of a loaded server: it executes the commands of its load, then serves its
- * communication port and its mapped ports until the commands of an unload end it.
+ * The main thread of a loaded server but for its loop (server_loop.c): commands, the communication
+ * port, the thread's beginning and end.
  *
  * Invariants. The thread is told by port_set_interrupt() that there is an order or a callout, and
  * looks at both each time; nothing is polled. Whatever the thread leaves behind is freed by the
@@ -195,8 +195,7 @@ static bool unload(struct server *server, struct server_order *order)
     return true;
 }
 
-/* True: the thread is to end. */
-static bool obey(struct server *server)
+bool server_obey(struct server *server)
 {
     struct server_order *order = __atomic_load_n(&server->order, __ATOMIC_ACQUIRE);
 
@@ -286,7 +285,7 @@ static void answer_command(struct server *server, struct kmsg *message)
     service_answer(server->host, message, &reply, sizeof(reply));
 }
 
-static void serve_com(struct server *server, struct kmsg *message)
+void server_serve_com(struct server *server, struct kmsg *message)
 {
     if (kmsg_source_node(message) != 0) {
         service_answer_status(server->host, message, ERROR_DENIED);
@@ -314,38 +313,7 @@ static void serve_com(struct server *server, struct kmsg *message)
     }
 }
 
-/* --- Mapped ports ----------------------------------------------------------------------------- */
-
-static void serve_service(struct server *server, const struct server_port *entry,
-                          struct kmsg *request)
-{
-    struct kmsg *answer = kmsg_allocate(server->host, SERVER_ANSWER_BYTES);
-
-    if (answer == NULL || kmsg_set_body_size(answer, 0) != ERROR_NONE) {
-        kmsg_free(answer);
-        service_answer_status(server->host, request, ERROR_NO_MEMORY);
-        return;
-    }
-    kmsg_set_id(answer, kmsg_id(request) + SERVICE_REPLY_OFFSET);
-    kern_server_service function = (kern_server_service)entry->function;
-    if (function(request, answer, entry->argument) == KERN_SERVER_NO_REPLY) {
-        kmsg_free(answer);
-        kmsg_free(request);
-    } else {
-        service_answer_with(request, answer);
-    }
-}
-
-static void serve_port(struct server *server, const struct server_port *entry, struct kmsg *message)
-{
-    __atomic_store_n(&server->messages, server->messages + 1, __ATOMIC_RELAXED);
-    if (entry->style == SERVER_PORT_SERVICE) {
-        serve_service(server, entry, message);
-    } else {
-        kern_server_handler function = (kern_server_handler)entry->function;
-        function(message, entry->argument);
-    }
-}
+/* --- Ports mapped at run time ------------------------------------------------------------------ */
 
 static struct server_port *entry_of(struct server *server, const struct port *port)
 {
@@ -363,8 +331,8 @@ int kern_server_map_port(kern_server_t server, struct port *port, kern_server_ha
     for (uint32_t i = server->port_count; i < SERVER_PORTS_MAXIMUM; i++) {
         struct server_port *entry = &server->ports[i];
         if (entry->port == NULL) {
-            *entry = (struct server_port){
-                .server = server, .port = port, .limit = PORT_LIMIT_DEFAULT};
+            *entry =
+                (struct server_port){.server = server, .port = port, .limit = PORT_LIMIT_DEFAULT};
             port_retain(port);
             int error =
                 map_entry(server, entry, SERVER_PORT_HANDLER, (uintptr_t)function, argument);
@@ -388,27 +356,6 @@ void kern_server_unmap_port(kern_server_t server, struct port *port)
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
-
-static void server_main(void *argument)
-{
-    struct server *server = argument;
-    struct kmsg *message;
-    void *context;
-
-    while (!obey(server)) {
-        mach_msg_return_t result =
-            mach_msg_receive_member(server->set, &message, &context, DEADLINE_NEVER);
-
-        if (result == MACH_MSG_SUCCESS && context != NULL) {
-            serve_port(server, context, message);
-        } else if (result == MACH_MSG_SUCCESS) {
-            serve_com(server, message);
-        }
-        server_callouts_run(server);
-    }
-    server_flag_set(&server->ended);
-    event_signal(&server->table->wake);
-}
 
 static void free_thread_parts(struct server *server)
 {
@@ -455,8 +402,7 @@ int server_thread_start(struct server *server, struct server_order *order)
     if (error == ERROR_NONE) {
         server->order = order;
         server_set_state(server, SERVER_LOADING);
-        error =
-            thread_create(server->host, server->name, server_main, server, &server->thread);
+        error = thread_create(server->host, server->name, server_main, server, &server->thread);
     }
     if (error != ERROR_NONE) {
         server->order = NULL;

@@ -20,6 +20,7 @@ enum kernel_request {
     KERNEL_LOOKUP = 2003,
     KERNEL_PANIC = 2004,
     KERNEL_HANG = 2005,
+    KERNEL_PING_PORT = 2006,
 };
 
 enum traffic_request {
@@ -35,6 +36,15 @@ enum raw_service {
     RAW_STREAM = 2301,
 };
 
+enum fault_request {
+    FAULT_LOG = 2600,
+    FAULT_GIVE_UP = 2601,
+    FAULT_HANG = 2602,
+    FAULT_WRITE_NOWHERE = 2603,
+    FAULT_WRITE_CODE = 2604,
+    FAULT_RUN_DATA = 2605,
+};
+
 struct service_status {
     le32 status; /* 0 or a negative enum error */
     le32 reserved;
@@ -45,6 +55,13 @@ struct ping_request {
     le32 count;
     le32 size_bytes;
     le32 reserved;
+    le64 timeout_ns;
+};
+
+struct ping_port_request {
+    le64 port_name;
+    le32 count;
+    le32 size_bytes;
     le64 timeout_ns;
 };
 

@@ -179,6 +179,27 @@ static void test_ping_of_ourselves(void)
     client_close(&client);
 }
 
+static void test_ping_of_a_port(void)
+{
+    struct kernel_client client;
+    struct ping_port_request request = {.count = le32_of(20),
+                                        .size_bytes = le32_of(61),
+                                        .timeout_ns = le64_of(TEST_CALL_NS)};
+    struct ping_reply reply;
+
+    client_open(&client);
+    REQUIRE(kern_server_load(&client.node.host, "echo") == 0);
+    request.port_name = le64_of(kern_server_service_name(&client.node.host, "echo"));
+    EXPECT(test_call(&client.node.host, client.port, KERNEL_PING_PORT, &request, sizeof(request),
+                     &reply, sizeof(reply)) == (long)sizeof(reply));
+    EXPECT(NATIVE(reply.status.status) == 0 && NATIVE(reply.answered) == 20);
+    request.port_name = le64_of(NAME_NULL);
+    EXPECT(test_call(&client.node.host, client.port, KERNEL_PING_PORT, &request, sizeof(request),
+                     &reply, sizeof(reply)) == (long)sizeof(reply));
+    EXPECT((int32_t)NATIVE(reply.status.status) == ERROR_NOT_FOUND);
+    client_close(&client);
+}
+
 static void test_hostile_pings(void)
 {
     struct kernel_client client;
@@ -291,6 +312,7 @@ static const struct unit_test kernel_service_tests[] = {
     {"statistics of the node", test_statistics_of_the_node},
     {"lookup names loaded servers", test_lookup_names_loaded_servers},
     {"ping of ourselves", test_ping_of_ourselves},
+    {"ping of a port", test_ping_of_a_port},
     {"hostile pings", test_hostile_pings},
     {"panic and hang are passed on", test_panic_and_hang_are_passed_on},
     {"ping between two nodes", test_ping_between_two_nodes},

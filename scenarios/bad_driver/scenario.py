@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""A driver fails, damages frames, gives up, runs wild and hangs; the report names it each time."""
+
+from emulator import Cluster, DeathNotice, FaultKind, LoaderLine, Node, NodePanicked
+from emulator.loader import Code, LoaderError, State, Taint
+
+FAULTS = (FaultKind.PANIC, FaultKind.HANG, FaultKind.RESET)
+RATE_HZ = 1000
+DRIVER = "phy_ivshmem"
+LOAD, START, CORRUPT, GIVE_UP, WILD, HANG = range(1, 7)
+
+
+async def put_in(node: Node, fault: int) -> None:
+    """Load the faulty build in the driver's place."""
+    faulty = node.server_object("phy_ivshmem_faulty")
+    await node.loader.replace_server(DRIVER, faulty, [f"fault={fault}", "after=50"])
+
+
+async def put_back(cluster: Cluster, node: Node) -> None:
+    """Load the good driver again, whatever became of the faulty one."""
+    await node.loader.replace_server(DRIVER, node.server_object(DRIVER))
+    await node.loader.load_server(DRIVER)
+    await cluster.wait_links_up()
+
+
+async def scenario(cluster: Cluster) -> None:
+    a, b = cluster.node("a"), cluster.node("b")
+    memory, serial = cluster.link("memory"), cluster.link("serial")
+    streams = [await source.traffic(to=sink, rate_hz=RATE_HZ) for source, sink in ((a, b), (b, a))]
+
+    # What a driver can do to its own link only: messages take the other one.
+    refusal: LoaderError | None = None
+    try:
+        await put_in(a, LOAD)
+    except LoaderError as error:
+        refusal = error
+    assert refusal is not None
+    assert refusal.code is Code.INIT_FAILED
+    assert DRIVER in refusal.message
+    info = await a.loader.server_info(DRIVER)
+    assert info.state == State.FAILED
+    assert info.taint & Taint.FAILED_LOAD
+    await memory.wait_down(direction="a->b")
+    for fault in (START, CORRUPT, GIVE_UP):
+        for stream in streams:
+            await stream.wait_received(100)
+        assert serial.is_up
+        await put_back(cluster, a)
+        await put_in(a, fault)
+        if fault == GIVE_UP:
+            line = await cluster.expect(LoaderLine, node=a, server=DRIVER, level=4, within_s=2)
+            assert "panicked" in line.text
+        await memory.wait_down(direction="a->b")
+    for stream in streams:
+        await stream.wait_received(100)
+    await put_back(cluster, a)
+    for stream in streams:
+        ledger = await stream.stop()
+        assert ledger.received == ledger.acked == ledger.sent
+
+    # What nothing on one address space can contain: the node goes down, and says why.
+    a.provoke(FaultKind.PANIC)
+    await put_in(a, WILD)
+    panic = await cluster.expect(NodePanicked, node=a, within_s=5)
+    assert f"server={DRIVER}+0x" in panic.text
+    await cluster.expect(DeathNotice, node=b, of=a, within_s=1)
+    await a.wait_exited()
+    await a.restart()
+    await cluster.wait_links_up()
+
+    a.provoke(FaultKind.HANG)
+    await put_in(a, HANG)
+    line = await cluster.expect(LoaderLine, node=a, server=DRIVER, level=4, within_s=10)
+    assert f"its CPU is in server {DRIVER}+0x" in line.text
+    await a.reset()
+    await cluster.wait_links_up()
+    await a.ping(b)

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""The first message to a server's port loads the server; those behind it wait in order."""
+
+import asyncio
+
+from emulator import Cluster
+from emulator.loader import State
+
+ECHO = 2000
+MESSAGES = 12
+
+
+async def scenario(cluster: Cluster) -> None:
+    a = cluster.node("a")
+    assert (await a.loader.server_info("echo")).state == State.ALLOCATED
+    port = await a.port("echo")
+
+    for _ in range(3):
+        bodies = [bytes([number]) * 100 for number in range(MESSAGES)]
+        answers = await asyncio.gather(*(a.call(ECHO, body, port=port) for body in bodies))
+        assert answers == bodies
+        assert (await a.loader.server_info("echo")).state == State.LOADED
+        await a.loader.unload_server("echo")
+        assert (await a.loader.server_info("echo")).state == State.ALLOCATED
+        assert await a.port("echo") == port
+
+    await a.ping(cluster.node("b"))
