@@ -19,6 +19,7 @@ from emulator.events.types import (
     HostRefusal,
     HostStalled,
     LinkRefused,
+    LoaderLine,
     NodeExited,
     NodeHung,
     NodeIncarnation,
@@ -39,6 +40,8 @@ from emulator.events.types import (
 )
 from emulator.model import HOST_NAME, DeathCause, incarnation_text
 
+_LOADER_LEVEL_SHOWN = 5  # what went wrong, and shutdowns
+_LOADER_NEWS = (" loaded", " unloaded")
 _NODE_FAULTS = {
     FaultKind.CRASH: "power cut",
     FaultKind.RESTART: "power on",
@@ -166,6 +169,10 @@ def _of_link(event: Event) -> tuple[str, str] | None:
 
 def _of_stream(event: Event) -> tuple[str, str] | None:
     match event:
+        case LoaderLine() if event.level <= _LOADER_LEVEL_SHOWN or event.text.endswith(
+            _LOADER_NEWS
+        ):
+            return event.node, event.text
         case PingAnswered():
             return event.node, f"ping {event.to}: {event.round_trip_s * 1e6:.1f} µs"
         case StreamOpened():
