@@ -33,7 +33,7 @@ from emulator.events.types import (
     StreamDigest,
     StreamOpened,
 )
-from emulator.model import DirectionState, NodeState, Topology
+from emulator.model import DirectionState, NodeState, Topology, plan_routes
 from emulator.view.describe import describe
 
 LINES_KEPT = 200
@@ -119,13 +119,18 @@ class ViewState:
         for node in topology.nodes:
             state.nodes[node.name] = NodeView(name=node.name, arch=node.arch.value)
         for link in topology.links:
-            there, back = link.directions
-            state.links[link.name] = LinkView(
-                name=link.name,
-                kind=link.kind.value,
-                directions=(DirectionView(name=there), DirectionView(name=back)),
-            )
+            state._add_link(link.name, link.kind.value, link.directions)
+        for route in plan_routes(topology):
+            state._add_link(route.name, "route", route.directions)
         return state
+
+    def _add_link(self, name: str, kind: str, directions: tuple[str, str]) -> None:
+        there, back = directions
+        self.links[name] = LinkView(
+            name=name,
+            kind=kind,
+            directions=(DirectionView(name=there), DirectionView(name=back)),
+        )
 
     def age_s(self, since_ns: int, elapsed_s: float) -> float:
         """How long something has been as it is.

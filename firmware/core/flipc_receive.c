@@ -12,6 +12,7 @@
 #include "name_table.h"
 #include "node.h"
 #include "port.h"
+#include <kernel/string.h>
 
 enum arrival {
     ARRIVAL_MALFORMED,
@@ -22,6 +23,16 @@ enum arrival {
 
 /* --- Checks ----------------------------------------------------------------------------------- */
 
+/* The header begins as that of an ordinary message to this node does. */
+static bool begins_as_message(const struct node *node, const struct kmsg *kmsg)
+{
+    le64 first;
+
+    memcpy(&first, &kmsg->header, sizeof(first));
+    return le64_load(first) ==
+           (MNL_SUB_FLIPC | FLIPC_IPC << 8 | MNL_FLAG_SEQUENCED << 24 | (uint64_t)node->id << 32);
+}
+
 static enum arrival classify(const struct node *node, const struct kmsg *kmsg, size_t length_bytes)
 {
     bool sequenced = kmsg->header.flags == MNL_FLAG_SEQUENCED;
@@ -30,6 +41,8 @@ static enum arrival classify(const struct node *node, const struct kmsg *kmsg, s
         length_bytes - sizeof(kmsg->header) > kmsg->payload_capacity ||
         le32_load(kmsg->header.size) != length_bytes - sizeof(kmsg->header))
         return ARRIVAL_MALFORMED;
+    if (begins_as_message(node, kmsg))
+        return ARRIVAL_MESSAGE;
     if (le32_load(kmsg->header.node_id) != node->id || kmsg->header.sub == 0 ||
         (!sequenced && kmsg->header.flags != 0))
         return ARRIVAL_MALFORMED;
@@ -135,7 +148,7 @@ static void accept_message(struct node *node, struct kmsg *kmsg)
     node->host->nodes->counters.received++;
 }
 
-COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
+void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
 {
     struct node *node = kmsg->source;
     struct flipc_nak_body *body = (struct flipc_nak_body *)(void *)&kmsg->mach;

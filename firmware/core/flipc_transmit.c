@@ -12,7 +12,7 @@
 #include "port.h"
 #include <kernel/panic.h>
 
-/* --- In --------------------------------------------------------------------------------------- */
+/* --- Room ------------------------------------------------------------------------------------- */
 
 /* What a message that waits costs: its block, and perhaps a proxy that only it keeps. */
 static size_t cost_of(const struct kmsg *kmsg)
@@ -45,36 +45,7 @@ static void waits_no_more(struct node *node, const struct kmsg *kmsg)
         wake_senders(node);
 }
 
-void flipc_send(struct port *proxy, struct kmsg *kmsg)
-{
-    struct node *node = proxy->node;
-
-    uint64_t local = kmsg->local != NULL ? port_name_locked(kmsg->local) : NAME_NULL;
-
-    kmsg->header = (struct wire_mnl_header){
-        .sub = MNL_SUB_FLIPC,
-        .cmd = FLIPC_IPC,
-        .flags = MNL_FLAG_SEQUENCED,
-        .node_id = le32_of(node->host->node_id),
-        .object = le64_of(proxy->name),
-        .size = kmsg->mach.size,
-    };
-    kmsg->mach.remote = kmsg->header.object;
-    kmsg->mach.local = le64_of(local);
-    kmsg->mach.voucher = le32_of(0);
-    if (local == NAME_NULL)
-        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
-    kmsg->remote = proxy;
-    node->flow.waiting_bytes += cost_of(kmsg);
-    port_reference(proxy);
-    proxy->count++;
-    list_append(&proxy->queue, &kmsg->queue);
-    if (list_is_empty(&proxy->ready))
-        list_append(&node->flow.ready, &proxy->ready);
-    node_kick(node);
-}
-
-/* --- Out -------------------------------------------------------------------------------------- */
+/* --- Numbers ---------------------------------------------------------------------------------- */
 
 /* The number under which an outstanding message was transmitted. */
 static uint32_t sequence_of(struct list *queue)
@@ -96,6 +67,83 @@ static bool may_send_message(const struct flow *flow)
     return flow->outstanding_count < flow->window + FLOW_OUTSTANDING_SLACK &&
            flow->next_sequence - sequence_of(flow->outstanding.next) < FLOW_SEQUENCE_SPAN;
 }
+
+/* It gets the next number and is outstanding from now on. */
+static void number_message(struct flow *flow, struct kmsg *kmsg)
+{
+    kmsg->header.options = le32_of(flow->next_sequence++);
+    list_append(&flow->outstanding, &kmsg->queue);
+    flow->outstanding_count++;
+}
+
+static bool may_transmit(const struct node *node)
+{
+    return node->state == NODE_REGISTERED && (node->link & NODE_GATE_MSG_TO_NODE) != 0 &&
+           !node->is_suspended;
+}
+
+/* --- In --------------------------------------------------------------------------------------- */
+
+/* Would a new message be what flipc_fetch() returns next, and is there somebody to ask to take it? */
+static bool may_pass(const struct node *node)
+{
+    const struct flow *flow = &node->flow;
+
+    return node->transmitter.transmit != NULL && may_transmit(node) && !node_is_kicked(node) &&
+           list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
+           flow->resend == &flow->outstanding && !flow->snapshot_due && may_send_message(flow);
+}
+
+bool flipc_send(struct port *proxy, struct kmsg *kmsg)
+{
+    struct node *node = proxy->node;
+
+    uint64_t local = kmsg->local != NULL ? port_name_locked(kmsg->local) : NAME_NULL;
+
+    kmsg->header = (struct wire_mnl_header){
+        .sub = MNL_SUB_FLIPC,
+        .cmd = FLIPC_IPC,
+        .flags = MNL_FLAG_SEQUENCED,
+        .node_id = le32_of(node->host->node_id),
+        .object = le64_of(proxy->name),
+        .size = kmsg->mach.size,
+    };
+    kmsg->mach.remote = kmsg->header.object;
+    kmsg->mach.local = le64_of(local);
+    kmsg->mach.voucher = le32_of(0);
+    if (local == NAME_NULL)
+        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
+    kmsg->remote = proxy;
+    port_reference(proxy);
+    proxy->count++;
+    if (may_pass(node)) {
+        number_message(&node->flow, kmsg);
+        node->host->nodes->counters.sent++;
+        node->fetched_count++;
+        kmsg->held++;
+        return true;
+    }
+    node->flow.waiting_bytes += cost_of(kmsg);
+    list_append(&proxy->queue, &kmsg->queue);
+    if (list_is_empty(&proxy->ready))
+        list_append(&node->flow.ready, &proxy->ready);
+    node_kick(node);
+    return false;
+}
+
+/* It is the newest, so whatever else goes out again comes before it. */
+void flipc_untake(struct node *node, struct kmsg *kmsg)
+{
+    struct flow *flow = &node->flow;
+
+    kmsg->held--;
+    node->fetched_count--;
+    if (flow->resend == &flow->outstanding)
+        flow->resend = &kmsg->queue;
+    node_kick(node);
+}
+
+/* --- Out -------------------------------------------------------------------------------------- */
 
 static struct kmsg *take_untransmitted(struct node *node)
 {
@@ -127,9 +175,7 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = take_untransmitted(node);
     }
-    kmsg->header.options = le32_of(flow->next_sequence++);
-    list_append(&flow->outstanding, &kmsg->queue);
-    flow->outstanding_count++;
+    number_message(flow, kmsg);
     return kmsg;
 }
 
@@ -138,8 +184,7 @@ mnl_msg_t flipc_fetch(struct node *node)
     struct flow *flow = &node->flow;
     struct kmsg *kmsg;
 
-    if (node->state != NODE_REGISTERED || (node->link & NODE_GATE_MSG_TO_NODE) == 0 ||
-        node->is_suspended) {
+    if (!may_transmit(node)) {
         node_set_kicked(node, false);
         return MNL_MSG_NULL;
     }

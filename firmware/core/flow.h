@@ -97,8 +97,12 @@ void flow_init(struct flow *flow, const struct cluster_constants *constants);
 /* May a message to any port of that node be queued? */
 bool flipc_has_room(const struct node *node);
 
-/* Queue a message on a living proxy; the port has room. */
-void flipc_send(struct port *proxy, struct kmsg *kmsg);
+/* Send a message to a living proxy; the port has room. True: it is fetched, and the caller gives it
+ * to the node's transmitter; false: it is queued. */
+bool flipc_send(struct port *proxy, struct kmsg *kmsg);
+
+/* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it. */
+void flipc_untake(struct node *node, struct kmsg *kmsg);
 
 /* The next message for the link; null: nothing may be sent now. */
 mnl_msg_t flipc_fetch(struct node *node);
@@ -112,17 +116,17 @@ bool flipc_peer_told(struct node *node, uint32_t ack, uint32_t credit, struct de
 
 /* An ACK snapshot or a NAK of `size_bytes` arrived in the payload of a message. False: malformed.
  */
-bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *body,
+COLD bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *body,
+                                  uint32_t size_bytes, struct deferred *deferred);
+COLD bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body,
                              uint32_t size_bytes, struct deferred *deferred);
-bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, uint32_t size_bytes,
-                        struct deferred *deferred);
 
 /* Transmit again from the first message that the peer, which expects `next_expected`, has not got.
  */
-void flipc_resume(struct node *node, uint32_t next_expected);
+COLD void flipc_resume(struct node *node, uint32_t next_expected);
 
 /* The peer is dead: every message is at its end, in both directions. */
-void flipc_abandon(struct node *node, struct deferred *deferred);
+COLD void flipc_abandon(struct node *node, struct deferred *deferred);
 
 /* --- Receive (flipc_receive.c) ---------------------------------------------------------------- */
 
@@ -131,7 +135,7 @@ void flipc_abandon(struct node *node, struct deferred *deferred);
 kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_bytes);
 
 /* Refuse an accepted message: it becomes its own NAK. */
-void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred);
+COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred);
 
 /* --- Acknowledge (flipc_ack.c) ---------------------------------------------------------------- */
 
@@ -145,7 +149,7 @@ void flipc_settle_control(struct node *node);
 void flipc_owe(struct node *node, uint32_t count);
 
 /* Write the snapshot message. */
-mnl_msg_t flipc_snapshot_take(struct node *node);
+COLD mnl_msg_t flipc_snapshot_take(struct node *node);
 
 /* Time by which a frame must leave, DEADLINE_NEVER for none, 0 for now; a frame left at `now_ns`.
  * Without the lock. */

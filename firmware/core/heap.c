@@ -56,10 +56,8 @@ void heap_close(struct mach_host *host)
     host->heap = NULL;
 }
 
-static bool failure_is_due(struct heap *heap)
+COLD static bool failure_is_due(struct heap *heap)
 {
-    if (heap->fail_after == 0)
-        return false;
     if (heap->fail_after > 1) {
         heap->fail_after--;
         return false;
@@ -69,7 +67,7 @@ static bool failure_is_due(struct heap *heap)
     return true;
 }
 
-static void recent_merge_all(struct heap *heap)
+COLD static void recent_merge_all(struct heap *heap)
 {
     for (size_t i = 0; i < RECENT_COUNT; i++) {
         struct block *block;
@@ -83,16 +81,11 @@ static void recent_merge_all(struct heap *heap)
     heap->recent_bytes = 0;
 }
 
-static struct block *block_take(struct heap *heap, size_t size)
+/* From the index of merged blocks. */
+COLD static struct block *block_take_merged(struct heap *heap, size_t size)
 {
     struct block *block;
 
-    if (size <= RECENT_MAXIMUM && (block = heap->recent[size / ALIGNMENT]) != NULL) {
-        heap->recent[size / ALIGNMENT] = block->next;
-        heap->recent_bytes -= size;
-        block_show(block);
-        return block;
-    }
     block = block_find(heap, size);
     if (block == NULL && heap->recent_bytes != 0) {
         recent_merge_all(heap);
@@ -105,6 +98,19 @@ static struct block *block_take(struct heap *heap, size_t size)
     return block;
 }
 
+static struct block *block_take(struct heap *heap, size_t size)
+{
+    struct block *block;
+
+    if (size <= RECENT_MAXIMUM && (block = heap->recent[size / ALIGNMENT]) != NULL) {
+        heap->recent[size / ALIGNMENT] = block->next;
+        heap->recent_bytes -= size;
+        block_show(block);
+        return block;
+    }
+    return block_take_merged(heap, size);
+}
+
 void *heap_allocate_kind(struct mach_host *host, size_t bytes, enum heap_kind kind)
 {
     struct heap *heap = host->heap;
@@ -115,7 +121,7 @@ void *heap_allocate_kind(struct mach_host *host, size_t bytes, enum heap_kind ki
         return NULL;
     size = bytes < BLOCK_MINIMUM ? BLOCK_MINIMUM : (bytes + ALIGNMENT - 1u) & ~BLOCK_FLAGS;
     lock_acquire(&heap->lock);
-    if (!failure_is_due(heap))
+    if (heap->fail_after == 0 || !failure_is_due(heap))
         block = block_take(heap, size);
     if (block != NULL) {
         size = block_size(block);

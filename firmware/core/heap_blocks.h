@@ -87,18 +87,18 @@ static inline void block_show(struct block *block)
 }
 
 /* Enter a block that is in no list; take one out. */
-void block_insert(struct heap *heap, struct block *block);
-void block_remove(struct heap *heap, struct block *block);
+COLD void block_insert(struct heap *heap, struct block *block);
+COLD void block_remove(struct heap *heap, struct block *block);
 
 /* Any block of the smallest list whose blocks all have `size` bytes; null: there is none. */
-struct block *block_find(struct heap *heap, size_t size);
+COLD struct block *block_find(struct heap *heap, size_t size);
 
 /* Of a block in no list: give back what it has beyond `size`; or unite it with free neighbours and
  * enter what comes of it. */
-void block_trim(struct heap *heap, struct block *block, size_t size);
-void block_merge(struct heap *heap, struct block *block);
+COLD void block_trim(struct heap *heap, struct block *block, size_t size);
+COLD void block_merge(struct heap *heap, struct block *block);
 
 /* The lists, the bitmaps and the classes agree, or panic. */
-void blocks_check_lists(struct heap *heap);
+COLD void blocks_check_lists(struct heap *heap);
 
 #endif

@@ -41,7 +41,7 @@ static inline void deferred_init(struct deferred *deferred)
 }
 
 /* deferred_run() where there is something to do. */
-void deferred_finish(struct mach_host *host, struct deferred *deferred);
+APART void deferred_finish(struct mach_host *host, struct deferred *deferred);
 
 /* Do it all; the IPC lock is not held. */
 static inline void deferred_run(struct mach_host *host, struct deferred *deferred)

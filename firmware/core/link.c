@@ -20,7 +20,11 @@ int link_initialize(struct link *link, const struct link_configuration *configur
         return ERROR_INVALID;
     }
     memset(link, 0, sizeof(*link));
+#ifdef LINK_ONE_OWNER
+    (void)operations;
+#else
     link->operations = operations;
+#endif
     link->context = context;
     link->configuration = *configuration;
     link->statistics.peer = configuration->peer_id;
@@ -36,7 +40,7 @@ void link_drop(struct link *link, enum link_drop reason)
 void link_count_drop(struct link *link, enum link_drop reason, uint32_t count)
 {
     link->statistics.drops[reason] += count;
-    link_operations_of(link)->dropped(link->context, reason, count);
+    LINK_OWNER(link, dropped)(link->context, reason, count);
 }
 
 /* --- What both records together say about DATA ------------------------------------------------ */
@@ -112,7 +116,7 @@ static void report(struct link *link, enum link_reason reason)
         .reason = reason,
     };
 
-    link_operations_of(link)->state(link->context, &event);
+    LINK_OWNER(link, state)(link->context, &event);
 }
 
 void link_change(struct link *link, enum link_reason reason, bool rx_up,
@@ -202,8 +206,8 @@ void link_carrier(struct link *link, uint32_t direction, bool up, uint32_t gener
     }
     *cable = (struct link_cable_state){
         .up = up, .checked = checked, .known = true, .generation = generation};
-    if (link_operations_of(link)->carrier != NULL) {
-        link_operations_of(link)->carrier(link->context, direction, up, generation);
+    if (LINK_OWNER_HAS(link, carrier)) {
+        LINK_OWNER(link, carrier)(link->context, direction, up, generation);
     }
     if (is_receive) {
         link_close_receive(link, LINK_REASON_CARRIER, now_ns);
@@ -288,7 +292,7 @@ static uint64_t ack_at_ns(const struct link *link)
         at_ns = link->rx_owed_ns + constants->ack_delay_ns;
     }
     if (link->peer_incarnation != 0) {
-        flow_at_ns = link_operations_of(link)->flow_deadline_ns(link->context);
+        flow_at_ns = LINK_OWNER(link, flow_deadline_ns)(link->context);
     }
     return flow_at_ns < at_ns ? flow_at_ns : at_ns;
 }

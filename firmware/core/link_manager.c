@@ -3,6 +3,7 @@
  * The link manager as others see it: start, stop, questions. Its thread is link_manager_loop.c.
  */
 #include "link_manager_private.h"
+#include "link_owner.h"
 
 #include <kernel/string.h>
 
@@ -74,7 +75,7 @@ static int initialize_link(struct managed_link *link)
         .version = boot->version,
     };
 
-    return link_initialize(&link->link, &configuration, &link_owner_operations, link);
+    return link_initialize(&link->link, &configuration, LINK_OWNER_OPERATIONS, link);
 }
 
 static int make_links(struct link_manager *manager)

@@ -29,25 +29,26 @@ static bool poll_phys(struct link_manager *manager)
     return has_more;
 }
 
-/* Look where PHYs wait for a word to change, at the price of a few instructions. Null: nothing came
- * in LINK_MANAGER_WATCH_LOOKS looks, or somebody else wants to run. */
-static struct managed_link *watch_phys(struct link_manager *manager)
+struct managed_link *link_manager_watch(struct link_manager *manager, uint32_t looks)
 {
-    for (uint32_t look = 0; look < LINK_MANAGER_WATCH_LOOKS; look++) {
-        bool is_any_watched = false;
+    struct managed_link *watched[LINK_MANAGER_WATCHED];
+    uint32_t count = 0;
 
-        for (uint32_t i = 0; i < manager->link_count; i++) {
-            struct managed_link *link = &manager->links[i];
-
-            if (link->watch.word == NULL) {
-                continue;
-            }
-            if (shared_load32_acquire(link->watch.word) != *link->watch.seen) {
-                return link;
-            }
-            is_any_watched = true;
+    for (uint32_t i = 0; i < manager->link_count && count < LINK_MANAGER_WATCHED; i++) {
+        if (manager->links[i].watch.word != NULL) {
+            watched[count++] = &manager->links[i];
         }
-        if (!is_any_watched || thread_others_runnable()) {
+    }
+    if (count == 0) {
+        return NULL;
+    }
+    for (uint32_t look = 0; look < looks; look++) {
+        for (uint32_t i = 0; i < count; i++) {
+            if (shared_load32_acquire(watched[i]->watch.word) != *watched[i]->watch.seen) {
+                return watched[i];
+            }
+        }
+        if (thread_others_runnable_but(manager->thread)) {
             break;
         }
     }
@@ -65,8 +66,12 @@ static void send_backlogs(struct link_manager *manager)
     }
 }
 
-static void flush_phys(struct link_manager *manager)
+void link_manager_flush(struct link_manager *manager)
 {
+    if (!manager->is_unflushed) {
+        return;
+    }
+    manager->is_unflushed = false;
     for (uint32_t i = 0; i < manager->link_count; i++) {
         struct managed_link *link = &manager->links[i];
 
@@ -194,9 +199,7 @@ static void yield(struct link_manager *manager)
     }
 }
 
-/* From the node layer to the links; then what the links' headers told the node layer, which may
- * let more out. */
-static void serve_peers(struct link_manager *manager)
+void link_manager_serve_peers(struct link_manager *manager)
 {
     for (struct peer *peer = manager->peers; peer != NULL; peer = peer->next) {
         peer_pump(peer);
@@ -222,13 +225,14 @@ static bool turn(struct link_manager *manager, struct managed_link *arrived)
         yield(manager);
     }
     send_backlogs(manager);
-    serve_peers(manager);
+    link_manager_serve_peers(manager);
     serve_threads(manager);
     if (manager->frames != frames_before) {
         tick_touched(manager);
     }
-    flush_phys(manager);
+    link_manager_flush(manager);
     manager->frames_seen = manager->frames;
+    manager->stand_in_polls = 0;
     return has_more || manager->frames != frames_before;
 }
 
@@ -267,7 +271,7 @@ static void sleep_until_needed(struct link_manager *manager)
     if (!arm_phys(manager)) {
         manager->now_is_fresh = false;
         deadline_ns = tick_all(manager);
-        flush_phys(manager);
+        link_manager_flush(manager);
         if (manager->frames == frames_before) {
             manager->is_polling = false;
             manager->is_busy = false;
@@ -303,7 +307,7 @@ static bool idle(struct link_manager *manager, struct idleness *idleness)
     manager->now_is_fresh = false;
     manager->is_polling = true;
     (void)tick_all(manager);
-    flush_phys(manager);
+    link_manager_flush(manager);
     if (!manager->configuration.poll_forever &&
         manager->now_ns - idleness->since_ns >= manager->configuration.poll_ns) {
         sleep_until_needed(manager);
@@ -311,23 +315,6 @@ static bool idle(struct link_manager *manager, struct idleness *idleness)
         return false;
     }
     return true;
-}
-
-void link_manager_transmit(void *argument)
-{
-    struct peer *peer = argument;
-    struct link_manager *manager = peer->manager;
-
-    if (manager->is_busy || peer->active == NULL) {
-        return;
-    }
-    manager->is_busy = true;
-    /* A link that keeps nothing only has to know when it sent last; one that does asks a clock. */
-    manager->now_is_fresh = manager->is_polling && !link_replays(&peer->active->link);
-    peer_pump(peer);
-    flush_phys(manager);
-    manager->now_is_fresh = false;
-    manager->is_busy = false;
 }
 
 void link_manager_run(void *argument)
@@ -345,7 +332,7 @@ void link_manager_run(void *argument)
             manager->now_is_fresh = false;
             idleness.turns = 0;
         } else if (idle(manager, &idleness)) {
-            arrived = watch_phys(manager);
+            arrived = link_manager_watch(manager, LINK_MANAGER_WATCH_LOOKS);
         }
         yield(manager);
     }

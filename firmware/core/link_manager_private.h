@@ -5,8 +5,7 @@
  * have no cable), peer.c (the life of the node at the far end).
  *
  * Everything below is touched by the link manager's thread alone, except what says otherwise, and
- * but for link_manager_transmit(): while that thread has let others run, one of them takes its
- * place for the time of one message.
+ * but for link_stand_in.c: while that thread has let others run, one of them takes its place.
  */
 #ifndef CORE_LINK_MANAGER_PRIVATE_H
 #define CORE_LINK_MANAGER_PRIVATE_H
@@ -24,7 +23,12 @@
  * of the first quarter while it still has something to send. */
 #define LINK_MANAGER_POLL_BYTES 3072u
 #define LINK_MANAGER_CLOCK_TURNS 8u  /* idle turns between two looks at the clock */
+#define LINK_MANAGER_WATCHED 8u      /* links at most; the others wait for a turn */
 #define LINK_MANAGER_WATCH_LOOKS 32u /* at the watched words, between two idle turns */
+/* Of a thread that stands in: looks at the watched words, and how often between two turns. Together
+ * they bound how old the time is that it goes by, to some hundred microseconds. */
+#define LINK_STAND_IN_LOOKS 256u
+#define LINK_STAND_IN_POLLS 64u
 /* Between two reports of one kind of drop or refusal of a link. */
 #define LINK_MANAGER_REPORT_INTERVAL_NS 100000000ull
 #define LINK_REFUSALS (LINK_REFUSAL_INCARNATION + 1)
@@ -105,9 +109,11 @@ struct link_manager {
     bool now_is_fresh;
     uint64_t
         frames; /* received and sent since the start; tells a turn with work from one without */
-    uint64_t frames_seen; /* of these, until the end of the last turn */
-    bool is_busy;         /* in the middle of something: links are touched by nobody else */
-    bool is_polling;      /* `now_ns` is a few microseconds old at most */
+    uint64_t frames_seen;    /* of these, until the end of the last turn */
+    bool is_unflushed;       /* some link is */
+    bool is_busy;            /* in the middle of something: links are touched by nobody else */
+    bool is_polling;         /* not asleep, and `now_ns` is a few microseconds old at most */
+    uint32_t stand_in_polls; /* since the last turn */
 
     /* Any thread. */
     bool is_running; /* set and cleared by start and stop */
@@ -157,10 +163,16 @@ static inline bool flag_read(const bool *flag)
 
 /* link_manager_loop.c */
 void link_manager_run(void *manager);
-/* For mnl_set_transmitter() where threads take turns: send what waits for that peer, now and in the
- * caller's thread, unless the link manager's thread is in the middle of something. What is left,
- * and what is due later, is up to that thread, which is woken as for any message. */
-void link_manager_transmit(void *peer);
+/* Look where PHYs wait for a word to change, at the price of a few instructions. Null: nothing came
+ * in so many looks, or somebody else wants to run. */
+struct managed_link *link_manager_watch(struct link_manager *manager, uint32_t looks);
+/* From the node layer to the links; then what the links' headers told the node layer, which may
+ * let more out. */
+void link_manager_serve_peers(struct link_manager *manager);
+void link_manager_flush(struct link_manager *manager);
+
+/* link_stand_in.c */
+void link_stand_in_offer(struct peer *peer, mnl_node_info_t node); /* before it is registered */
 
 /* link_manager.c: one question of another thread. begin (0 or ERROR_TIMED_OUT; then the lock is
  * held), fill in what is asked about, ask (0 or ERROR_DOWN), read the answer, end. */
@@ -177,14 +189,15 @@ void link_drivers_find(struct link_manager *manager);
 uint32_t link_drivers_of(struct link_manager *manager, bool release);
 
 /* link_owner.c */
-extern const struct link_operations link_owner_operations;
 void link_owner_client(struct managed_link *link, struct phy_client *client);
 
 /* link_route.c */
 extern const struct phy_operations link_route_phy;
-/* A frame that says it is of a route arrived by the PHY of `via`. */
-void link_route_receive(struct managed_link *via, const uint8_t *frame, size_t length,
-                        bool (*confirm)(struct phy *), struct phy *phy);
+/* A frame that says it is of a route arrived by the PHY of `via`. Returns the link that it is for;
+ * null: none of ours, it was passed on. */
+COLD struct managed_link *link_route_receive(struct managed_link *via, const uint8_t *frame,
+                                             size_t length, bool (*confirm)(struct phy *),
+                                             struct phy *phy);
 /* A direction of `via` came up or went down: so does the carrier of the routes that start there. */
 void link_route_follow(struct managed_link *via);
 
@@ -203,14 +216,17 @@ static inline uint16_t link_route_number(const uint8_t *frame)
 int peer_admit(struct peer *peer, struct managed_link *link, uint64_t incarnation,
                const struct train_record *record);
 /* the one that `link` hears */
-void peer_begin_life(struct peer *peer, const struct managed_link *link);
-void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
-void peer_die(struct peer *peer, enum node_death_cause cause, const struct managed_link *except);
-void peer_bury(struct peer *peer);      /* if somebody else declared it dead */
+COLD void peer_begin_life(struct peer *peer, const struct managed_link *link);
+COLD void peer_refresh(struct peer *peer); /* a direction of a link of it changed */
+COLD void peer_die(struct peer *peer, enum node_death_cause cause,
+                   const struct managed_link *except);
+COLD void peer_bury(struct peer *peer); /* if somebody else declared it dead */
 void peer_pump(struct peer *peer);      /* from the node layer to the active link */
+/* A message that was fetched, over the active link, which is ready. */
+void peer_send(struct peer *peer, mnl_msg_t message, size_t budget_bytes);
 void peer_take_flow(struct peer *peer); /* what headers told, to the node layer */
 void peer_tick(struct peer *peer, uint64_t now_ns);
 uint64_t peer_deadline_ns(const struct peer *peer);
-void peer_release(struct peer *peer);
+COLD void peer_release(struct peer *peer);
 
 #endif

@@ -3,6 +3,7 @@
  * Between a link, its PHY and the node layer: the callbacks of both, each a few lines. What
  * concerns all links of a peer is peer.c.
  */
+#include "link_owner.h"
 #include "link_manager_private.h"
 
 static uint64_t now_of(struct managed_link *link)
@@ -19,8 +20,10 @@ static void phy_frame(void *context, const uint8_t *frame, size_t length,
 
     link->manager->frames++;
     if (link->manager->has_routes && link_route_number(frame) != 0) {
-        link_route_receive(link, frame, length, confirm, phy);
-        return;
+        link = link_route_receive(link, frame, length, confirm, phy);
+        if (link == NULL) {
+            return;
+        }
     }
     link->is_touched = true;
     link_receive(&link->link, frame, length, confirm, phy, now_of(link));
@@ -60,34 +63,34 @@ void link_owner_client(struct managed_link *link, struct phy_client *client)
 
 /* --- From the link ---------------------------------------------------------------------------- */
 
-static int owner_transmit(void *context, const struct frame_header *header, const void *payload,
-                          size_t payload_bytes)
+int link_owner_transmit(void *context, const struct frame_header *header, const void *payload,
+                        size_t payload_bytes)
 {
     struct managed_link *link = context;
     int status = link->phy_operations->send(link->phy, header, payload, payload_bytes);
 
     if (status == ERROR_NONE) {
         link->manager->frames++;
+        link->manager->is_unflushed = true;
         link->is_unflushed = true;
     }
     link->is_touched = true;
     return status;
 }
 
-static struct mnl_msg *owner_allocate(void *context, uint32_t total_bytes)
+struct mnl_msg *link_owner_allocate(void *context, uint32_t total_bytes)
 {
     (void)context;
     return mnl_msg_alloc((int)(total_bytes - sizeof(struct mnl_msg)), 0);
 }
 
-static void owner_release(void *context, struct mnl_msg *message)
+void link_owner_release(void *context, struct mnl_msg *message)
 {
     (void)context;
     mnl_msg_free(message, 0);
 }
 
-static enum link_delivery owner_deliver(void *context, struct mnl_msg *message,
-                                        uint32_t total_bytes)
+enum link_delivery link_owner_deliver(void *context, struct mnl_msg *message, uint32_t total_bytes)
 {
     struct managed_link *link = context;
     struct peer *peer = link->peer;
@@ -108,14 +111,14 @@ static enum link_delivery owner_deliver(void *context, struct mnl_msg *message,
     }
 }
 
-static void owner_complete(void *context, struct mnl_msg *message)
+void link_owner_complete(void *context, struct mnl_msg *message)
 {
     struct managed_link *link = context;
 
     mnl_msg_complete(link->peer->node, message, 0);
 }
 
-static void owner_state(void *context, const struct link_event *event)
+void link_owner_state(void *context, const struct link_event *event)
 {
     struct managed_link *link = context;
     const struct link_observer *observer = &link->manager->observer;
@@ -142,8 +145,8 @@ static void owner_state(void *context, const struct link_event *event)
     }
 }
 
-static void owner_trained(void *context, uint64_t incarnation, const struct train_record *record,
-                          bool new_life)
+void link_owner_trained(void *context, uint64_t incarnation, const struct train_record *record,
+                        bool new_life)
 {
     struct managed_link *link = context;
 
@@ -167,7 +170,7 @@ static bool is_report_due(struct managed_link *link, uint64_t *reported_ns)
     return true;
 }
 
-static void owner_refused(void *context, enum link_refusal reason, uint64_t incarnation, bool by_us)
+void link_owner_refused(void *context, enum link_refusal reason, uint64_t incarnation, bool by_us)
 {
     struct managed_link *link = context;
     const struct link_observer *observer = &link->manager->observer;
@@ -182,7 +185,7 @@ static void owner_refused(void *context, enum link_refusal reason, uint64_t inca
     }
 }
 
-static void owner_dropped(void *context, enum link_drop reason, uint32_t count)
+void link_owner_dropped(void *context, enum link_drop reason, uint32_t count)
 {
     struct managed_link *link = context;
     const struct link_observer *observer = &link->manager->observer;
@@ -194,7 +197,7 @@ static void owner_dropped(void *context, enum link_drop reason, uint32_t count)
     }
 }
 
-static void owner_carrier(void *context, uint32_t direction, bool up, uint32_t generation)
+void link_owner_carrier(void *context, uint32_t direction, bool up, uint32_t generation)
 {
     struct managed_link *link = context;
     const struct link_observer *observer = &link->manager->observer;
@@ -207,7 +210,7 @@ static void owner_carrier(void *context, uint32_t direction, bool up, uint32_t g
     }
 }
 
-static int owner_admit(void *context, uint64_t incarnation, const struct train_record *record)
+int link_owner_admit(void *context, uint64_t incarnation, const struct train_record *record)
 {
     struct managed_link *link = context;
 
@@ -222,7 +225,7 @@ static mnl_node_info_t flow_node(const struct managed_link *link)
     return peer->incarnation == link->link.peer_incarnation ? peer->node : MNL_NODE_NULL;
 }
 
-static void owner_flow_read(void *context, uint32_t *ack, uint32_t *credit)
+void link_owner_flow_read(void *context, uint32_t *ack, uint32_t *credit)
 {
     mnl_node_info_t node = flow_node(context);
 
@@ -232,7 +235,7 @@ static void owner_flow_read(void *context, uint32_t *ack, uint32_t *credit)
     }
 }
 
-static void owner_flow_sent(void *context, uint64_t now_ns)
+void link_owner_flow_sent(void *context, uint64_t now_ns)
 {
     mnl_node_info_t node = flow_node(context);
 
@@ -242,7 +245,7 @@ static void owner_flow_sent(void *context, uint64_t now_ns)
 }
 
 /* What is settled can wait until what arrived with it is delivered and answered. */
-static void owner_flow_peer(void *context, uint32_t ack, uint32_t credit)
+void link_owner_flow_peer(void *context, uint32_t ack, uint32_t credit)
 {
     struct managed_link *link = context;
     struct peer *peer = link->peer;
@@ -260,35 +263,37 @@ static void owner_flow_peer(void *context, uint32_t ack, uint32_t credit)
     peer->is_flow_due = true;
 }
 
-static uint32_t owner_flow_next(void *context)
+uint32_t link_owner_flow_next(void *context)
 {
     mnl_node_info_t node = flow_node(context);
 
     return node != MNL_NODE_NULL ? mnl_flow_next(node) : 0;
 }
 
-static uint64_t owner_flow_deadline_ns(void *context)
+uint64_t link_owner_flow_deadline_ns(void *context)
 {
     mnl_node_info_t node = flow_node(context);
 
     return node != MNL_NODE_NULL ? mnl_flow_ack_deadline_ns(node) : DEADLINE_NEVER;
 }
 
+#ifndef LINK_ONE_OWNER
 const struct link_operations link_owner_operations = {
-    .transmit = owner_transmit,
-    .allocate = owner_allocate,
-    .release = owner_release,
-    .deliver = owner_deliver,
-    .complete = owner_complete,
-    .state = owner_state,
-    .trained = owner_trained,
-    .refused = owner_refused,
-    .dropped = owner_dropped,
-    .carrier = owner_carrier,
-    .admit = owner_admit,
-    .flow_read = owner_flow_read,
-    .flow_sent = owner_flow_sent,
-    .flow_peer = owner_flow_peer,
-    .flow_next = owner_flow_next,
-    .flow_deadline_ns = owner_flow_deadline_ns,
+    .transmit = link_owner_transmit,
+    .allocate = link_owner_allocate,
+    .release = link_owner_release,
+    .deliver = link_owner_deliver,
+    .complete = link_owner_complete,
+    .state = link_owner_state,
+    .trained = link_owner_trained,
+    .refused = link_owner_refused,
+    .dropped = link_owner_dropped,
+    .carrier = link_owner_carrier,
+    .admit = link_owner_admit,
+    .flow_read = link_owner_flow_read,
+    .flow_sent = link_owner_flow_sent,
+    .flow_peer = link_owner_flow_peer,
+    .flow_next = link_owner_flow_next,
+    .flow_deadline_ns = link_owner_flow_deadline_ns,
 };
+#endif

@@ -7,6 +7,8 @@
 #ifndef CORE_LINK_PRIVATE_H
 #define CORE_LINK_PRIVATE_H
 
+#include "link_owner.h"
+
 #include <abi/flipc.h>
 #include <kernel/frame.h>
 #include <kernel/link.h>
@@ -19,22 +21,6 @@ struct link_frame {
     struct frame_header header;
     const uint8_t *payload; /* where it arrived; the other side may still write there */
 };
-
-/* Every image has one owner of links, known when it is linked; its callbacks are then called
- * directly and inlined, which under an emulator saves two look-ups of code a call. A library does
- * not know who will use it. */
-#ifdef LINK_ONE_OWNER
-extern const struct link_operations link_owner_operations;
-#endif
-static inline const struct link_operations *link_operations_of(const struct link *link)
-{
-#ifdef LINK_ONE_OWNER
-    (void)link;
-    return &link_owner_operations;
-#else
-    return link->operations;
-#endif
-}
 
 /* link.c */
 COLD void link_drop(struct link *link, enum link_drop reason);
@@ -57,8 +43,9 @@ int link_send_frame(struct link *link, enum frame_type type, uint8_t flags, uint
                     const void *payload, uint32_t payload_bytes, uint64_t now_ns);
 int link_send_data(struct link *link, const struct mnl_msg *message, const struct link_slot *piece,
                    uint32_t seq, uint64_t now_ns);
-void link_send_ack(struct link *link, uint64_t now_ns); /* now, or as soon as the PHY has room */
-COLD void link_drop_outgoing(struct link *link);        /* give back all messages held */
+APART void link_send_ack(struct link *link,
+                         uint64_t now_ns);       /* now, or as soon as the PHY has room */
+COLD void link_drop_outgoing(struct link *link); /* give back all messages held */
 
 /* link_train.c */
 COLD void link_send_train(struct link *link, uint64_t now_ns);

@@ -15,7 +15,7 @@
 void link_drop_assembly(struct link *link)
 {
     if (link->assembly != NULL) {
-        link_operations_of(link)->release(link->context, link->assembly);
+        LINK_OWNER(link, release)(link->context, link->assembly);
         link->assembly = NULL;
     }
 }
@@ -33,7 +33,7 @@ void link_take_flow(struct link *link, const struct frame_header *header)
     link->flow_heard = true;
     link->flipc_ack_heard = ack;
     link->flipc_credit_heard = credit;
-    link_operations_of(link)->flow_peer(link->context, ack, credit);
+    LINK_OWNER(link, flow_peer)(link->context, ack, credit);
 }
 
 void link_confirmed(struct link *link, uint32_t ack, uint64_t now_ns)
@@ -113,7 +113,7 @@ static int place_piece(struct link *link, const struct link_frame *frame)
         return ERROR_GARBAGE;
     }
     if (is_first) {
-        link->assembly = link_operations_of(link)->allocate(link->context, total);
+        link->assembly = LINK_OWNER(link, allocate)(link->context, total);
         link->assembly_total = total;
         link->assembly_bytes = 0;
     }
@@ -126,7 +126,7 @@ static void deliver(struct link *link, uint64_t now_ns)
     struct mnl_msg *message = link->assembly;
 
     link->assembly = NULL;
-    switch (link_operations_of(link)->deliver(link->context, message, link->assembly_total)) {
+    switch (LINK_OWNER(link, deliver)(link->context, message, link->assembly_total)) {
     case LINK_DELIVERY_DONE:
         break;
     case LINK_DELIVERY_GARBAGE:

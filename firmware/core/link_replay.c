@@ -36,7 +36,7 @@ static void settle_oldest(struct link *link)
     link->replay_bytes -= slot->length;
     link->tx_base++;
     if ((slot->flags & FRAME_FLAG_LAST) != 0) {
-        link_operations_of(link)->complete(link->context, slot->message);
+        LINK_OWNER(link, complete)(link->context, slot->message);
     }
 }
 

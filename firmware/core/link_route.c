@@ -54,6 +54,7 @@ static bool send_on(struct managed_link *out, const struct frame_header *header,
         return false;
     }
     out->is_unflushed = true;
+    out->manager->is_unflushed = true;
     return true;
 }
 
@@ -100,17 +101,16 @@ static struct managed_link *route_end(const struct managed_link *via, uint16_t r
     return NULL;
 }
 
-void link_route_receive(struct managed_link *via, const uint8_t *frame, size_t length,
-                        bool (*confirm)(struct phy *), struct phy *phy)
+struct managed_link *link_route_receive(struct managed_link *via, const uint8_t *frame,
+                                        size_t length, bool (*confirm)(struct phy *),
+                                        struct phy *phy)
 {
     struct managed_link *end = route_end(via, link_route_number(frame));
 
     if (end == NULL) {
         pass_on(via, frame, length, confirm, phy);
-        return;
     }
-    end->is_touched = true;
-    link_receive(&end->link, frame, length, confirm, phy, link_manager_now_ns(via->manager));
+    return end;
 }
 
 /* --- The PHY of an end ------------------------------------------------------------------------ */
@@ -166,6 +166,7 @@ static int route_send(struct phy *phy, const void *header, const void *payload,
     }
     status = via->phy_operations->send(via->phy, header, payload, payload_bytes);
     via->is_unflushed |= status == ERROR_NONE;
+    via->manager->is_unflushed |= status == ERROR_NONE;
     return status;
 }
 

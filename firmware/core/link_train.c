@@ -20,7 +20,7 @@ void link_send_train(struct link *link, uint64_t now_ns)
     const struct link_configuration *configuration = &link->configuration;
     const struct cluster_constants *constants = &configuration->constants;
     uint32_t flipc_next =
-        link->peer_incarnation != 0 ? link_operations_of(link)->flow_next(link->context) : 0;
+        link->peer_incarnation != 0 ? LINK_OWNER(link, flow_next)(link->context) : 0;
     struct train_record record = {
         .version_min = le32_of(own_version(link)),
         .version_max = le32_of(own_version(link)),
@@ -62,8 +62,7 @@ void link_refuse(struct link *link, const struct frame_header *header, enum link
                                    .incarnation = header->src_incarnation};
     struct frame_header answer = link->tx_constant;
 
-    link_operations_of(link)->refused(link->context, reason, le64_load(header->src_incarnation),
-                                      true);
+    LINK_OWNER(link, refused)(link->context, reason, le64_load(header->src_incarnation), true);
     if (!link->tx_cable.up) {
         return;
     }
@@ -75,8 +74,7 @@ void link_refuse(struct link *link, const struct frame_header *header, enum link
     answer.seq = le32_of(link->tx_seq);
     answer.payload_crc = le32_of(crc32c(0, &record, sizeof(record)));
     answer.header_crc = le32_of(frame_header_crc(&answer, frame_constant_crc(&answer)));
-    if (link_operations_of(link)->transmit(link->context, &answer, &record, sizeof(record)) ==
-        ERROR_NONE) {
+    if (LINK_OWNER(link, transmit)(link->context, &answer, &record, sizeof(record)) == ERROR_NONE) {
         link->statistics.tx_frames++;
         link->statistics.tx_bytes += FRAME_HEADER_SIZE + sizeof(record);
     }
@@ -107,7 +105,7 @@ void link_take_refuse(struct link *link, const struct frame_header *header,
         link->newest_incarnation = incarnation;
     }
     link_change(link, LINK_REASON_REFUSED, false, LINK_DIRECTION_DOWN);
-    link_operations_of(link)->refused(link->context, (enum link_refusal)reason, refused, false);
+    LINK_OWNER(link, refused)(link->context, (enum link_refusal)reason, refused, false);
 }
 
 /* --- Judging a TRAIN -------------------------------------------------------------------------- */
@@ -162,7 +160,7 @@ static int judge(struct link *link, const struct frame_header *header,
         le32_load(record->message_max) < le32_load(link->peer_record.message_max)) {
         return LINK_REFUSAL_PARAMETERS; /* longer messages may be under way */
     }
-    return link_operations_of(link)->admit(link->context, incarnation, record);
+    return LINK_OWNER(link, admit)(link->context, incarnation, record);
 }
 
 /* --- Accepting a TRAIN ------------------------------------------------------------------------ */
@@ -230,7 +228,7 @@ static void open_receive(struct link *link, const struct frame_header *header,
     link->rx_next = 0;
     link->rx_nak_sent = false;
     link->rx_owed = 0;
-    link_operations_of(link)->trained(link->context, link->peer_incarnation, record, new_life);
+    LINK_OWNER(link, trained)(link->context, link->peer_incarnation, record, new_life);
     link_change(link, LINK_REASON_TRAINED, true, link->tx_state);
 }
 

@@ -21,7 +21,6 @@ static void count_sent(struct link *link, uint32_t payload_bytes)
 static int transmit(struct link *link, struct frame_header *header, const void *payload,
                     uint64_t now_ns)
 {
-    const struct link_operations *operations = link_operations_of(link);
     uint32_t length = le32_load(header->length);
     uint32_t flipc_ack = 0;
     uint32_t flipc_credit = 0;
@@ -29,12 +28,12 @@ static int transmit(struct link *link, struct frame_header *header, const void *
 
     header->ack = le32_of(link->rx_up ? link->rx_next : 0);
     if (link->peer_incarnation != 0) {
-        operations->flow_read(link->context, &flipc_ack, &flipc_credit);
+        LINK_OWNER(link, flow_read)(link->context, &flipc_ack, &flipc_credit);
     }
     header->flipc_ack = le32_of(flipc_ack);
     header->flipc_credit = le32_of(flipc_credit);
     header->header_crc = le32_of(frame_crc_next(&link->tx_crc, header, link->tx_constant_crc));
-    status = operations->transmit(link->context, header, payload, length);
+    status = LINK_OWNER(link, transmit)(link->context, header, payload, length);
     if (status != ERROR_NONE) {
         return status;
     }
@@ -42,7 +41,7 @@ static int transmit(struct link *link, struct frame_header *header, const void *
     link->rx_owed = 0;
     link->tx_sent_ns = now_ns;
     if (link->peer_incarnation != 0) {
-        operations->flow_sent(link->context, now_ns);
+        LINK_OWNER(link, flow_sent)(link->context, now_ns);
     }
     count_sent(link, length);
     return ERROR_NONE;
@@ -129,7 +128,7 @@ static void piece_sent(struct link *link, struct link_slot *piece, uint64_t now_
     if (is_last) {
         link->sending = NULL;
         if (!link->tx_replay) {
-            link_operations_of(link)->complete(link->context, piece->message);
+            LINK_OWNER(link, complete)(link->context, piece->message);
         }
     }
 }
@@ -197,7 +196,7 @@ static bool send_whole(struct link *link, struct mnl_msg *message, uint32_t tota
     }
     link->tx_seq++;
     link->replay_next = link->tx_seq;
-    link_operations_of(link)->complete(link->context, message);
+    LINK_OWNER(link, complete)(link->context, message);
     return true;
 }
 
@@ -232,6 +231,6 @@ void link_drop_outgoing(struct link *link)
     link->ack_wanted = false;
     link_window_drop(link);
     if (sending != NULL) {
-        link_operations_of(link)->complete(link->context, sending);
+        LINK_OWNER(link, complete)(link->context, sending);
     }
 }

@@ -9,6 +9,7 @@
 #include "kmsg.h"
 #include "node.h"
 #include "port.h"
+#include <kernel/link_manager.h>
 #include <kernel/panic.h>
 
 /* --- Send ------------------------------------------------------------------------------------- */
@@ -59,18 +60,13 @@ static void attach_reply(struct kmsg *kmsg, struct port *local, enum port_dispos
     kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, disposition));
 }
 
-/* Queue the message. Returns whose transmitter is to be called, null for nobody's. */
-static struct node *queue_message(struct port *remote, struct kmsg *kmsg)
+/* Send the message off. Returns whose transmitter is to be given it, null: nobody's. */
+static struct node *dispatch(struct port *remote, struct kmsg *kmsg)
 {
-    bool was_kicked;
-
-    if (remote->kind != PORT_PROXY) {
-        port_enqueue(remote, kmsg);
-        return NULL;
-    }
-    was_kicked = node_is_kicked(remote->node);
-    flipc_send(remote, kmsg);
-    return was_kicked || remote->node->transmit == NULL ? NULL : remote->node;
+    if (remote->kind == PORT_PROXY)
+        return flipc_send(remote, kmsg) ? remote->node : NULL;
+    port_enqueue(remote, kmsg);
+    return NULL;
 }
 
 mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct port *local,
@@ -78,8 +74,6 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
 {
     struct mach_host *host = remote->host;
     struct port *unused_right;
-    void (*transmit)(void *context) = NULL;
-    void *transmit_context = NULL;
     struct node *node;
     mach_msg_return_t result;
 
@@ -93,14 +87,13 @@ mach_msg_return_t mach_msg_send(struct kmsg *kmsg, struct port *remote, struct p
     attach_reply(kmsg, local, disposition);
     kmsg->source_node = host->node_id;
     kmsg->source_incarnation = host->incarnation;
-    node = queue_message(remote, kmsg);
-    if (node != NULL) {
-        transmit = node->transmit;
-        transmit_context = node->transmit_context;
-    }
+    node = dispatch(remote, kmsg);
     ipc_unlock(host);
-    if (transmit != NULL)
-        transmit(transmit_context);
+    if (node != NULL && !node->transmitter.transmit(node->transmitter.context, msg_of_kmsg(kmsg))) {
+        ipc_lock(host);
+        flipc_untake(node, kmsg);
+        ipc_unlock(host);
+    }
     if (unused_right != NULL)
         port_release(unused_right);
     return MACH_MSG_SUCCESS;
@@ -119,6 +112,19 @@ static mach_msg_return_t hand_over(struct kmsg *kmsg, struct kmsg **out)
         completion(kmsg->completion_context, MESSAGE_SETTLED);
     }
     return MACH_MSG_SUCCESS;
+}
+
+/* Before it waits, a thread may look for its message itself. True: something arrived. */
+static bool poll_links(struct mach_host *host)
+{
+    bool has_arrived;
+
+    if (!link_manager_may_stand_in(host))
+        return false;
+    ipc_unlock(host);
+    has_arrived = link_manager_poll(host);
+    ipc_lock(host);
+    return has_arrived;
 }
 
 static mach_msg_return_t receive_locked(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns)
@@ -150,6 +156,8 @@ mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64
     *kmsg = NULL;
     ipc_lock(host);
     received = port_dequeue(port);
+    while (received == NULL && deadline_ns != 0 && poll_links(host))
+        received = port_dequeue(port);
     if (received != NULL) {
         ipc_unlock(host);
         return hand_over(received, kmsg);
@@ -202,6 +210,8 @@ mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **km
     *kmsg = NULL;
     ipc_lock(host);
     set->references++;
+    while (list_is_empty(&set->ready) && !set->dead && deadline_ns != 0 && poll_links(host)) {
+    }
     result = receive_set_locked(set, &received, context, deadline_ns);
     last = --set->references == 0;
     ipc_unlock(host);

@@ -60,7 +60,7 @@ kern_return_t mnl_msg_from_node_bounded(mnl_node_info_t handle, mnl_msg_t msg, s
     if (kmsg == NULL)
         return KERN_RESOURCE_SHORTAGE;
     memcpy(&kmsg->header, msg, length);
-    return flipc_receive(node, kmsg, length);
+    return mnl_msg_take_from_node(handle, msg_of_kmsg(kmsg), length, 0);
 }
 
 void mnl_msg_from_node(mnl_node_info_t handle, mnl_msg_t msg, uint32_t flags)
@@ -92,13 +92,12 @@ bool mnl_has_to_node(mnl_node_info_t handle)
     return node_is_kicked(node_of_handle(handle));
 }
 
-void mnl_set_transmitter(mnl_node_info_t handle, void (*transmit)(void *context), void *context)
+void mnl_set_transmitter(mnl_node_info_t handle, const struct mnl_transmitter *transmitter)
 {
     struct node *node = node_of_handle(handle);
 
     ipc_lock(node->host);
-    node->transmit = transmit;
-    node->transmit_context = context;
+    node->transmitter = *transmitter;
     ipc_unlock(node->host);
 }
 

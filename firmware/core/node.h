@@ -70,8 +70,7 @@ struct node {
                     it all yet */
     bool brings_reply_ports; /* (published) its last message named a port that was not known */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
-    void (*transmit)(void *context); /* null: none */
-    void *transmit_context;
+    struct mnl_transmitter transmitter; /* transmit() is null: none */
     bool is_suspended;
     bool is_leaving; /* mnl_node_release() has it */
     uint32_t fetchers_waiting;
@@ -141,14 +140,14 @@ void node_kick(struct node *node);
 bool node_becomes_up(struct node *node);
 
 /* Tell the observers; without the lock. */
-void node_tell_up(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
-void node_tell_dead(struct mach_host *host, uint32_t node_id, uint64_t incarnation,
-                    enum node_death_cause cause);
+COLD void node_tell_up(struct mach_host *host, uint32_t node_id, uint64_t incarnation);
+COLD void node_tell_dead(struct mach_host *host, uint32_t node_id, uint64_t incarnation,
+                         enum node_death_cause cause);
 
 /* End a node that is not dead: everything that mnl_terminate() promises but telling. */
-void node_end(struct node *node, struct deferred *deferred);
+COLD void node_end(struct node *node, struct deferred *deferred);
 
 /* A DEATH message of node 0 arrived; without the lock. */
-void node_death_received(struct mach_host *host, const struct node_death_body *death);
+COLD void node_death_received(struct mach_host *host, const struct node_death_body *death);
 
 #endif

@@ -154,9 +154,7 @@ static mnl_node_info_t register_life(struct peer *peer, uint64_t incarnation,
     node->byteorder = record->byte_order;
     node->proto_vers_min = le32_load(record->version_min);
     node->proto_vers_max = le32_load(record->version_max);
-    if (thread_runs_alone()) {
-        mnl_set_transmitter(node, link_manager_transmit, peer);
-    }
+    link_stand_in_offer(peer, node);
     if (mnl_set_incarnation(node, incarnation, 0) != KERN_SUCCESS ||
         mnl_set_message_max(node, message_limit(peer, incarnation), 0) != KERN_SUCCESS ||
         mnl_register(node, 0) != KERN_SUCCESS) {
@@ -265,8 +263,12 @@ void peer_refresh(struct peer *peer)
 /* A better link is up: stop feeding the one in use, and change over when it holds nothing. */
 static bool is_changing_over(struct peer *peer)
 {
-    struct managed_link *better = preferred_link(peer);
+    struct managed_link *better;
 
+    if (peer->links[0] == peer->active) {
+        return false;
+    }
+    better = preferred_link(peer);
     if (better == peer->active) {
         return false;
     }
@@ -277,31 +279,34 @@ static bool is_changing_over(struct peer *peer)
     return false;
 }
 
+void peer_send(struct peer *peer, mnl_msg_t message, size_t budget_bytes)
+{
+    uint32_t total_bytes = (uint32_t)sizeof(*message) + mnl_msg_payload_bytes(message);
+    int status = link_send(&peer->active->link, message, total_bytes, budget_bytes,
+                           link_manager_now_ns(peer->manager));
+
+    /* A link that is ready takes what the peer receives, and the node layer sends no more. */
+    panic_unless(status == ERROR_NONE);
+}
+
 void peer_pump(struct peer *peer)
 {
     size_t budget_bytes = LINK_MANAGER_BUDGET_BYTES;
-    struct managed_link *link = peer->active;
-    bool is_waiting;
+    struct managed_link *link;
 
-    if (link == NULL) {
+    if (peer->active == NULL || !mnl_has_to_node(peer->node) || is_changing_over(peer)) {
         return;
     }
-    is_waiting = peer->link_count > 1 && is_changing_over(peer);
     link = peer->active;
-    while (link != NULL && !is_waiting && budget_bytes != 0 && mnl_has_to_node(peer->node) &&
-           link_is_ready(&link->link)) {
+    while (budget_bytes != 0 && mnl_has_to_node(peer->node) && link_is_ready(&link->link)) {
         mnl_msg_t message = mnl_msg_try_to_node(peer->node, 0);
-        uint32_t total_bytes;
-        int status;
+        size_t total_bytes;
 
         if (message == MNL_MSG_NULL) {
             return;
         }
-        total_bytes = (uint32_t)sizeof(*message) + mnl_msg_payload_bytes(message);
-        status = link_send(&link->link, message, total_bytes, budget_bytes,
-                           link_manager_now_ns(peer->manager));
-        /* A link that is ready takes what the peer receives, and the node layer sends no more. */
-        panic_unless(status == ERROR_NONE);
+        total_bytes = sizeof(*message) + mnl_msg_payload_bytes(message);
+        peer_send(peer, message, budget_bytes);
         budget_bytes -= total_bytes < budget_bytes ? total_bytes : budget_bytes;
     }
 }

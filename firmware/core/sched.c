@@ -59,8 +59,8 @@ static void timer_arm(struct scheduler *scheduler, uint64_t deadline_ns)
     arch_timer_arm(deadline_ns);
 }
 
-static void deadline_insert(struct scheduler *scheduler, struct thread *thread,
-                            uint64_t deadline_ns)
+APART static void deadline_insert(struct scheduler *scheduler, struct thread *thread,
+                                  uint64_t deadline_ns)
 {
     struct thread *previous = NULL;
     struct thread *next = scheduler->deadline_first;
@@ -165,7 +165,7 @@ static void idle(struct scheduler *scheduler)
 }
 
 /* Run the next runnable thread; the caller has put itself into a queue, or waits, or has ended. */
-static void schedule(struct scheduler *scheduler)
+APART static void schedule(struct scheduler *scheduler)
 {
     struct thread *self = scheduler->current;
     struct thread *next;
@@ -216,6 +216,17 @@ bool thread_others_runnable(void)
     if (scheduler->attention)
         attend(scheduler);
     return scheduler->run_first != NULL;
+}
+
+bool thread_others_runnable_but(const struct thread *other)
+{
+    struct scheduler *scheduler = scheduler_current();
+    const struct thread *first;
+
+    if (scheduler->attention)
+        attend(scheduler);
+    first = scheduler->run_first;
+    return first != NULL && (first != other || first->run_next != NULL);
 }
 
 /* --- Locks and conditions --------------------------------------------------------------------- */

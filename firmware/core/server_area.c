@@ -27,8 +27,8 @@ int server_area_open(struct server_area *area, struct mach_host *host, uint8_t *
         return ERROR_NO_MEMORY;
     }
     memset(used, 0, page_count);
-    *area = (struct server_area){
-        .host = host, .start = start, .page_count = page_count, .used = used};
+    *area =
+        (struct server_area){.host = host, .start = start, .page_count = page_count, .used = used};
     return ERROR_NONE;
 }
 

@@ -47,8 +47,9 @@ static struct server_order *order_make(struct server_table *table, enum server_o
 }
 
 /* Everything of a load but the reply: the image is in place, the order is made. */
-static int load_prepare(struct server_request_context *request, const struct server_load_request *head,
-                        struct server **out, struct server_order **order)
+static int load_prepare(struct server_request_context *request,
+                        const struct server_load_request *head, struct server **out,
+                        struct server_order **order)
 {
     struct server_table *table = request->table;
     struct server *server = server_find_id(table, le32_load(head->server_id));
@@ -82,7 +83,8 @@ static int load_prepare(struct server_request_context *request, const struct ser
     return *order != NULL ? ERROR_NONE : ERROR_NO_MEMORY;
 }
 
-static void load_start(struct server_request_context *request, struct server *server, struct server_order *order)
+static void load_start(struct server_request_context *request, struct server *server,
+                       struct server_order *order)
 {
     bool was_armed = server->is_armed;
     int error = service_promise_make(request->table->host, request->message,
@@ -185,7 +187,8 @@ void server_request_unload(struct server_request_context *request)
         error = server != NULL ? ERROR_NONE : ERROR_NOT_FOUND;
     }
     if (error == ERROR_NONE) {
-        order = order_make(request->table, SERVER_ORDER_UNLOAD, request->body + sizeof(head), count);
+        order =
+            order_make(request->table, SERVER_ORDER_UNLOAD, request->body + sizeof(head), count);
         error = order != NULL ? ERROR_NONE : ERROR_NO_MEMORY;
     }
     if (error == ERROR_NONE) {

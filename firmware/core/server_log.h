@@ -28,8 +28,7 @@ struct server_log {
 };
 
 /* Set the level. 0, or ERROR_NO_MEMORY (the level is 0 then). One thread at a time. */
-int server_log_set_level(struct server_log *log, struct mach_host *host,
-                         uint32_t level) MUST_CHECK;
+int server_log_set_level(struct server_log *log, struct mach_host *host, uint32_t level) MUST_CHECK;
 /* Nobody adds any more: free the ring. The level is 0. */
 void server_log_close(struct server_log *log, struct mach_host *host);
 

@@ -83,7 +83,7 @@ struct server {
     uint32_t id;
     uint32_t state; /* enum server_state; atomic */
 
-    uint8_t *image; /* the range, in the area */
+    uint8_t *image;                               /* the range, in the area */
     uint32_t code_bytes, const_bytes, data_bytes; /* whole pages */
     bool is_mapped;                               /* writable, not executable yet */
     uint32_t port_count;                          /* declared ones; lock */
@@ -98,9 +98,9 @@ struct server {
     struct server_order *last;  /* what ended the thread, answered when it is joined; may be null */
     bool must_end;              /* atomic */
     struct server_outcome outcome;
-    bool ended;             /* atomic; by the main thread, last thing */
-    bool gave_up;           /* atomic; kern_server_panic() */
-    bool shutdown_wanted;   /* atomic */
+    bool ended;              /* atomic; by the main thread, last thing */
+    bool gave_up;            /* atomic; kern_server_panic() */
+    bool shutdown_wanted;    /* atomic */
     kern_server_death death; /* main */
     uint32_t loads;
     uint32_t messages; /* atomic, modulo 2^32 */
@@ -120,8 +120,8 @@ struct server_table {
     struct lock lock;
     struct server *first; /* lock */
     uint32_t next_id;
-    struct port *port;   /* the servers port */
-    struct port *loader; /* lock; null: nobody attached */
+    struct port *port;      /* the servers port */
+    struct port *loader;    /* lock; null: nobody attached */
     struct port_set *set;   /* of the servers port: signals `wake` */
     struct port_set *armed; /* of ports whose first message loads their server: signals `wake` */
     struct event wake;

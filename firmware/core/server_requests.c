@@ -209,8 +209,7 @@ static void reserve(struct server_request_context *request)
         memcpy(&wanted, request->body, sizeof(wanted));
         ports = (const struct server_reserve_port *)(const void *)(request->body + sizeof(wanted));
         if (le32_load(wanted.port_count) <= SERVER_PORTS_MAXIMUM &&
-            request->len_bytes ==
-                sizeof(wanted) + le32_load(wanted.port_count) * sizeof(*ports) &&
+            request->len_bytes == sizeof(wanted) + le32_load(wanted.port_count) * sizeof(*ports) &&
             wanted.name[0] != '\0' && wanted.name[sizeof(wanted.name) - 1] == '\0' &&
             sizes_are_good(&wanted)) {
             error = reserve_server(request->table, &wanted, ports, &server);

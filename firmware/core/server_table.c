@@ -79,8 +79,8 @@ static int sets_open(struct server_table *table)
     }
     if (error == ERROR_NONE) {
         port_set_limit(table->port, PORT_LIMIT_MAXIMUM);
-        error = port_publish(table->port,
-                             NAME_WELL_KNOWN(table->host->node_id, NAME_SERIAL_SERVERS));
+        error =
+            port_publish(table->port, NAME_WELL_KNOWN(table->host->node_id, NAME_SERIAL_SERVERS));
     }
     if (error == ERROR_NONE) {
         error = port_set_insert(table->set, table->port);

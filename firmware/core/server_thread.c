@@ -331,8 +331,8 @@ int kern_server_map_port(kern_server_t server, struct port *port, kern_server_ha
     for (uint32_t i = server->port_count; i < SERVER_PORTS_MAXIMUM; i++) {
         struct server_port *entry = &server->ports[i];
         if (entry->port == NULL) {
-            *entry = (struct server_port){
-                .server = server, .port = port, .limit = PORT_LIMIT_DEFAULT};
+            *entry =
+                (struct server_port){.server = server, .port = port, .limit = PORT_LIMIT_DEFAULT};
             port_retain(port);
             int error =
                 map_entry(server, entry, SERVER_PORT_HANDLER, (uintptr_t)function, argument);
@@ -402,8 +402,7 @@ int server_thread_start(struct server *server, struct server_order *order)
     if (error == ERROR_NONE) {
         server->order = order;
         server_set_state(server, SERVER_LOADING);
-        error =
-            thread_create(server->host, server->name, server_main, server, &server->thread);
+        error = thread_create(server->host, server->name, server_main, server, &server->thread);
     }
     if (error != ERROR_NONE) {
         server->order = NULL;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A node writes garbage into a cable that it shares; its peer's other link and traffic do not notice, and the link comes back."""
+"""A node writes garbage into a cable; its peer's other link does not notice, and the cable comes back."""
 
 from emulator import Cluster, FaultKind, HostilePart
 
@@ -28,7 +28,10 @@ async def scenario(cluster: Cluster) -> None:
 
     await mallory.write_garbage(poisoned, seconds=1.0)
     await poisoned.wait_up()
-    again = [await mallory.traffic(to=b, rate_hz=RATE_HZ), await b.traffic(to=mallory, rate_hz=RATE_HZ)]
+    again = [
+        await mallory.traffic(to=b, rate_hz=RATE_HZ),
+        await b.traffic(to=mallory, rate_hz=RATE_HZ),
+    ]
     for stream in again:
         await stream.wait_received(200)
 

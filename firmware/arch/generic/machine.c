@@ -13,9 +13,7 @@
 
 #define POOL_SHARE 8u            /* of RAM: one in this many bytes is for stacks and page tables */
 #define POOL_ALIGNMENT 0x200000u /* so that the heap's end stays a whole block */
-/* The emulator looks up a page's translation by the low bits of its number, one place each. Cables
- * and stacks begin at multiples of 2 MiB; what the heap has first is used together with both. */
-#define HEAP_COLOUR (64u * ARCH_PAGE_SIZE)
+#define PAGE_COLOURS 256u        /* of the emulator's look-up of translations; a power of two */
 
 struct machine the_machine;
 
@@ -84,9 +82,20 @@ _Noreturn void machine_start(uintptr_t boot_information)
     scheduler_start(&self->scheduler, run_kernel_main, &self->configuration);
 }
 
+/* The emulator keeps one translation for all pages whose numbers have the same low eight bits.
+ * Cables, the image and stacks begin at 0 there; what the heap has first is used together with all
+ * of them, so it begins where the image ends. */
+static size_t heap_colour_bytes(uintptr_t heap)
+{
+    uintptr_t distance = (uintptr_t)image_end + ARCH_PAGE_SIZE - 1 - heap;
+
+    return distance / ARCH_PAGE_SIZE % PAGE_COLOURS * ARCH_PAGE_SIZE;
+}
+
 void arch_memory_range(uint8_t **start, size_t *size_bytes)
 {
-    *start = arch_ram_base() + BOOT_HEAP_OFFSET + HEAP_COLOUR;
+    *start = arch_ram_base() + BOOT_HEAP_OFFSET;
+    *start += heap_colour_bytes((uintptr_t)*start);
     *size_bytes = (size_t)(machine()->pages.start - *start);
 }
 

@@ -463,8 +463,13 @@ bool thread_runs_alone(void)
 
 bool thread_others_runnable(void)
 {
+    return thread_others_runnable_but(NULL);
+}
+
+bool thread_others_runnable_but(const struct thread *other)
+{
     for (uint32_t i = 0; i < world.ready_count; i++) {
-        if (world.ready[i]->group == world.current->group) {
+        if (world.ready[i]->group == world.current->group && world.ready[i] != other) {
             return true;
         }
     }

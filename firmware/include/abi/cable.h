@@ -51,6 +51,9 @@ struct cable_page {
 #define CABLE_RING_CONTROL_SIZE 0x1000u
 #define CABLE_RING_DATA_SIZE 0x40000u
 
+/* In session_seen: that session is followed no more, by nobody. No session of the same node. */
+#define CABLE_SESSION_LEFT(session) (~(session))
+
 struct cable_ring_control {
     /* producer's line */
     le32 session;      /* names one life of the ring's producer; never 0 while producing */
@@ -60,8 +63,9 @@ struct cable_ring_control {
     le32 generation;   /* of the direction, when the session began */
     le32 reserved0[12];
     /* consumer's line */
-    le32 session_seen; /* the session the consumer follows; 0: none */
-    le32 tail;         /* bytes ever consumed in this session, modulo 2^32 (store-release) */
+    le32
+        session_seen; /* the session the consumer follows; or CABLE_SESSION_LEFT() of it; 0: none */
+    le32 tail;        /* bytes ever consumed in this session, modulo 2^32 (store-release) */
     le32 armed; /* odd: the consumer sleeps, ring its doorbell after producing; raised by one at
                        each change */
     le32 reserved1[13];

@@ -31,7 +31,7 @@ enum arch_mmu_attribute {
  * jump there: instruction fetches see what was written before. */
 MUST_CHECK int arch_mmu_map(uint64_t physical, size_t len_bytes, enum arch_mmu_attribute attribute);
 
-/* The heap area: RAM from BOOT_HEAP_OFFSET to the pages kept for stacks and page tables. Constant
+/* The heap area: RAM from BOOT_HEAP_OFFSET, or up to 1 MiB above, to the pages kept for stacks and page tables. Constant
  * after boot, mapped as ARCH_MMU_DATA, contents undefined; for the heap allocator, which owns all
  * of it. */
 void arch_memory_range(uint8_t **start, size_t *size_bytes);

@@ -29,4 +29,7 @@ enum error {
 /* Of a function that rarely runs: it stays out of its callers, and the ways to it out of the way. */
 #define COLD __attribute__((cold, noinline))
 
+/* Of one that runs often enough, but that is worth a call. */
+#define APART __attribute__((noinline))
+
 #endif

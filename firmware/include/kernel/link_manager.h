@@ -93,6 +93,12 @@ uint32_t link_manager_link_count(struct mach_host *host); /* as configured, raw 
 uint32_t link_manager_failed(struct mach_host *host);     /* links whose PHY did not start */
 bool link_manager_is_up(struct mach_host *host, uint32_t link); /* both directions; any thread */
 
+/* For a thread that is about to wait for a message, with no lock held: look at the links for some
+ * microseconds as their thread would, and take in what arrives. True: something did, for whomever.
+ * Only while link_manager_may_stand_in(), which any thread may ask. */
+bool link_manager_may_stand_in(struct mach_host *host);
+bool link_manager_poll(struct mach_host *host);
+
 /* --- Drivers that come and go. Their code and tables lie in [start, start + len_bytes). --- */
 
 /* Links that run over such a driver. Any thread. */

@@ -155,10 +155,17 @@ mnl_msg_t mnl_msg_try_to_node(mnl_node_info_t node, uint32_t flags);
  * after it is told by an event. */
 bool mnl_has_to_node(mnl_node_info_t node);
 
-/* Before registration: let transmit(context) be called by the thread that queued a message for the
- * node, without a lock, when the driver had nothing left to fetch. It may fetch, or leave that to
- * whoever is woken for it as always. */
-void mnl_set_transmitter(mnl_node_info_t node, void (*transmit)(void *context), void *context);
+/* Whom a thread that sends hands its message to, if nothing waits to be fetched before it. For
+ * drivers where threads take turns (thread_runs_alone()). */
+struct mnl_transmitter {
+    /* As if mnl_msg_try_to_node() had returned the message to the driver. No lock is held. False: not
+     * now; it is as if it had not been fetched. */
+    bool (*transmit)(void *context, mnl_msg_t msg);
+    void *context;
+};
+
+/* Before registration. `transmitter` is copied. */
+void mnl_set_transmitter(mnl_node_info_t node, const struct mnl_transmitter *transmitter);
 
 /* Lower link bits. 0; 4: null, no bit, or a bit outside the mask; 47: dead. Bits that are down
  * already stay down. */

@@ -85,7 +85,7 @@ int kern_server_unregister(const struct kern_server *record);
 
 /* Servers that must be loaded before this one. */
 #define KERN_SERVER_DEPENDS(id, name)                                                              \
-    static const char id##_dependency[]                                                            \
-        __attribute__((used, section(".kern_server.depends"))) = name
+    static const char id##_dependency[] __attribute__((used, section(".kern_server.depends"))) =   \
+        name
 
 #endif

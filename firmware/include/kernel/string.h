@@ -40,14 +40,32 @@ static inline void copy_inline(void *restrict destination, const void *restrict 
         memcpy(destination, source, len_bytes);
         return;
     }
-    for (; len_bytes >= 4 * sizeof(*to); len_bytes -= 4 * sizeof(*to), to += 4, from += 4) {
+    for (; len_bytes >= 8 * sizeof(*to); len_bytes -= 8 * sizeof(*to), to += 8, from += 8) {
         to[0] = from[0];
         to[1] = from[1];
         to[2] = from[2];
         to[3] = from[3];
+        to[4] = from[4];
+        to[5] = from[5];
+        to[6] = from[6];
+        to[7] = from[7];
     }
-    for (; len_bytes != 0; len_bytes -= sizeof(*to)) {
-        *to++ = *from++;
+    if ((len_bytes & 4 * sizeof(*to)) != 0) {
+        to[0] = from[0];
+        to[1] = from[1];
+        to[2] = from[2];
+        to[3] = from[3];
+        to += 4;
+        from += 4;
+    }
+    if ((len_bytes & 2 * sizeof(*to)) != 0) {
+        to[0] = from[0];
+        to[1] = from[1];
+        to += 2;
+        from += 2;
+    }
+    if ((len_bytes & sizeof(*to)) != 0) {
+        to[0] = from[0];
     }
 }
 

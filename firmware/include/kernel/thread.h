@@ -64,9 +64,11 @@ int thread_create(struct mach_host *host, const char *name, void (*entry)(void *
                   struct thread **out);
 void thread_join(struct thread *thread); /* wait for its end and free it; at most one joiner */
 void thread_yield(void);                 /* let every other runnable thread run once */
+bool thread_others_runnable(void);       /* is anyone else ready to run? (pthreads: always false) */
+/* the same, not counting `other` */
+bool thread_others_runnable_but(const struct thread *other);
 /* Does nobody else of this host run until the running thread waits or yields? */
 bool thread_runs_alone(void);
-bool thread_others_runnable(void); /* is anyone else ready to run? (pthreads: always false) */
 struct mach_host *
 thread_current_host(void); /* the host whose thread this is; the arch hook of the mnl_* face */
 

@@ -37,6 +37,7 @@
 #define FRAME_MAXIMUM (FRAME_HEADER_SIZE + IVSHMEM_MTU)
 /* look whether the consumer sleeps before a batch of this size is complete */
 #define ANNOUNCE_BYTES 16384u
+#define HASTY_POLLS 8u         /* that only look for frames, in a row */
 #define GIVE_BACK_BYTES 32768u /* give room back before a batch of this size is consumed */
 
 enum direction_state {
@@ -67,6 +68,7 @@ struct phy {
     struct transmitter tx;
     struct receiver rx;
     uint32_t session_base; /* of this incarnation */
+    uint32_t hasty_polls;
 };
 
 static void ivshmem_interrupt(void *context)
@@ -139,7 +141,8 @@ static void tx_poll(struct phy *phy)
     if (tx->broken)
         count_garbage(phy);
     followed = ring_producer_followed(&tx->ring);
-    if (tx->broken || (tx->state == DIRECTION_UP && !followed)) {
+    if (tx->broken || (tx->state == DIRECTION_UP && !followed) ||
+        (!followed && !ring_producer_is_announced(&tx->ring, tx->view.generation))) {
         tx_start_session(phy);
     } else if (tx->state == DIRECTION_WAITING && followed) {
         tx->state = DIRECTION_UP;
@@ -258,12 +261,15 @@ COLD static void rx_follow(struct phy *phy)
 {
     struct receiver *rx = &phy->rx;
 
+    bool is_followed;
+
     rx_leave_up(phy);
     rx->cut = false;
-    if (!ring_consumer_follow(&rx->ring))
+    is_followed = ring_consumer_follow(&rx->ring);
+    ivshmem_device_ring(&phy->device, rx->view.doorbell);
+    if (!is_followed)
         return;
     rx_set_state(phy, DIRECTION_UP);
-    ivshmem_device_ring(&phy->device, rx->view.doorbell);
     rx_report(phy, true);
 }
 
@@ -322,6 +328,8 @@ static bool rx_frames(struct phy *phy, size_t budget_bytes)
             return true;
         ring_consumer_release(&rx->ring);
         used_bytes += length;
+        if (ring_consumer_is_drained(&rx->ring))
+            break; /* of all that was there: what came since is the next poll's */
         if (rx->ring.tail - rx->ring.published >= GIVE_BACK_BYTES)
             ring_consumer_publish(&rx->ring);
     }
@@ -354,10 +362,22 @@ static bool rx_has_news(const struct phy *phy)
            (rx->state == DIRECTION_UP && ring_consumer_has_more(&rx->ring));
 }
 
+/* A frame is waited for, room and the other end's steps can wait: while frames come, only every so
+ * often a poll looks for these. */
+static bool has_frames_only(struct phy *phy)
+{
+    struct receiver *rx = &phy->rx;
+
+    return rx->state == DIRECTION_UP && !rx->cut && ring_consumer_look(&rx->ring) > 0 &&
+           ++phy->hasty_polls % HASTY_POLLS != 0;
+}
+
 static bool ivshmem_poll(struct phy *phy, size_t budget_bytes)
 {
     bool room, more;
 
+    if (has_frames_only(phy))
+        return rx_frames(phy, budget_bytes);
     tx_poll(phy);
     room = phy->tx.state == DIRECTION_UP && ring_producer_has_room(&phy->tx.ring);
     if (room)

@@ -44,6 +44,14 @@ void ring_producer_start(struct ring_producer *producer, const struct ring_memor
     shared_store32_release(&control->session, session);
 }
 
+bool ring_producer_is_announced(const struct ring_producer *producer, uint32_t generation)
+{
+    const struct cable_ring_control *control = producer->memory.control;
+
+    return shared_load32(&control->session) == producer->session &&
+           shared_load32(&control->generation) == generation;
+}
+
 void ring_producer_stop(struct ring_producer *producer)
 {
     shared_store32_release(&producer->memory.control->session, 0);
@@ -144,19 +152,38 @@ static uint32_t session_to_follow(const struct ring_consumer *consumer)
     return session;
 }
 
-/* session_seen is ours alone, so it tells what a former life of this end followed. (A peer that
- * writes there can only make its own frames garbage.) */
+/* session_seen is ours alone, so it tells what a former life of this end, or a former driver,
+ * followed. (A peer that writes there can only make its own frames garbage.) */
+static bool was_followed(const struct cable_ring_control *control, uint32_t session)
+{
+    uint32_t seen = shared_load32(&control->session_seen);
+
+    return seen == session || seen == CABLE_SESSION_LEFT(session);
+}
+
+/* The producer learns that nobody follows; whoever follows next, what was followed. */
+static void leave(struct ring_consumer *consumer)
+{
+    if (consumer->session != 0)
+        shared_store32_release(&consumer->memory.control->session_seen,
+                               CABLE_SESSION_LEFT(consumer->session));
+    consumer->session = 0;
+    consumer->span = 0;
+}
+
 bool ring_consumer_follow(struct ring_consumer *consumer)
 {
     struct cable_ring_control *control = consumer->memory.control;
     uint32_t session = session_to_follow(consumer);
     uint32_t tail = 0;
 
-    consumer->session = 0;
-    consumer->span = 0;
-    if (session == 0)
+    if (session == 0) {
+        /* Or a producer whose words somebody else changed would think itself followed for ever. */
+        leave(consumer);
         return false;
-    if (shared_load32(&control->session_seen) == session)
+    }
+    consumer->span = 0;
+    if (was_followed(control, session))
         tail = shared_load32_acquire(&control->head) & ~(CABLE_RECORD_ALIGN - 1);
     consumer->session = session;
     consumer->refused = 0;
@@ -171,27 +198,13 @@ bool ring_consumer_follow(struct ring_consumer *consumer)
 void ring_consumer_refuse(struct ring_consumer *consumer)
 {
     consumer->refused = consumer->session;
-    consumer->session = 0;
-    consumer->span = 0;
-    shared_store32_release(&consumer->memory.control->session_seen, 0);
-}
-
-/* Look at the producer's head once. 1: there is something; 0; ERROR_GARBAGE. */
-static int refresh_head(struct ring_consumer *consumer)
-{
-    uint32_t head = shared_load32_acquire(&consumer->memory.control->head);
-    uint32_t available = head - consumer->tail;
-
-    if (available > consumer->memory.size || available % CABLE_RECORD_ALIGN != 0)
-        return ERROR_GARBAGE;
-    consumer->head = head;
-    return available != 0;
+    leave(consumer);
 }
 
 int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length)
 {
     uint32_t contiguous = ring_contiguous(&consumer->memory, consumer->tail);
-    int found = consumer->head != consumer->tail ? 1 : refresh_head(consumer);
+    int found = consumer->head != consumer->tail ? 1 : ring_consumer_look(consumer);
 
     if (found <= 0)
         return found;
@@ -202,7 +215,7 @@ int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length)
     if (contiguous == consumer->memory.size || contiguous > consumer->head - consumer->tail)
         return ERROR_GARBAGE;
     consumer->tail += contiguous;
-    found = consumer->head != consumer->tail ? 1 : refresh_head(consumer);
+    found = consumer->head != consumer->tail ? 1 : ring_consumer_look(consumer);
     if (found > 0)
         *length = shared_load32(&ring_record_at(&consumer->memory, consumer->tail)->length);
     return found;
@@ -220,8 +233,12 @@ bool ring_consumer_must_wake(struct ring_consumer *consumer)
 
 void ring_consumer_arm(struct ring_consumer *consumer)
 {
+    struct cable_ring_control *control = consumer->memory.control;
+
     consumer->armed = asleep(consumer->armed);
-    shared_store32(&consumer->memory.control->armed, consumer->armed);
+    shared_store32(&control->armed, consumer->armed);
+    if (consumer->session != 0 && shared_load32(&control->session_seen) != consumer->session)
+        shared_store32_release(&control->session_seen, consumer->session);
 }
 
 void ring_consumer_disarm(struct ring_consumer *consumer)

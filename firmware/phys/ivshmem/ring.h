@@ -73,6 +73,10 @@ struct ring_producer {
 void ring_producer_start(struct ring_producer *producer, const struct ring_memory *memory,
                          uint32_t session, uint32_t generation);
 
+/* Do session and generation still stand where a consumer looks for them? What else could be wrong
+ * with a session that nobody follows: a peer that writes everywhere. */
+bool ring_producer_is_announced(const struct ring_producer *producer, uint32_t generation);
+
 /* End the session: the consumer stops following. */
 void ring_producer_stop(struct ring_producer *producer);
 
@@ -177,7 +181,7 @@ static inline bool ring_consumer_session_changed(const struct ring_consumer *con
 }
 
 /* Follow the producer's present session, if it has one. Its earlier frames are lost if we followed
- * it in a former life. Returns true when it follows; then the caller rings the producer's doorbell.
+ * it in a former life. Returns true when it follows. The caller rings the producer's doorbell.
  */
 bool ring_consumer_follow(struct ring_consumer *consumer);
 
@@ -185,10 +189,22 @@ bool ring_consumer_follow(struct ring_consumer *consumer);
  * producer's doorbell. */
 void ring_consumer_refuse(struct ring_consumer *consumer);
 
+/* Look at the producer's head once. 1: there is something; 0; ERROR_GARBAGE. */
+static inline int ring_consumer_look(struct ring_consumer *consumer)
+{
+    uint32_t head = shared_load32_acquire(&consumer->memory.control->head);
+    uint32_t available = head - consumer->tail;
+
+    if (available > consumer->memory.size || available % CABLE_RECORD_ALIGN != 0)
+        return ERROR_GARBAGE;
+    consumer->head = head;
+    return available != 0;
+}
+
 /* The way of ring_consumer_next() when the head known of does not do or a marker is in the way:
  * find the next record.
  * `*length` is its frame's, not checked. 1, 0 (none), ERROR_GARBAGE. */
-int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length) MUST_CHECK;
+COLD int ring_consumer_find(struct ring_consumer *consumer, uint32_t *length) MUST_CHECK;
 
 /* The next frame, where it stands in the ring: the producer can still write it, so copy once, then
  * check. Returns 1, 0 (none), or ERROR_GARBAGE (the caller looks whether the session changed, else
@@ -232,6 +248,12 @@ static inline void ring_consumer_publish(struct ring_consumer *consumer)
 {
     shared_store32_release(&consumer->memory.control->tail, consumer->tail);
     consumer->published = consumer->tail;
+}
+
+/* Is everything consumed that the consumer has seen so far? */
+static inline bool ring_consumer_is_drained(const struct ring_consumer *consumer)
+{
+    return consumer->head == consumer->tail;
 }
 
 /* Has the producer put something there that was not consumed? (Garbage counts.) */

@@ -70,8 +70,9 @@ static void run_data(void)
 static void log_some(struct kmsg *message)
 {
     fault_instance.requests++;
-    kern_server_log(fault_instance.server, 3, "request %u from node %u: %s", fault_instance.requests,
-                    kmsg_source_node(message), (uintptr_t) "as asked", 0, 0);
+    kern_server_log(fault_instance.server, 3, "request %u from node %u: %s",
+                    fault_instance.requests, kmsg_source_node(message), (uintptr_t) "as asked", 0,
+                    0);
     kern_server_log(fault_instance.server, 7, "urgent", 0, 0, 0, 0, 0);
 }
 

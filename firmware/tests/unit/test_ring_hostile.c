@@ -202,6 +202,53 @@ static void a_new_session_follows_garbage(void)
     ring_bench_destroy(&bench);
 }
 
+/* The session that is followed is no more, whoever did that: the producer learns of it. */
+static void a_session_that_is_changed_is_not_followed_any_more(void)
+{
+    struct ring_bench bench;
+
+    ring_bench_create(&bench, SIZE, 60);
+    ring_bench_start(&bench, 7);
+    EXPECT(ring_producer_followed(&bench.producer));
+    shared_store32(&bench.memory.control->generation, 0x5a5a);
+    shared_store32_release(&bench.memory.control->session, 8);
+    EXPECT(ring_consumer_session_changed(&bench.consumer));
+    EXPECT(!ring_consumer_follow(&bench.consumer));
+    EXPECT(!ring_producer_followed(&bench.producer));
+    ring_bench_destroy(&bench);
+}
+
+/* What makes a producer begin again that nobody follows. */
+static void words_of_a_session_that_are_changed_are_noticed(void)
+{
+    struct ring_bench bench;
+    uint32_t generation;
+
+    ring_bench_create(&bench, SIZE, 61);
+    ring_bench_start(&bench, 7);
+    generation = shared_load32(&bench.memory.control->generation);
+    EXPECT(ring_producer_is_announced(&bench.producer, generation));
+    shared_store32(&bench.memory.control->generation, generation + 1);
+    EXPECT(!ring_producer_is_announced(&bench.producer, generation));
+    shared_store32(&bench.memory.control->generation, generation);
+    shared_store32(&bench.memory.control->session, 0);
+    EXPECT(!ring_producer_is_announced(&bench.producer, generation));
+    ring_bench_destroy(&bench);
+}
+
+static void a_consumer_says_again_what_it_follows_before_it_sleeps(void)
+{
+    struct ring_bench bench;
+
+    ring_bench_create(&bench, SIZE, 62);
+    ring_bench_start(&bench, 7);
+    shared_store32(&bench.memory.control->session_seen, 9);
+    EXPECT(!ring_producer_followed(&bench.producer));
+    ring_consumer_arm(&bench.consumer);
+    EXPECT(ring_producer_followed(&bench.producer));
+    ring_bench_destroy(&bench);
+}
+
 static const struct unit_test tests[] = {
     {"a head that cannot be is garbage", a_head_that_cannot_be_is_garbage},
     {"a record that cannot be is garbage", a_record_that_cannot_be_is_garbage},
@@ -210,5 +257,11 @@ static const struct unit_test tests[] = {
     {"a tail backwards after progress is garbage", a_tail_backwards_after_progress_is_garbage},
     {"random writes by the other side do no harm", random_writes_by_the_other_side_do_no_harm},
     {"a new session follows garbage", a_new_session_follows_garbage},
+    {"a session that is changed is not followed any more",
+     a_session_that_is_changed_is_not_followed_any_more},
+    {"words of a session that are changed are noticed",
+     words_of_a_session_that_are_changed_are_noticed},
+    {"a consumer says again what it follows before it sleeps",
+     a_consumer_says_again_what_it_follows_before_it_sleeps},
 };
 UNIT_SUITE("ring, hostile", tests);

@@ -77,8 +77,8 @@ static void open_node(struct fixture *fixture, uint32_t node_id)
     instance = NULL;
     test_node_open(&fixture->node, node_id, 1, ARENA_BYTES, false);
     REQUIRE(server_table_start(&fixture->node.host, &platform) == ERROR_NONE);
-    fixture->servers = port_from_name(&fixture->node.host,
-                                      NAME_WELL_KNOWN(node_id, NAME_SERIAL_SERVERS));
+    fixture->servers =
+        port_from_name(&fixture->node.host, NAME_WELL_KNOWN(node_id, NAME_SERIAL_SERVERS));
     REQUIRE(fixture->servers != NULL);
     REQUIRE(port_create(&fixture->node.host, &fixture->loader) == ERROR_NONE);
 }
@@ -183,9 +183,9 @@ static int reserve(struct fixture *fixture, const char *name, uint32_t port_coun
         port.name[strlen(port.name)] = (char)('0' + i % 10);
         memcpy(body + sizeof(head) + i * sizeof(port), &port, sizeof(port));
     }
-    long size = ask(fixture, SERVERS_RESERVE, body,
-                    sizeof(head) + port_count * sizeof(struct server_reserve_port), answer,
-                    sizeof(answer));
+    long size =
+        ask(fixture, SERVERS_RESERVE, body,
+            sizeof(head) + port_count * sizeof(struct server_reserve_port), answer, sizeof(answer));
     if (size < 0) {
         return 1; /* no answer */
     }
@@ -531,15 +531,15 @@ static void requests_that_make_no_sense_are_refused(void)
     expect_heap(&fixture, used_bytes);
 
     REQUIRE(reserve(&fixture, "one", 1, 0, &reserved) == 0);
-    EXPECT_EQUAL(load_as(&fixture, reserved.id, (const uint8_t *)"another kernel, sure.", NULL, 0)
-                     .status,
-                 ERROR_STALE);
+    EXPECT_EQUAL(
+        load_as(&fixture, reserved.id, (const uint8_t *)"another kernel, sure.", NULL, 0).status,
+        ERROR_STALE);
     EXPECT_EQUAL(unload(&fixture, reserved.id, 0, NULL, 0).status, ERROR_BUSY);
     struct server_write_request write = {.server_id = le32_of(reserved.id),
                                          .offset = le32_of(3 * PAGE + 1)};
-    EXPECT_EQUAL(test_call_status(&fixture.node.host, fixture.servers, SERVERS_WRITE, &write,
-                                  sizeof(write)),
-                 ERROR_INVALID);
+    EXPECT_EQUAL(
+        test_call_status(&fixture.node.host, fixture.servers, SERVERS_WRITE, &write, sizeof(write)),
+        ERROR_INVALID);
     close_node(&fixture);
 }
 
@@ -548,9 +548,8 @@ static void only_node_0_may_ask(void)
     struct fixture fixture;
 
     open_node(&fixture, 3);
-    EXPECT_EQUAL(
-        test_call_status(&fixture.node.host, fixture.servers, SERVERS_LIST, NULL, 0),
-        ERROR_DENIED);
+    EXPECT_EQUAL(test_call_status(&fixture.node.host, fixture.servers, SERVERS_LIST, NULL, 0),
+                 ERROR_DENIED);
     close_node(&fixture);
 }
 
@@ -566,13 +565,13 @@ static void an_advertised_name_belongs_to_one_server(void)
         struct server_reserve_port port;
     } body = {.head = {.name = "q", .code_bytes = le32_of(1), .port_count = le32_of(1)},
               .port = {.name = "p1", .flags = le32_of(SERVER_PORT_ADVERTISED)}};
-    EXPECT_EQUAL(test_call_status(&fixture.node.host, fixture.servers, SERVERS_RESERVE, &body,
-                                  sizeof(body)),
-                 ERROR_EXISTS);
+    EXPECT_EQUAL(
+        test_call_status(&fixture.node.host, fixture.servers, SERVERS_RESERVE, &body, sizeof(body)),
+        ERROR_EXISTS);
     body.port.flags = le32_of(0);
-    EXPECT_EQUAL(test_call_status(&fixture.node.host, fixture.servers, SERVERS_RESERVE, &body,
-                                  sizeof(body)),
-                 0);
+    EXPECT_EQUAL(
+        test_call_status(&fixture.node.host, fixture.servers, SERVERS_RESERVE, &body, sizeof(body)),
+        0);
     REQUIRE(reserve(&fixture, "r", 0, 0, &second) == 0);
 
     /* The same server again, for another build: ports of the same names stay. */
@@ -805,9 +804,9 @@ static void callouts_run_in_order_and_are_bounded(void)
         command(SERVER_CALL, 0, (uintptr_t)ask_for_callouts, KERN_SERVER_CALLOUTS + 1);
     struct server_command_reply reply;
 
-    EXPECT_EQUAL(test_call(&fixture.node.host, com, SERVER_CALL, &body, sizeof(body), &reply,
-                           sizeof(reply)),
-                 (long)sizeof(reply));
+    EXPECT_EQUAL(
+        test_call(&fixture.node.host, com, SERVER_CALL, &body, sizeof(body), &reply, sizeof(reply)),
+        (long)sizeof(reply));
     EXPECT_EQUAL(le32_load(reply.value), KERN_SERVER_CALLOUTS);
     EXPECT(test_wait(callouts_ran, NULL));
     for (int i = 0; i < (int)KERN_SERVER_CALLOUTS; i++) {
@@ -834,8 +833,7 @@ static void a_server_that_gives_up_is_not_served_and_told_once(void)
     struct server_command body = command(SERVER_CALL, 0, (uintptr_t)give_up, 0);
     struct loader_panic told;
 
-    EXPECT_EQUAL(
-        test_call_status(&fixture.node.host, com, SERVER_CALL, &body, sizeof(body)), 0);
+    EXPECT_EQUAL(test_call_status(&fixture.node.host, com, SERVER_CALL, &body, sizeof(body)), 0);
     EXPECT_EQUAL(expect_message(&fixture, LOADER_PANIC, &told, sizeof(told)), (long)sizeof(told));
     EXPECT(le32_load(told.server_id) == reserved.id && strcmp(told.text, "out of \"luck\"") == 0);
     EXPECT(has_state(&fixture, reserved.id, SERVER_FAILED));

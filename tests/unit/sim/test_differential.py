@@ -12,6 +12,8 @@ from emulator.protocol.node import NodeTable
 from emulator.sim import Workload, generate, run, run_range
 from emulator.sim.kinds import Profile
 
+pytestmark = pytest.mark.timeout(120)
+
 DIFFERENTIAL = Workload(differential=True)
 SEEDS_WITH_BUG = 60
 

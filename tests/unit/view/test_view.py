@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -295,3 +296,21 @@ def test_verdict_table_goes_on_under_itself() -> None:
     rows = console.file.getvalue().splitlines()
     assert all(row.startswith(("I", "           ")) for row in rows)
     assert len(rows) > 9
+
+
+def test_routes_are_shown_behind_the_links() -> None:
+    a, b, c = TOPOLOGY.nodes
+    nodes = (a, replace(b, forward=True), c)
+    state = ViewState.of(replace(TOPOLOGY, nodes=nodes, links=TOPOLOGY.links[:2]))
+    *_, route = state.links.values()
+    assert (route.name, route.kind, len(state.links)) == ("a-c.via-b", "route", 3)
+    state.apply(
+        DirectionChanged(
+            seq=1,
+            time_monotonic_ns=1,
+            link=route.name,
+            direction="c->a",
+            state=DirectionState.UP,
+        )
+    )
+    assert [way.state for way in route.directions] == [DirectionState.CUT, DirectionState.UP]
