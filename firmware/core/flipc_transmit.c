@@ -428,6 +428,7 @@ static void abandon_proxy(struct port *port, struct deferred *deferred)
     list_remove(&port->member);
     list_remove(&port->ready);
     port->dead = true;
+    port_tell_death(port);
     port->node = NULL;
     while (!list_is_empty(&port->queue)) {
         struct kmsg *kmsg = kmsg_of_queue(port->queue.next);

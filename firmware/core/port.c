@@ -90,6 +90,7 @@ void port_destroy(struct port *port)
     ipc_lock(host);
     panic_unless(port->kind == PORT_PRINCIPAL && !port->dead);
     port->dead = true;
+    port_tell_death(port);
     if (port->name != NAME_NULL)
         name_remove(host, port);
     list_remove(&port->ready);

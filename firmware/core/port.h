@@ -29,6 +29,7 @@ struct port {
     struct list member;     /* in the set's members or the node's proxies */
     struct port_set *set;   /* of a principal; null: none */
     void *context;          /* for whoever receives from the set */
+    struct event *death;    /* signalled when the port dies; null: nobody watches */
     struct node *node;      /* of a living proxy */
     struct condition senders;
     struct condition receivers;
@@ -73,6 +74,13 @@ static inline void port_reference(struct port *port)
 
 /* Give a reference back; the last one ends the port. */
 void port_unreference(struct port *port, struct deferred *deferred);
+
+/* It is dead now: whoever watches looks. */
+static inline void port_tell_death(struct port *port)
+{
+    if (port->death != NULL)
+        event_signal(port->death);
+}
 
 /* The port's name, given now if it has none; 0: dead, or the node's serial numbers are used up. */
 uint64_t port_name_locked(struct port *port);
