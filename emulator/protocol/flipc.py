@@ -14,41 +14,50 @@ section 3.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from emulator.protocol.constants import ClusterConstants
+from emulator.protocol.message_parts import PortPart, PortsPart
 from emulator.protocol.mnl import (
     MNL_HEADER_SIZE,
+    RIGHTS_COUNT_MAX,
     AckSnapshot,
     Death,
     FlipcCommand,
+    Hello,
     MachMessage,
-    MalformedMessage,
     MnlHeader,
     Nak,
     NakReason,
     NodeCommand,
+    Rights,
+    RightsEntry,
+    RightsOperation,
     Sub,
 )
+from emulator.protocol.wire_types import Disposition, MalformedMessage
 
 __all__ = [
     "Arrival",
     "CreditBroken",
     "DeathTold",
     "IpcArrived",
+    "NodeLeft",
     "Outcome",
     "OutcomeKind",
     "Pair",
     "PairStatistics",
+    "RightsTold",
 ]
 
 CONTROL_RESERVE: Final = 16  # control messages may run this far beyond the credit
 OUTSTANDING_SLACK: Final = 64  # so many unsettled beyond our own window, whatever a peer allows
 SEQUENCE_SPAN: Final = 1 << 30  # from the lowest unsettled number: serial arithmetic ends at 2^31
 _MASK: Final = 0xFFFFFFFF
+_WORD_SIZE: Final = 8
 
 
 def _distance(a: int, b: int) -> int:
@@ -98,7 +107,45 @@ class CreditBroken:
     limit: int
 
 
-Arrival = IpcArrived | DeathTold | CreditBroken
+@dataclass(frozen=True, slots=True)
+class RightsTold:
+    """The peer's accounts of rights changed."""
+
+    entries: tuple[RightsEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLeft:
+    """The peer says that its life ends."""
+
+
+Arrival = IpcArrived | DeathTold | CreditBroken | RightsTold | NodeLeft
+
+
+def _carried(message: MachMessage) -> Iterator[PortPart]:
+    for part in message.parts:
+        if isinstance(part, PortPart):
+            yield part
+        elif isinstance(part, PortsPart):
+            yield from part.ports
+
+
+def _given_back(message: MachMessage, node_id: int) -> tuple[RightsEntry, ...]:
+    """Return what tells the giver that `node_id` keeps none of the rights of a message; a
+    send-once reply right is kept for the answer."""
+    entries = [
+        RightsEntry(
+            name=port.name,
+            operation=RightsOperation.DROP_SEND
+            if port.disposition is Disposition.SEND
+            else RightsOperation.DEAD_ONCE,
+        )
+        for port in _carried(message)
+        if port.name != 0 and port.home != node_id
+    ]
+    if message.local_disposition is Disposition.SEND and message.local_home != node_id:
+        entries.append(RightsEntry(name=message.local, operation=RightsOperation.DROP_SEND))
+    return tuple(entries)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +223,7 @@ class Pair:
         self._queues: dict[int, deque[_Queued]] = {}  # by destination, in turn
         # Destination.
         self._expected = 0
-        self._unsettled: dict[int, None] = {}  # ascending
+        self._unsettled: dict[int, tuple[RightsEntry, ...]] = {}  # ascending
         self._settled_untold = 0
         self._ack_due_ns: int | None = None
         # Counters.
@@ -229,6 +276,11 @@ class Pair:
     def enqueue_death(self, death: Death) -> None:
         """Queue node 0's word that an incarnation is dead; it goes before every IPC message."""
         self._enqueue_control(Sub.NODE, NodeCommand.DEATH, death.serialize(), None)
+
+    def enqueue_rights(self, entries: tuple[RightsEntry, ...]) -> None:
+        """Queue accounts of rights, at most 64 of them."""
+        payload = Rights(entries=entries).serialize()
+        self._enqueue_control(Sub.FLIPC, FlipcCommand.RIGHTS, payload, None)
 
     def pump(self, send: Callable[[bytes], bool]) -> None:
         """Offer to a link whose transmit direction is up everything that may go out, in order.
@@ -323,9 +375,12 @@ class Pair:
 
     def consumed(self, sequence: int, now_ns: int) -> None:
         """A receiver took the message off its port's queue: settle it."""
-        if sequence in self._unsettled:
-            del self._unsettled[sequence]
-            self._note_settled(now_ns)
+        if sequence not in self._unsettled:
+            return
+        given_back = self._unsettled.pop(sequence)
+        self._note_settled(now_ns)
+        for first in range(0, len(given_back), RIGHTS_COUNT_MAX):
+            self.enqueue_rights(given_back[first : first + RIGHTS_COUNT_MAX])
 
     def refuse(self, sequence: int, reason: NakReason) -> None:
         """Send the message back; it stays unsettled until the peer knows."""
@@ -479,12 +534,16 @@ class Pair:
         return self._take_control(header, payload)
 
     def _accept_ipc(self, header: MnlHeader, payload: bytes) -> Arrival | None:
-        self._unsettled[header.options] = None
+        self._unsettled[header.options] = ()
         try:
             message = MachMessage.parse(payload, header.object)
         except MalformedMessage:
             self.refuse(header.options, NakReason.BAD_MESSAGE)
             return None
+        if any(port.disposition is Disposition.RECEIVE for port in _carried(message)):
+            self.refuse(header.options, NakReason.NO_RESOURCES)
+            return None
+        self._unsettled[header.options] = _given_back(message, self._node_id)
         return IpcArrived(header.options, message)
 
     def _take_control(self, header: MnlHeader, payload: bytes) -> Arrival | None:
@@ -498,6 +557,10 @@ class Pair:
             return None
         if (header.sub, header.cmd) == (Sub.NODE, NodeCommand.DEATH):
             return DeathTold(Death.parse(payload))
+        if (header.sub, header.cmd) == (Sub.FLIPC, FlipcCommand.RIGHTS):
+            return RightsTold(Rights.parse(payload).entries)
+        if header.sub == Sub.NODE:
+            return _take_node_command(header.cmd, payload)
         raise MalformedMessage(f"command {header.sub}/{header.cmd}")
 
     def _take_nak(self, nak: Nak) -> None:
@@ -511,3 +574,21 @@ class Pair:
         del self._outstanding[nak.sequence]
         self._failed += 1
         self._outcomes.append(Outcome(entry.token, OutcomeKind.FAILED, reason))
+
+
+def _take_node_command(cmd: int, payload: bytes) -> Arrival | None:
+    """Act on a NODE command other than DEATH; where bootstrap ports are is nothing to us.
+
+    Raises:
+        MalformedMessage: There is no such command, or its payload is wrong.
+    """
+    if cmd == NodeCommand.HELLO:
+        Hello.parse(payload)
+        return None
+    if len(payload) != _WORD_SIZE:
+        raise MalformedMessage(f"node command {cmd} of {len(payload)} bytes")
+    if cmd in (NodeCommand.BOOTSTRAP_UP, NodeCommand.BOOTSTRAP_DOWN):
+        return None
+    if cmd == NodeCommand.LEAVE:
+        return NodeLeft()
+    raise MalformedMessage(f"node command {cmd}")

@@ -16,7 +16,7 @@ from typing import Final, Self
 from emulator.errors import GuestError
 from emulator.protocol.constants import LINK_DROP_COUNT
 from emulator.protocol.link_types import LinkStatistics
-from emulator.protocol.mnl import MalformedMessage
+from emulator.protocol.wire_types import MalformedMessage
 
 REPLY_OFFSET: Final = 100
 SERVICE_NAME_BYTES: Final = 32

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from emulator.errors import DeadlineExpired, GuestError, NodeDied
 from emulator.protocol.flipc import Outcome, OutcomeKind
-from emulator.protocol.mnl import MachMessage
+from emulator.protocol.mnl import MachMessage, RightsEntry, RightsOperation
 from emulator.protocol.names import describe
 from emulator.protocol.services import REPLY_OFFSET
 from emulator.runtime.deadline import Deadline
@@ -104,6 +104,17 @@ class CallTable:
                 )
             )
         return True
+
+    def rights_told(self, node_id: int, entries: tuple[RightsEntry, ...]) -> None:
+        """A guest let send-once rights die: nobody will answer the calls that they were for."""
+        for entry in entries:
+            call = self._by_reply_name.get(entry.name)
+            if (
+                entry.operation == RightsOperation.DEAD_ONCE
+                and call is not None
+                and call.node_id == node_id
+            ):
+                call.fail(GuestError(f"node {node_id} will not answer message {call.message.id}"))
 
     def resolved(self, outcome: Outcome) -> None:
         """Take the outcome of a message whose token is a call."""

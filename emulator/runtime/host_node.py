@@ -26,7 +26,14 @@ from emulator.protocol.constants import (
     LinkDrop,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import Arrival, IpcArrived, Outcome, PairStatistics
+from emulator.protocol.flipc import (
+    Arrival,
+    IpcArrived,
+    NodeLeft,
+    Outcome,
+    PairStatistics,
+    RightsTold,
+)
 from emulator.protocol.link_types import (
     ClockSample,
     LinkStatistics,
@@ -34,7 +41,7 @@ from emulator.protocol.link_types import (
     Refused,
     StateChanged,
 )
-from emulator.protocol.mnl import Death, Disposition, MachMessage, NakReason
+from emulator.protocol.mnl import Death, MachMessage, NakReason
 from emulator.protocol.names import (
     NameAllocator,
     kernel_port,
@@ -54,6 +61,7 @@ from emulator.protocol.services import (
     parse_lookup_reply,
     statistics_request,
 )
+from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_calls import Call, CallTable
 from emulator.runtime.host_link import ManagementLink
@@ -534,6 +542,15 @@ class HostNode:
 
     def arrived(self, link: ManagementLink, arrival: Arrival) -> None:
         """Give a message to its port, or refuse it."""
+        if isinstance(arrival, RightsTold):
+            self._calls.rights_told(link.node_id, arrival.entries)
+            return
+        if isinstance(arrival, NodeLeft):
+            for death in self._table.declare_dead(
+                link.node_id, link.incarnation, NodeDeathCause.LEFT
+            ):
+                self._bury(death)
+            return
         if not isinstance(arrival, IpcArrived):
             return  # a guest's word about deaths means nothing: only node 0 declares them
         message = arrival.message

@@ -154,6 +154,17 @@ static void lookup_answer(struct mach_host *host, struct kmsg *message)
     service_answer(host, message, &reply, sizeof(reply));
 }
 
+/* What ends a node or makes it useless, only a kernel may ask for. */
+static void power_handle(struct kernel_service *service, struct kmsg *message)
+{
+    if (kmsg_id(message) == KERNEL_PANIC) {
+        service->operations.panic(service->operations.context, kmsg_source_node(message));
+    } else {
+        service->operations.hang(service->operations.context);
+    }
+    kmsg_free(message);
+}
+
 static void request_handle(struct kernel_service *service, struct kmsg *message)
 {
     switch (kmsg_id(message)) {
@@ -171,12 +182,12 @@ static void request_handle(struct kernel_service *service, struct kmsg *message)
         lookup_answer(service->host, message);
         break;
     case KERNEL_PANIC:
-        service->operations.panic(service->operations.context, kmsg_source_node(message));
-        kmsg_free(message);
-        break;
     case KERNEL_HANG:
-        service->operations.hang(service->operations.context);
-        kmsg_free(message);
+        if (!kmsg_is_from_kernel(message)) {
+            service_answer_status(service->host, message, ERROR_DENIED);
+            break;
+        }
+        power_handle(service, message);
         break;
     default:
         service_answer_status(service->host, message, ERROR_INVALID);

@@ -34,6 +34,7 @@ void service_answer_status(struct mach_host *host, struct kmsg *request, int sta
 struct service_promise {
     struct kmsg *answer;
     struct port *reply;
+    enum port_disposition right; /* to `reply` */
 };
 
 /* Make an answer of `len_bytes` ready and free the request. 0, or ERROR_NO_MEMORY or ERROR_INVALID

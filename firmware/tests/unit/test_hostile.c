@@ -186,16 +186,16 @@ static void bad_mach_headers_are_refused(void)
         messages[i] = good_message(&victim);
     le32_add(&messages[0].mach.size, 1);
     le64_add(&messages[1].mach.remote, 1);
-    STORE(messages[2].mach.voucher, 1);
+    STORE(messages[2].mach.local_home, WIRE_HOME(PEER)); /* of no reply port */
     STORE(messages[3].mach.bits, 0);
     STORE(messages[4].mach.bits, 19);
-    STORE(messages[5].mach.bits, 0x80000000u | PORT_SEND);
+    STORE(messages[5].mach.bits, 0x20000000u | PORT_SEND);
     STORE(messages[6].mach.bits, PORT_SEND | PORT_SEND << 8);   /* a reply right to nothing */
     STORE(messages[7].mach.local, NAME_MAKE(PEER, ITS_TAG, 1)); /* a name without a right */
     STORE(messages[8].mach.bits, PORT_SEND | 20u << 8);
     STORE(messages[8].mach.local, NAME_MAKE(PEER, ITS_TAG, 1));
-    STORE(messages[9].mach.bits, PORT_SEND | PORT_SEND << 8); /* of a third node */
-    STORE(messages[9].mach.local, NAME_MAKE(3, ITS_TAG, 1));
+    STORE(messages[9].mach.bits, PORT_SEND | PORT_SEND << 8); /* of a node that cannot be */
+    STORE(messages[9].mach.local, NAME_MAKE(64, ITS_TAG, 1));
     STORE(messages[10].mach.bits, PORT_SEND | PORT_SEND << 8); /* of another life */
     STORE(messages[10].mach.local, NAME_MAKE(PEER, ITS_TAG + 1, 1));
     STORE(messages[11].mach.bits, PORT_SEND | PORT_SEND << 8); /* serial 0 */
@@ -358,15 +358,15 @@ static bool answer_one(const struct victim *victim)
     struct port *reply;
     bool is_sent;
 
-    REQUIRE(mach_msg_receive(victim->port, &request, 0) == MACH_MSG_SUCCESS);
+    if (mach_msg_receive(victim->port, &request, 0) != MACH_MSG_SUCCESS)
+        return false; /* refused: it listens to nothing that it is told */
     reply = kmsg_take_reply_port(request);
     REQUIRE(reply != NULL);
     kmsg_free(request);
     answer = test_message(victim->host, 1);
-    is_sent = mach_msg_send(answer, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS;
+    is_sent = mach_msg_reply(answer, reply, PORT_SEND_ONCE) == MACH_MSG_SUCCESS;
     if (!is_sent)
         kmsg_free(answer);
-    port_release(reply);
     return is_sent;
 }
 
@@ -380,13 +380,14 @@ static void endless_questions_are_not_answered_endlessly(void)
 
         STORE(message.mach.bits, PORT_SEND | PORT_SEND_ONCE << 8);
         STORE(message.mach.local, NAME_MAKE(PEER, ITS_TAG, i + 1u));
-        REQUIRE(deliver(&victim, &message) == KERN_SUCCESS);
+        if (deliver(&victim, &message) != KERN_SUCCESS)
+            break; /* beyond its credit: refusals are not taken either */
         answered += answer_one(&victim);
     }
     EXPECT(answered >= TEST_WINDOW);
     EXPECT(answered < 2000);
-    EXPECT_EQUAL(test_statistics(victim.host).messages, answered);
-    EXPECT_EQUAL(test_statistics(victim.host).ports, answered + 1);
+    EXPECT(test_statistics(victim.host).messages <= answered + TEST_WINDOW);
+    EXPECT(test_statistics(victim.host).ports <= answered + FLOW_NOTICES_MAXIMUM + 2);
     victim_destroy(&victim);
 }
 

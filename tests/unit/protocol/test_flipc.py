@@ -29,13 +29,13 @@ from emulator.protocol.mnl import (
     Death,
     FlipcCommand,
     MachMessage,
-    MalformedMessage,
     MnlHeader,
     Nak,
     NakReason,
     Sub,
 )
 from emulator.protocol.names import make_name
+from emulator.protocol.wire_types import MalformedMessage
 
 VECTORS = Path(__file__).parents[2] / "data" / "vectors" / "flipc"
 MESSAGES = json.loads((VECTORS / "messages.json").read_text())

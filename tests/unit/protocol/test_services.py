@@ -9,7 +9,6 @@ from collections.abc import Callable
 import pytest
 
 from emulator.protocol.constants import LINK_DROP_COUNT, LinkDrop
-from emulator.protocol.mnl import MalformedMessage
 from emulator.protocol.services import (
     ErrorCode,
     Ledger,
@@ -29,6 +28,7 @@ from emulator.protocol.services import (
     traffic_ledger_request,
     traffic_stop_request,
 )
+from emulator.protocol.wire_types import MalformedMessage
 
 OK = bytes(8)
 LEDGER_FIELDS = (4, 1, 77, 3, 64, 0x1_0000_0002, 10, 0xABCD, 10, 7, 1, 1, 0, 0, 0, 0, 1, 0)

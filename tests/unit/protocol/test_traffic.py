@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from emulator.protocol.mnl import MalformedMessage
 from emulator.protocol.traffic import (
     HEADER_SIZE,
     TrafficHeader,
@@ -23,6 +22,7 @@ from emulator.protocol.traffic import (
     traffic_hash,
     traffic_message,
 )
+from emulator.protocol.wire_types import MalformedMessage
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data" / "vectors" / "traffic.json").read_text())
 NUMBERS = ("stream_id", "sequence", "source_incarnation", "seed")

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The places in a message where a right is: slot 0 is the reply right of the Mach header, then come
+ * those of the descriptors. Private to the files that handle rights in messages.
+ */
+#ifndef CORE_RIGHTS_SLOTS_H
+#define CORE_RIGHTS_SLOTS_H
+
+#include "kmsg.h"
+
+struct rights_slot {
+    struct port **port;
+    le64 *name;
+    le16 *home;
+    le32 *count;         /* null for the reply right */
+    uint16_t *departure; /* same */
+    enum port_disposition disposition;
+};
+
+static inline uint32_t rights_slot_count(const struct kmsg *kmsg)
+{
+    return 1u + (kmsg->rights != NULL ? kmsg->rights->count : 0);
+}
+
+static inline struct port *rights_port(const struct kmsg *kmsg, uint32_t index)
+{
+    return index == 0 ? kmsg->local : kmsg->rights->right[index - 1u].port;
+}
+
+static inline uint64_t rights_slot_name(const struct rights_slot *slot)
+{
+    return le64_load(*slot->name);
+}
+
+static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
+{
+    struct kmsg_right *right;
+    struct wire_descriptor *descriptor;
+
+    if (index == 0)
+        return (struct rights_slot){.port = &kmsg->local,
+                                    .name = &kmsg->mach.local,
+                                    .home = &kmsg->mach.local_home,
+                                    .disposition =
+                                        (enum port_disposition)MACH_BITS_LOCAL(kmsg_bits(kmsg))};
+    right = &kmsg->rights->right[index - 1u];
+    descriptor = (struct wire_descriptor *)(void *)(kmsg->body + right->offset);
+    return (struct rights_slot){.port = &right->port,
+                                .name = &descriptor->name,
+                                .home = &descriptor->home,
+                                .count = &descriptor->count,
+                                .departure = &right->departure,
+                                .disposition = (enum port_disposition)right->disposition};
+}
+
+#endif
