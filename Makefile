@@ -75,6 +75,7 @@ host-test: setup
 	@$(MAKE) --no-print-directory -C firmware host-test
 	@$(MAKE) --no-print-directory -C firmware host-test-asan
 	@$(MAKE) --no-print-directory -C firmware host-test-tsan
+	@$(MAKE) --no-print-directory -C firmware host-fuzz-replay
 
 sim-test: setup firmware
 	@$(BIN)/mnlab sim --seeds $(SEEDS)

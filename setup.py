@@ -20,11 +20,20 @@ from setuptools.errors import SetupError
 ROOT = Path(__file__).resolve().parent
 PACKAGES = "clang lld llvm make libc6-dev"
 ARCHES = ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32")
-SERVERS = ("node", "echo", "fault", "traffic", "raw_ring", "hostile", "phy_ivshmem", "phy_virtio_serial")
+SERVERS = (
+    "node",
+    "echo",
+    "fault",
+    "traffic",
+    "raw_ring",
+    "hostile",
+    "phy_ivshmem",
+    "phy_virtio_serial",
+    "phy_ivshmem_faulty",
+)
 FILES = {  # what is installed below emulator/_images/, and the target that builds it
     **{f"{arch}/kernel.elf": "all" for arch in ARCHES},
     **{f"{arch}/servers/{name}.kern_server": "all" for arch in ARCHES for name in SERVERS},
-    **{f"{arch}/exports.list": "all" for arch in ARCHES},
     "host/libmnlab_core.so": "host",
     "host/libmnlab_sim.so": "sim",
 }

@@ -5,6 +5,7 @@
 #   make host-test-asan  the same under AddressSanitizer and UndefinedBehaviorSanitizer
 #   make host-test-tsan  the same under ThreadSanitizer
 #   make host-fuzz       every target of tests/fuzz for FUZZ_SECONDS on its corpus (clang only)
+#   make host-fuzz-replay  every target on its kept corpus, and no more; host-fuzz-merge adds to that corpus
 #   make host-bench      messages a second through two hosts in one thread, without a link
 #
 # Included by Makefile, which defines compile(). A file in tests/unit/ is part of the tests; a file in core/,
@@ -39,7 +40,7 @@ HOST_FLAGS_plain :=
 HOST_FLAGS_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
 HOST_FLAGS_tsan := -fsanitize=thread
 
-.PHONY: host host-test host-test-asan host-test-tsan host-fuzz host-bench
+.PHONY: host host-test host-test-asan host-test-tsan host-bench
 
 host: $(HOST_BUILD)/libmnlab_core.so
 
@@ -77,20 +78,39 @@ host-test-tsan: $(HOST_BUILD)/tsan/unit
 host-bench: $(HOST_BUILD)/plain/bench
 	$<
 
-# A target tests/fuzz/<name>.c has its corpus in tests/fuzz/corpus/<name>/; what a run finds stays in build/.
+# A target tests/fuzz/<name>.c has its corpus in tests/fuzz/corpus/<name>/; what a run finds stays in build/. The core is compiled once for all.
 FUZZ_SECONDS ?= 20
 FUZZ_TARGETS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
-FUZZ_FLAGS := -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_SANITIZERS := address,undefined -fno-sanitize-recover=all
+FUZZ_CORE := $(HOST_SOURCES:%=$(HOST_BUILD)/fuzz/%.o)
 
-$(HOST_BUILD)/fuzz/%: tests/fuzz/%.c $(HOST_SOURCES) host.mk
+$(HOST_BUILD)/fuzz/%.c.o: %.c host.mk
+	@echo 'CC   fuzz $<'
+	@$(call compile,clang $(HOST_CFLAGS) -fsanitize=fuzzer-no-link,$(FUZZ_SANITIZERS))
+
+$(FUZZ_TARGETS:%=$(HOST_BUILD)/fuzz/bin/%): $(HOST_BUILD)/fuzz/bin/%: $(HOST_BUILD)/fuzz/tests/fuzz/%.c.o $(FUZZ_CORE)
 	@mkdir -p $(@D)
-	@echo 'FUZZ $@'
-	@clang $(HOST_CFLAGS) $(HOST_LDFLAGS) $(FUZZ_FLAGS) $< $(HOST_SOURCES) -o $@
+	@echo 'LINK $@'
+	@clang $(HOST_LDFLAGS) -fsanitize=fuzzer,$(FUZZ_SANITIZERS) $^ -o $@.$$$$ && mv -f $@.$$$$ $@
 
-.PHONY: $(FUZZ_TARGETS:%=host-fuzz-%)
+-include $(patsubst %,$(HOST_BUILD)/fuzz/%.d,$(HOST_SOURCES) $(FUZZ_TARGETS:%=tests/fuzz/%.c))
+
+.PHONY: host-fuzz host-fuzz-replay $(FUZZ_TARGETS:%=host-fuzz-%) $(FUZZ_TARGETS:%=host-fuzz-replay-%) host-fuzz-merge
+.SECONDARY: $(FUZZ_TARGETS:%=$(HOST_BUILD)/fuzz/tests/fuzz/%.c.o)
 host-fuzz: $(FUZZ_TARGETS:%=host-fuzz-%)
+host-fuzz-replay: $(FUZZ_TARGETS:%=host-fuzz-replay-%)
 
-$(FUZZ_TARGETS:%=host-fuzz-%): host-fuzz-%: $(HOST_BUILD)/fuzz/%
+$(FUZZ_TARGETS:%=host-fuzz-%): host-fuzz-%: $(HOST_BUILD)/fuzz/bin/%
 	@mkdir -p $(HOST_BUILD)/fuzz/corpus/$*
 	$< -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -timeout=5 -print_final_stats=0 \
 	    -artifact_prefix=$(HOST_BUILD)/fuzz/ $(HOST_BUILD)/fuzz/corpus/$* tests/fuzz/corpus/$*
+
+$(FUZZ_TARGETS:%=host-fuzz-replay-%): host-fuzz-replay-%: $(HOST_BUILD)/fuzz/bin/%
+	@$< -runs=0 -timeout=20 -artifact_prefix=$(HOST_BUILD)/fuzz/ tests/fuzz/corpus/$* >$<.log 2>&1 || { cat $<.log; exit 1; }
+	@echo 'FUZZ $* holds for $(words $(wildcard tests/fuzz/corpus/$*/*)) kept inputs'
+
+# What fuzzing found worth keeping, into the kept corpus: the fewest inputs that reach as much.
+host-fuzz-merge: $(FUZZ_TARGETS:%=$(HOST_BUILD)/fuzz/bin/%)
+	@for target in $(FUZZ_TARGETS); do \
+	    $(HOST_BUILD)/fuzz/bin/$$target -merge=1 -set_cover_merge=1 -use_counters=0 -max_len=1024 -verbosity=0 tests/fuzz/corpus/$$target $(HOST_BUILD)/fuzz/corpus/$$target || exit 1; \
+	done

@@ -69,6 +69,9 @@ _BOUNDS: Final = {
     "bulk.ivshmem.64KiB_crc_Bps": Bound(of=Of.RATIO, at_least=0.1, slack=True),
     "crash.reachable_s": Bound(of=Of.VALUE, at_most=0.25),
     "crash.notice_s": Bound(of=Of.VALUE, at_most=0.01),
+    "server.load_s": Bound(of=Of.VALUE, at_most=0.03),
+    "server.swap_s": Bound(of=Of.VALUE, at_most=0.1),
+    "server.call_ratio": Bound(of=Of.VALUE, at_most=1.2),
     "memory.private_per_node_B": Bound(of=Of.VALUE, at_most=30_000_000),
     "idle.cpu_per_node_pct": Bound(of=Of.VALUE, at_most=3),
 }

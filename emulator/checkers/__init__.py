@@ -42,11 +42,13 @@ class Bounds:
     """How long things may take.
 
     Args:
-        notice_s: a survivor to learn of a death.
+        notice_s: a survivor to learn of a death. By default long enough for a machine that has other
+            things to do, and far below `dead_after`: who learns in time was told. How fast that is
+            on a quiet machine is the benchmark's `crash.notice_s`.
         recovery_s: a link to be up after the last fault.
     """
 
-    notice_s: float = 0.05
+    notice_s: float = 0.5
     recovery_s: float = 5.0
 
 

@@ -154,7 +154,7 @@ class HostNode:
         self._silence_timer: asyncio.TimerHandle | None = None
         self._frame_listeners: list[Callable[[int], None]] = []
         self._link_listeners: list[Callable[[int], None]] = []
-        self._death_listeners: list[Callable[[int, int], None]] = []
+        self._death_listeners: list[Callable[[NodeDeath], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -232,8 +232,8 @@ class HostNode:
         """Call `listener` with a guest's id when its management link changed."""
         self._link_listeners.append(listener)
 
-    def on_deaths(self, listener: Callable[[int, int], None]) -> None:
-        """Call `listener` with id and incarnation of each guest's life that is declared dead."""
+    def on_deaths(self, listener: Callable[[NodeDeath], None]) -> None:
+        """Call `listener` with each death of a guest's life."""
         self._death_listeners.append(listener)
 
     def announce_death(self, node_id: int, incarnation: int) -> tuple[int, ...]:
@@ -591,7 +591,7 @@ class HostNode:
         )
         self._observer.peer_died(death)
         for listener in self._death_listeners:
-            listener(death.node_id, death.incarnation)
+            listener(death)
         self._changed.set()
         self._set_silence_timer()
         return told

@@ -63,7 +63,7 @@ class GuestDoor:
             self._services[node_id] = service
             host.publish(f"{SERVICE_NAME}.{name}", partial(self._port_of, node_id))
         host.publish(SERVICE_NAME, lambda guest: self._ports.get(guest, 0))
-        host.on_deaths(lambda guest, _: self._forget(guest))
+        host.on_deaths(lambda death: self._forget(death.node_id))
 
     def _port_of(self, node_id: int, _guest: int) -> int:
         return self._ports[node_id]

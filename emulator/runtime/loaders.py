@@ -30,8 +30,9 @@ from emulator.loader.object import OBJECT_SUFFIX
 from emulator.loader.service import LoaderService
 from emulator.loader.socket_channel import SOCKET_NAME, LoaderSocket
 from emulator.loader.status import Priority, StatusLines
-from emulator.model import LinkKind, NodeSpec
+from emulator.model import DeathCause, LinkKind, NodeSpec
 from emulator.protocol.mnl import MachMessage
+from emulator.protocol.node import NodeDeath
 from emulator.protocol.services import REPLY_OFFSET
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode, ListenPort
@@ -128,7 +129,7 @@ class Loaders:
             if has_exports(world, spec):
                 self._nodes[spec.id] = self._attend(world, spec, files)
         world.host.on_links(lambda number: self._link_changed(world, number))
-        world.host.on_deaths(lambda number, life: self._died(world, number, life))
+        world.host.on_deaths(lambda death: self._died(world, death))
         if self._nodes:
             nodes = self._nodes.values()
             GuestDoor(world.host, {node.spec.name: (node.spec.id, node.service) for node in nodes})
@@ -202,6 +203,7 @@ class Loaders:
 
         def told(priority: Priority, server: str, text: str) -> None:
             world.stream.emit(LoaderLine(node=spec.name, server=server, level=priority, text=text))
+            world.watch.changed()
 
         def config() -> Sequence[ServerConfig]:
             text = conf.read_text(encoding="utf-8")
@@ -254,12 +256,14 @@ class Loaders:
             attended.is_settled = True
             world.watch.changed()
 
-    def _died(self, world: World, node_id: int, life: int) -> None:
-        attended = self._nodes.get(node_id)
-        if attended is None or attended.life > life:
+    def _died(self, world: World, death: NodeDeath) -> None:
+        attended = self._nodes.get(death.node_id)
+        if attended is None or attended.life > death.incarnation:
             return
         attended.life = 0
-        self._spawn(world, self._blame(world, attended, life, attended.loader.memory()))
+        if death.cause is DeathCause.SILENCE:
+            memory = attended.loader.memory()
+            self._spawn(world, self._blame(world, attended, death.incarnation, memory))
         attended.calls.detach()
         attended.loader.node_down(f"node {attended.spec.name} died")
 

@@ -203,13 +203,16 @@ static const struct {
 };
 #define ATTRIBUTE_COUNT (sizeof(attributes) / sizeof(attributes[0]))
 
+static bool is_of_route(unsigned index)
+{
+    return attributes[index].parse == link_via || attributes[index].parse == link_route;
+}
+
 static bool is_attribute_required(unsigned index, enum boot_link_kind kind)
 {
     if (attributes[index].parse == link_slot)
         return kind != BOOT_LINK_ROUTE;
-    if (attributes[index].parse == link_via || attributes[index].parse == link_route)
-        return kind == BOOT_LINK_ROUTE;
-    return attributes[index].required;
+    return is_of_route(index) ? kind == BOOT_LINK_ROUTE : attributes[index].required;
 }
 
 static const char *parse_attribute(struct parser *parser, struct span attribute,
@@ -248,10 +251,13 @@ static const char *parse_link(struct parser *parser, struct span value)
         if (reason != NULL)
             return reason;
     }
-    for (unsigned i = 0; i < ATTRIBUTE_COUNT; i++)
+    for (unsigned i = 0; i < ATTRIBUTE_COUNT; i++) {
+        if (is_of_route(i) && link->kind != BOOT_LINK_ROUTE && (seen & 1u << i) != 0)
+            return "a link that is no route has via or route";
         if (is_attribute_required(i, link->kind) && (seen & 1u << i) == 0)
             return "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, "
                    "via, route";
+    }
     configuration->link_count++;
     return NULL;
 }

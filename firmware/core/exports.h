@@ -36,6 +36,8 @@ EXPORT(kern_server_panic)
 EXPORT(kern_server_register)
 EXPORT(kern_server_unmap_port)
 EXPORT(kern_server_unregister)
+EXPORT(kern_server_unwatch)
+EXPORT(kern_server_watch)
 
 /* Memory and text */
 EXPORT(console_printf)

@@ -89,8 +89,14 @@ void link_drivers_find(struct link_manager *manager)
         }
         link_set_phy(&link->link, link->phy_operations->mtu, boot->payload_crc, boot->replay,
                      link->phy_operations->lossless);
-        if (link_driver_start(link) && link->link.configuration.cable_frames) {
+        if (!link_driver_start(link)) {
+            continue;
+        }
+        if (link->link.configuration.cable_frames) {
             restore_cable(link);
+        }
+        if (link->via != NULL) {
+            link_route_follow(link->via);
         }
     }
 }

@@ -535,7 +535,8 @@ mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **km
     deferred_init(&deferred);
     ipc_lock(host);
     set->references++;
-    while (list_is_empty(&set->ready) && !set->dead && deadline_ns != 0 && poll_links(host)) {
+    while (list_is_empty(&set->ready) && !set->dead && !set->interrupted && deadline_ns != 0 &&
+           poll_links(host)) {
     }
     result = receive_set_locked(set, &received, context, deadline_ns, &deferred);
     last = --set->references == 0;

@@ -201,6 +201,7 @@ void port_die(struct port *port, struct deferred *deferred)
     port_reference(port);
     port_in_use(port);
     port->dead = true;
+    port_tell_death(port);
     if (port->name != NAME_NULL)
         name_remove(port->host, port);
     port->once = 0;

@@ -44,6 +44,7 @@ struct port {
     struct list member;     /* in the set's members or the node's proxies */
     struct port_set *set;   /* of a principal; null: none */
     void *context;          /* for whoever receives from the set */
+    struct event *death;    /* signalled when the port dies; null: nobody watches */
     struct node *node;      /* of a living proxy */
     struct condition senders;
     struct condition receivers;
@@ -141,6 +142,13 @@ static inline void port_make_once(struct port *port)
 
 /* Give a reference back; the last one ends the port. */
 void port_unreference(struct port *port, struct deferred *deferred);
+
+/* It is dead now: whoever watches looks. */
+static inline void port_tell_death(struct port *port)
+{
+    if (port->death != NULL)
+        event_signal(port->death);
+}
 
 /* The home has heard of all rights, or there is none any more. */
 void port_stop_lingering(struct port *port, struct deferred *deferred);

@@ -115,3 +115,18 @@ bool port_has_messages(struct port *port)
 {
     return port_message_count(port) != 0;
 }
+
+int port_watch(struct port *port, struct event *event)
+{
+    int error = 0;
+
+    ipc_lock(port->host);
+    if (event != NULL && port->dead)
+        error = ERROR_DOWN;
+    else if (event != NULL && port->death != NULL)
+        error = ERROR_EXISTS;
+    else
+        port->death = event;
+    ipc_unlock(port->host);
+    return error;
+}

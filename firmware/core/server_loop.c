@@ -62,8 +62,8 @@ void server_main(void *argument)
         } else if (result == MACH_MSG_SUCCESS) {
             server_serve_com(server, message);
         }
-        if (__atomic_load_n(&server->callout_ready, __ATOMIC_RELAXED)) {
-            server_callouts_run(server);
+        if (__atomic_load_n(&server->attention, __ATOMIC_RELAXED)) {
+            server_attend(server);
         }
     }
     server_flag_set(&server->ended);

@@ -110,7 +110,12 @@ struct server {
     bool log_was_closed;   /* atomic: tell whoever waits */
     struct server_callout callouts[KERN_SERVER_CALLOUTS];
     uint32_t callout_turn; /* atomic: of the next one */
-    bool callout_ready;    /* atomic */
+    bool attention;        /* atomic: the main thread has callouts to run, or deaths to look for */
+    struct server_watched {
+        struct port *port; /* null: free */
+        uint64_t name64;
+    } watched[KERN_SERVER_WATCHED]; /* main */
+    uint32_t watched_count;         /* atomic */
 };
 
 struct server_table {
@@ -195,7 +200,8 @@ void server_order_finish(struct server *server, struct server_order *order,
 bool server_tell_loader(struct server *server, int32_t id, const void *body, size_t len_bytes);
 /* Deliver what the server logged to whoever waits. The table's thread. */
 void server_log_deliver(struct server *server);
-/* The main thread: run what is queued. */
-void server_callouts_run(struct server *server);
+/* server_attention.c: of the main thread */
+void server_attend(struct server *server); /* run callouts, tell deaths */
+void server_unwatch_all(struct server *server);
 
 #endif

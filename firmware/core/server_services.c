@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What servers ask of the kernel half: logging, callouts, giving up; and what goes from here to the
+ * What servers ask of the kernel half: logging, giving up; and what goes from here to the
  * loader.
  */
 #include "server_private.h"
@@ -140,58 +140,5 @@ void server_log_deliver(struct server *server)
     uint32_t count = server_log_count(&server->log);
     if (count != 0 || was_closed) {
         send_entries(server, count);
-    }
-}
-
-/* --- Callouts --------------------------------------------------------------------------------- */
-
-int kern_server_callout(kern_server_t server, void (*function)(void *), void *argument)
-{
-    for (uint32_t i = 0; i < KERN_SERVER_CALLOUTS; i++) {
-        struct server_callout *callout = &server->callouts[i];
-        uint32_t expected = CALLOUT_FREE;
-
-        if (__atomic_compare_exchange_n(&callout->state, &expected, CALLOUT_FILLING, false,
-                                        __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-            callout->function = function;
-            callout->argument = argument;
-            callout->turn = __atomic_fetch_add(&server->callout_turn, 1, __ATOMIC_RELAXED);
-            __atomic_store_n(&callout->state, CALLOUT_READY, __ATOMIC_RELEASE);
-            server_flag_set(&server->callout_ready);
-            event_signal(&server->table->wake);
-            return ERROR_NONE;
-        }
-    }
-    return ERROR_FULL;
-}
-
-static struct server_callout *oldest_callout(struct server *server)
-{
-    struct server_callout *oldest = NULL;
-
-    for (uint32_t i = 0; i < KERN_SERVER_CALLOUTS; i++) {
-        struct server_callout *callout = &server->callouts[i];
-
-        if (__atomic_load_n(&callout->state, __ATOMIC_ACQUIRE) == CALLOUT_READY &&
-            (oldest == NULL || (int32_t)(callout->turn - oldest->turn) < 0)) {
-            oldest = callout;
-        }
-    }
-    return oldest;
-}
-
-void server_callouts_run(struct server *server)
-{
-    struct server_callout *callout;
-
-    if (!server_flag_take(&server->callout_ready)) {
-        return;
-    }
-    while ((callout = oldest_callout(server)) != NULL) {
-        void (*function)(void *) = callout->function;
-        void *argument = callout->argument;
-
-        __atomic_store_n(&callout->state, CALLOUT_FREE, __ATOMIC_RELEASE);
-        function(argument);
     }
 }

@@ -42,7 +42,10 @@ static void look_after(struct server *server)
     }
     look_at_ports(server);
     server_log_deliver(server);
-    if (server->thread != NULL && __atomic_load_n(&server->callout_ready, __ATOMIC_ACQUIRE)) {
+    if (server->thread != NULL && __atomic_load_n(&server->watched_count, __ATOMIC_ACQUIRE) != 0) {
+        server_flag_set(&server->attention); /* something woke us: a death, perhaps */
+    }
+    if (server->thread != NULL && __atomic_load_n(&server->attention, __ATOMIC_ACQUIRE)) {
         port_set_interrupt(server->set);
     }
 }

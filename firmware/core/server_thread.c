@@ -176,6 +176,7 @@ static void load(struct server *server, struct server_order *order)
 
 static void unmap_all(struct server *server)
 {
+    server_unwatch_all(server);
     for (uint32_t i = 0; i < SERVER_PORTS_MAXIMUM; i++) {
         unmap_entry(&server->ports[i]);
     }
@@ -396,7 +397,7 @@ int server_thread_start(struct server *server, struct server_order *order)
     server->gave_up = false;
     server->shutdown_wanted = false;
     server->death = NULL;
-    server->callout_ready = false;
+    server->attention = false;
     memset(server->callouts, 0, sizeof(server->callouts));
     int error = make_thread_parts(server);
     if (error == ERROR_NONE) {

@@ -21,7 +21,7 @@ async def scenario(cluster: Cluster) -> None:
     await b.crash()
     for survivor in (a, c):
         await cluster.expect(
-            DeathNotice, node=survivor, of=b, of_incarnation=first_life, within_s=0.05
+            DeathNotice, node=survivor, of=b, of_incarnation=first_life, within_s=0.5
         )
 
     await b.restart()

@@ -33,7 +33,7 @@ async def scenario(cluster: Cluster) -> None:
 
     await b.crash()
     for survivor in (a, c):
-        await cluster.expect(DeathNotice, node=survivor, of=b, within_s=0.05)
+        await cluster.expect(DeathNotice, node=survivor, of=b, within_s=0.5)
     await b.restart()
     await route.wait_up()
     for stream in streams:

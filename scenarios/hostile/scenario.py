@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Garbage comes through a cable; the reader's other link and traffic do not notice, and the link comes back."""
+"""A node writes garbage into a cable; its peer's other link does not notice, and the cable comes back."""
 
 from emulator import Cluster, FaultKind, HostilePart
 

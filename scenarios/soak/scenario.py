@@ -40,7 +40,7 @@ async def cycle(cluster: Cluster, victim: Node, survivors: tuple[Node, Node]) ->
     await victim.crash()
     for survivor in survivors:
         await cluster.expect(
-            DeathNotice, node=survivor, of=victim, of_incarnation=life, within_s=0.05
+            DeathNotice, node=survivor, of=victim, of_incarnation=life, within_s=0.5
         )
     await victim.restart()
     await cluster.wait_links_up()

@@ -183,6 +183,9 @@ void port_set_notify(struct port_set *set, struct event *event);
 /* Let a receiver of the set return MACH_RCV_INTERRUPTED, now or as soon as there is one. */
 void port_set_interrupt(struct port_set *set);
 bool port_has_messages(struct port *port);
+/* Signal `event` when the port dies: its receive right is gone, or its node. One watcher a port; null
+ * ends it. 0, ERROR_EXISTS (somebody watches already) or ERROR_DOWN (it is dead). */
+int port_watch(struct port *port, struct event *event) MUST_CHECK;
 uint32_t port_message_count(struct port *port);
 
 /* --- Sending and receiving -------------------------------------------------------------------- */

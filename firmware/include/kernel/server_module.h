@@ -62,6 +62,14 @@ int kern_server_map_port(kern_server_t server, struct port *port, kern_server_ha
 /* The main thread only. Nothing happens if it is not mapped. */
 void kern_server_unmap_port(kern_server_t server, struct port *port);
 
+/* Call the server's PORT_DEATH function in the main thread when `port` dies: its owner destroyed it,
+ * or its node is dead. The main thread only. 0; ERROR_FULL: 16 are watched; ERROR_EXISTS: somebody
+ * watches it; ERROR_DOWN: it is dead already. */
+#define KERN_SERVER_WATCHED 16u
+int kern_server_watch(kern_server_t server, struct port *port) MUST_CHECK;
+/* The main thread only. Nothing happens if it is not watched. */
+void kern_server_unwatch(kern_server_t server, struct port *port);
+
 /* The script functions of servers that bring a struct kern_server (kernel/kern_server.h): enter it
  * into the host's registry and load it; unload it and take it out. `record` is its address.
  * Unregistering what is not registered is no error. Their address arguments make them functions of

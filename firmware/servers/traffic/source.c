@@ -58,12 +58,17 @@ static void message_settled(void *context, enum message_outcome outcome)
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
+/* Nothing more may be sent, not even what is in the account. Caller holds the lock. */
+static bool given_up(const struct traffic_source *source)
+{
+    return source->stopped || source->peer_dead;
+}
+
 /* Caller holds the lock. */
 static bool ended(const struct traffic_source *source)
 {
-    return source->stopped || source->peer_dead ||
-           (source->plan.count != 0 &&
-            le64_load(source->account.ledger->sent) == source->plan.count);
+    return given_up(source) || (source->plan.count != 0 &&
+                                le64_load(source->account.ledger->sent) == source->plan.count);
 }
 
 /* Caller holds the lock. */
@@ -121,6 +126,14 @@ static bool is_ended(struct traffic_source *source)
     return is;
 }
 
+static bool is_given_up(struct traffic_source *source)
+{
+    lock_acquire(&source->traffic->lock);
+    bool is = given_up(source);
+    lock_release(&source->traffic->lock);
+    return is;
+}
+
 /* Wait for a while, or until something about the stream changes. */
 static void retry_wait(struct traffic_source *source)
 {
@@ -163,8 +176,9 @@ static void message_send(struct traffic_source *source, struct kmsg *message)
 {
     mach_msg_return_t result = mach_msg_send(message, source->destination, NULL, PORT_NONE, 0);
 
-    /* The queue is at its limit: other streams go to the same port. */
-    while (result == MACH_SEND_TIMED_OUT && !is_ended(source)) {
+    /* The queue is at its limit, by number or by bytes. The last one of a count waits like the
+     * others. */
+    while (result == MACH_SEND_TIMED_OUT && !is_given_up(source)) {
         result = mach_msg_send(message, source->destination, NULL, PORT_NONE,
                                clock_now_ns() + STREAM_RETRY_NS);
     }

@@ -90,6 +90,8 @@ static const struct {
      "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, via, route"},
     {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:0\n",
      "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, via, route"},
+    {REQUIRED "link=name:l kind:ivshmem slot:1 peer:2 route:4\n",
+     "a link that is no route has via or route"},
     {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:0 route:0\n", "link route: 1 to 65535"},
     {REQUIRED LINK "\nlink=name:r kind:route peer:2 via:1 route:4\n",
      "a route starts over an earlier link that has a cable"},

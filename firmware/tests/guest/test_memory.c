@@ -4,6 +4,7 @@
  */
 #include "selftest.h"
 #include <abi/boot.h>
+#include <arch/image.h>
 #include <kernel/arch.h>
 #include <kernel/string.h>
 
@@ -13,7 +14,10 @@ static void heap_area_case(struct selftest *test)
     size_t size;
 
     arch_memory_range(&start, &size);
-    CHECK(test, start == arch_ram_base() + BOOT_HEAP_OFFSET);
+    CHECK(test, (size_t)(start - (arch_ram_base() + BOOT_HEAP_OFFSET)) < 0x100000);
+    /* It goes on where the image ends, as far as the low eight bits of page numbers say. */
+    CHECK(test, (((uintptr_t)start - (uintptr_t)image_end) & 0xfffff) < ARCH_PAGE_SIZE);
+    CHECK(test, (uintptr_t)start % ARCH_PAGE_SIZE == 0);
     CHECK(test, size >= 0x400000);
     for (size_t offset = 0; offset < size; offset += ARCH_PAGE_SIZE)
         start[offset] = (uint8_t)(offset >> 12);

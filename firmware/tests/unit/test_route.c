@@ -7,6 +7,7 @@
 #include "link_network.h"
 #include "unit.h"
 #include <kernel/frame.h>
+#include <kernel/phy.h>
 #include <kernel/route.h>
 
 #define LIFE(launch) TEST_INCARNATION(launch)
@@ -152,6 +153,30 @@ static void a_restart_of_an_end_is_one_death_and_one_new_life(void)
     row_destroy(&row);
 }
 
+static void a_route_goes_and_comes_with_the_driver_of_its_first_link(void)
+{
+    const struct phy_operations *driver = memory_find_phy("ivshmem");
+    struct row row = row_create();
+    struct mach_host *host = row.nodes[0]->host;
+    struct network_stream stream;
+
+    network_stream_start(&stream, row.nodes[0], row.nodes[2], 1000, 64);
+    network_stream_wait(&stream, 100);
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQUAL(link_manager_release_driver(host, (uintptr_t)driver, sizeof(*driver),
+                                                 clock_now_ns() + NETWORK_PATIENCE_NS),
+                     ERROR_NONE);
+        REQUIRE(network_wait_down(row.nodes[0], 1));
+        link_manager_find_drivers(host);
+        REQUIRE(network_wait_up(row.nodes[0], 1));
+    }
+    network_stream_finish(&stream);
+    EXPECT_EQUAL(link_manager_release_driver(host, (uintptr_t)driver, sizeof(*driver),
+                                             clock_now_ns() + NETWORK_PATIENCE_NS),
+                 ERROR_NONE);
+    row_destroy(&row); /* with a route whose first link has no driver */
+}
+
 /* A triangle: nodes 1 and 3 have a cable of their own, and the route is what is left without it. */
 static void a_route_is_the_spare_of_a_cable(void)
 {
@@ -263,6 +288,8 @@ static const struct unit_test route_tests[] = {
      a_crash_of_the_forwarder_loses_nothing_of_the_others},
     {"a restart of an end is one death and one new life",
      a_restart_of_an_end_is_one_death_and_one_new_life},
+    {"a route goes and comes with the driver of its first link",
+     a_route_goes_and_comes_with_the_driver_of_its_first_link},
     {"a route is the spare of a cable", a_route_is_the_spare_of_a_cable},
     {"strangers are not passed on", strangers_are_not_passed_on},
     {"no record leads back", no_record_leads_back},

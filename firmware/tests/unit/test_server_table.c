@@ -816,6 +816,69 @@ static void callouts_run_in_order_and_are_bounded(void)
     close_node(&fixture);
 }
 
+static uint64_t died[4];
+static int death_count; /* atomic */
+static struct port *watched_port;
+
+static bool count_death(uint64_t name)
+{
+    died[death_count % 4] = name;
+    __atomic_add_fetch(&death_count, 1, __ATOMIC_RELEASE);
+    return death_count % 2 == 0; /* the first is left to what is usual */
+}
+
+static int watch_and_map(uintptr_t argument)
+{
+    if (argument != 0 && kern_server_map_port(instance, watched_port, echo_handler, 5) != 0) {
+        return -100;
+    }
+    return kern_server_watch(instance, watched_port);
+}
+
+static bool a_death_was_told(void *context)
+{
+    return __atomic_load_n(&death_count, __ATOMIC_ACQUIRE) == *(int *)context;
+}
+
+static int com_watch(struct fixture *fixture, struct port *com, uintptr_t argument)
+{
+    struct server_command body = command(SERVER_CALL, 0, (uintptr_t)watch_and_map, argument);
+    struct server_command_reply reply = {.value = le32_of(1)};
+
+    (void)test_call(&fixture->node.host, com, SERVER_CALL, &body, sizeof(body), &reply,
+                    sizeof(reply));
+    return (int32_t)le32_load(reply.value);
+}
+
+static void the_death_of_a_watched_port_is_told_once(void)
+{
+    struct fixture fixture;
+    struct reservation reserved;
+    struct port *com = open_server(&fixture, &reserved);
+    struct server_command death = command(SERVER_PORT_DEATH_PROC, 0, (uintptr_t)count_death, 0);
+    char answer[8] = {0};
+
+    death_count = 0;
+    EXPECT_EQUAL(
+        test_call_status(&fixture.node.host, com, SERVER_PORT_DEATH_PROC, &death, sizeof(death)),
+        0);
+    for (int round = 1; round <= 2; round++) {
+        REQUIRE(port_create(&fixture.node.host, &watched_port) == ERROR_NONE);
+        port_retain(watched_port);
+        uint64_t name = port_name(watched_port);
+        EXPECT_EQUAL(com_watch(&fixture, com, 1), 0);
+        EXPECT_EQUAL(com_watch(&fixture, com, 0), ERROR_EXISTS);
+        EXPECT(test_call(&fixture.node.host, watched_port, KERNEL_ECHO, "run", 4, answer, 8) == 4);
+        port_destroy(watched_port);
+        EXPECT(test_wait(a_death_was_told, &round));
+        EXPECT(died[round - 1] == name);
+        EXPECT_EQUAL(com_watch(&fixture, com, 0), ERROR_DOWN);
+        port_release(watched_port);
+    }
+    port_release(com);
+    close_node(&fixture);
+}
+
 static int give_up(uintptr_t argument)
 {
     (void)argument;
@@ -933,6 +996,7 @@ static const struct unit_test server_table_tests[] = {
     {"SMAP sends the answer that the function made", smap_sends_the_answer_that_the_function_made},
     {"what a server logs reaches the one who asked", what_a_server_logs_reaches_the_one_who_asked},
     {"callouts run in order and are bounded", callouts_run_in_order_and_are_bounded},
+    {"the death of a watched port is told once", the_death_of_a_watched_port_is_told_once},
     {"a server that gives up is not served, and told once",
      a_server_that_gives_up_is_not_served_and_told_once},
     {"a shutdown needs no script", a_shutdown_needs_no_script},

@@ -598,6 +598,32 @@ static void test_a_stream_to_a_dead_port_ends_itself(void)
     client_close(&client);
 }
 
+static void test_the_last_of_a_count_waits_for_room(void)
+{
+    struct traffic_client client;
+    struct stream_plan plan;
+    struct port *sink;
+
+    client_open(&client);
+    EXPECT(port_create(&client.node.host, &sink) == ERROR_NONE);
+    port_set_limit(sink, 4);
+    plan = plan_to(port_name(sink));
+    plan.count = 5;
+    EXPECT(start(&client, &plan) == ERROR_NONE);
+    while (ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE).sent < plan.count) {
+    }
+    for (int i = 0; i < 5; i++) {
+        struct kmsg *message = NULL;
+        EXPECT(mach_msg_receive(sink, &message, clock_now_ns() + TEST_CALL_NS) == MACH_MSG_SUCCESS);
+        kmsg_free(message);
+    }
+    wait_closed(&client);
+    struct account ledger = ledger_of(&client, STREAM, BLACKBOX_LEDGER_SOURCE);
+    EXPECT(ledger.acked == 5 && ledger.failed == 0);
+    port_destroy(sink);
+    client_close(&client);
+}
+
 static void test_a_stop_whose_time_passes_says_so(void)
 {
     struct traffic_client client;
@@ -690,6 +716,7 @@ static const struct unit_test traffic_tests[] = {
     {"what has no ledger is told", test_what_has_no_ledger_is_told},
     {"the 65th stream is refused", test_the_65th_stream_is_refused},
     {"a stream to a dead port ends itself", test_a_stream_to_a_dead_port_ends_itself},
+    {"the last of a count waits for room", test_the_last_of_a_count_waits_for_room},
     {"a stop whose time passes says so", test_a_stop_whose_time_passes_says_so},
     {"a stream between two nodes", test_a_stream_between_two_nodes},
     {"when the peer dies every message has an outcome",

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
+ARCHES = ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32")
+SERVERS = ("echo", "fault", "traffic", "raw_ring", "hostile")
+DRIVERS = ("phy_ivshmem", "phy_virtio_serial", "phy_ivshmem_faulty")
 FIRMWARE = (
-    "x86_64/kernel.elf",
-    "aarch64/kernel.elf",
-    "riscv64/kernel.elf",
-    "aarch64_be/kernel.elf",
-    "riscv32/kernel.elf",
+    *(f"{arch}/kernel.elf" for arch in ARCHES),
+    *(f"{arch}/servers/{name}.kern_server" for arch in ARCHES for name in (*SERVERS, *DRIVERS)),
     "host/libmnlab_core.so",
     "host/libmnlab_sim.so",
 )

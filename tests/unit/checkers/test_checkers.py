@@ -67,7 +67,7 @@ def test_good_run_passes_everything() -> None:
 @pytest.mark.parametrize("file", VIOLATIONS, ids=lambda file: file.stem)
 def test_violation_fails_exactly_its_invariant(file: Path) -> None:
     patch = json.loads(file.read_text())
-    verdicts = check_run(changed(patch))
+    verdicts = check_run(changed(patch), bounds=Bounds(notice_s=0.05))
     broken = {
         verdict.invariant: verdict.detail for verdict in verdicts if verdict.outcome is Outcome.FAIL
     }

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Kernel servers on real guests: the tools, a guest that asks another's loader, and the guide's
+driver, built as the guide says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from emulator import Cluster, RunOptions
+from emulator.cli import kl_ld, kl_log, kl_util
+from emulator.config import parse_topology
+from emulator.loader import Code, LoaderError, State
+from emulator.model import Arch
+
+pytestmark = [
+    pytest.mark.qemu,
+    pytest.mark.slow,
+    pytest.mark.timeout(90),
+    pytest.mark.usefixtures("real_machines"),
+]
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "guide" / "phy_mailbox"
+PAIR = """
+[[node]]
+name = "a"
+arch = "{first}"
+servers = ["echo", "traffic"]
+
+[[node]]
+name = "b"
+arch = "{second}"
+servers = ["echo", "traffic"]
+
+[[link]]
+kind = "ivshmem"
+ends = ["a", "b"]
+"""
+
+
+def pair(tmp_path: Path, first: Arch = Arch.X86_64, second: Arch = Arch.X86_64) -> Cluster:
+    text = PAIR.format(first=first.value, second=second.value)
+    topology = parse_topology(text, source="pair.toml")
+    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
+
+
+async def kl(tool: str, tmp_path: Path, *words: str) -> int:
+    """A tool's exit code; it runs in a thread, as it would in another terminal."""
+    main = {"kl_util": kl_util.main, "kl_log": kl_log.main}[tool]
+    return await asyncio.to_thread(main, ["--runs", str(tmp_path / "runs"), *words])
+
+
+async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with pair(tmp_path) as cluster:
+        loader = cluster.node("a").loader
+        assert await kl("kl_util", tmp_path, "a", "-s") == 0
+        assert capfd.readouterr().out == (
+            "SERVER: phy_ivshmem Loaded\nSERVER: echo Loaded\nSERVER: traffic Loaded\n"
+        )
+        info = await loader.server_info("echo")
+        assert await kl("kl_util", tmp_path, "a", "-s", "echo") == 0
+        assert capfd.readouterr().out == (
+            f"SERVER: echo\nRELOCATABLE: {info.relocatable}\n"
+            f"STATUS: Loaded at address {info.address:#x} for {info.size_bytes:#x} bytes\n"
+            "PORTS: echo(advertised)\n"
+        )
+        assert await kl("kl_util", tmp_path, "a", "-u", "echo") == 0
+        assert capfd.readouterr().out == "unloading echo\necho unloaded\n"
+        assert await kl("kl_util", tmp_path, "a", "-u", "echo") == 1
+        assert "kl_util : server is not loaded (104)" in capfd.readouterr().err
+        assert await kl("kl_util", tmp_path, "a", "-u", "phy_ivshmem") == 1
+        assert "kl_util : server is in use (122)" in capfd.readouterr().err
+        assert await kl("kl_util", tmp_path, "a", "-l", "echo") == 0
+        assert capfd.readouterr().out.endswith("echo loaded\n")
+        assert await kl("kl_util", tmp_path, "b", "-d", "echo") == 0
+        assert await kl("kl_util", tmp_path, "b", "--json", "-s") == 0
+        said = json.loads(capfd.readouterr().out.partition("echo deallocated\n")[2])
+        assert [item["server"] for item in said] == ["phy_ivshmem", "traffic"]
+        assert await kl("kl_util", tmp_path, "b", "-r") == 0
+        await cluster.wait_links_up()
+        await cluster.node("a").ping(cluster.node("b"))
+        assert await kl("kl_log", tmp_path, "a", "-l", "0", "echo") == 0
+        assert await kl("kl_log", tmp_path, "a", "nothing") == 1
+        assert await kl("kl_util", tmp_path, "c", "-s") == 1
+    assert await kl("kl_util", tmp_path, "a", "-s") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["a"], ["a", "-x"], ["a", "-l"], ["a", "-l", "x", "-L"]])
+async def test_words_that_make_no_command(
+    tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert await kl("kl_util", tmp_path, *words) == 1
+    assert capfd.readouterr().err.startswith("usage: kl_util")
+
+
+async def test_a_log_is_formatted_here(tmp_path: Path) -> None:
+    async with pair(tmp_path) as cluster:
+        a = cluster.node("a")
+        faulty = a.server_object("phy_ivshmem_faulty")
+        await a.loader.replace_server("phy_ivshmem", faulty, ["fault=0", "after=77"])
+        com_port = await a.loader.server_com_port("phy_ivshmem")
+        port = a.loader.port()
+        with pytest.raises(LoaderError) as caught:
+            await a.loader.get_log(com_port, port)
+        assert caught.value.code is Code.INVALID_ARGUMENT
+        await a.loader.log_level(com_port, 1)
+        await a.loader.get_log(com_port, port)
+        await a.loader.unload_server("phy_ivshmem", quiesce=True)
+        message = await port.receive(5)
+        assert message is not None  # closed: nobody waits for ever
+        await a.loader.load_server("phy_ivshmem")
+        await cluster.wait_links_up()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(Arch.X86_64, Arch.AARCH64), (Arch.AARCH64_BE, Arch.RISCV64), (Arch.RISCV32, Arch.X86_64)],
+)
+async def test_drivers_and_servers_load_on_every_architecture(
+    tmp_path: Path, first: Arch, second: Arch
+) -> None:
+    async with pair(tmp_path, first, second) as cluster:
+        for node in cluster.nodes:
+            for name in await node.loader.server_list():
+                assert (await node.loader.server_info(name)).state == State.LOADED
+            await node.loader.unload_server("phy_ivshmem", quiesce=True)
+            await node.loader.load_server("phy_ivshmem")
+            await cluster.wait_links_up()
+            port = await node.port("echo")
+            assert await node.call(2000, b"hello", port=port) == b"hello"
+        a, b = cluster.nodes
+        await a.ping(b)
+        await b.crash()
+        await b.restart()
+        await cluster.wait_links_up()
+        await a.ping(b)
+
+
+async def test_the_guide_s_driver_carries_a_link(tmp_path: Path) -> None:
+    """docs/guide/phy-driver.md, step by step."""
+    if shutil.which("clang") is None:
+        pytest.skip("clang is not installed")
+    driver = tmp_path / "phy_mailbox.kern_server"
+    ivshmem = kl_ld.FIRMWARE / "phys" / "ivshmem"
+    words = [
+        *("-n", "phy_mailbox", "-i", "kern_server_self"),
+        *("-l", str(EXAMPLE / "phy_mailbox.load"), "-u", str(EXAMPLE / "phy_mailbox.unload")),
+        *("-o", str(driver), str(EXAMPLE / "phy_mailbox.c")),
+        *(str(ivshmem / name) for name in ("cable.c", "device.c", "ring.c")),
+    ]
+    assert await asyncio.to_thread(kl_ld.main, words) == 0
+    async with pair(tmp_path) as cluster:
+        a, b = cluster.nodes
+        link = cluster.link(a, b)
+        for node in cluster.nodes:
+            await node.loader.unload_server("phy_ivshmem", quiesce=True)
+        for node in cluster.nodes:
+            await node.loader.add_server(driver)
+        await link.wait_up()
+        streams = [await a.traffic(to=b, size_bytes=9000), await b.traffic(to=a)]
+        for stream in streams:
+            await stream.wait_received(100)
+        await link.cut()
+        await link.wait_down()
+        await link.splice()
+        await link.wait_up()
+        for stream in streams:
+            await stream.wait_received(100)
+            ledger = await stream.stop()
+            assert ledger.received == ledger.sent
+        for node in cluster.nodes:
+            await node.loader.delete_server("phy_mailbox")
+        for node in cluster.nodes:
+            await node.loader.load_server("phy_ivshmem")
+        await link.wait_up()
+        await a.ping(b)
+
+
+async def test_kl_ld_says_what_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "bad.c"
+    source.write_text("extern int nobody_has_this(void);\nint (*f)(void) = nobody_has_this;\n")
+    load = tmp_path / "load"
+    load.write_text("CALL f 0\nSTART\n")
+    words = ["-n", "bad", "-i", "kern_server_self", "-l", str(load), "-o", str(tmp_path / "o")]
+    assert await asyncio.to_thread(kl_ld.main, [*words, str(source)]) == 1
+    assert "does not export nobody_has_this" in capfd.readouterr().err
+    assert await asyncio.to_thread(kl_ld.main, words) == 1
