@@ -182,9 +182,8 @@ static void test_ping_of_ourselves(void)
 static void test_ping_of_a_port(void)
 {
     struct kernel_client client;
-    struct ping_port_request request = {.count = le32_of(20),
-                                        .size_bytes = le32_of(61),
-                                        .timeout_ns = le64_of(TEST_CALL_NS)};
+    struct ping_port_request request = {
+        .count = le32_of(20), .size_bytes = le32_of(61), .timeout_ns = le64_of(TEST_CALL_NS)};
     struct ping_reply reply;
 
     client_open(&client);
