@@ -172,6 +172,8 @@ static bool add(struct node *node, struct port *port, const struct entry *entry,
     struct share *share;
 
     if (port == NULL) {
+        if (node->flow.notice_count >= FLOW_NOTICES_MAXIMUM)
+            return false;
         share_tell_unknown(node, entry->name, spares);
         return true;
     }

@@ -184,12 +184,16 @@ bool flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spar
 }
 
 /* It is the newest, so whatever else goes out again comes before it. */
-void flipc_untake(struct node *node, struct kmsg *kmsg)
+void flipc_untake(struct node *node, struct kmsg *kmsg, struct deferred *deferred)
 {
     struct flow *flow = &node->flow;
 
-    kmsg->held--;
     node->fetched_count--;
+    if (kmsg->disposal != KMSG_OWNED) {
+        flipc_complete(node, msg_of_kmsg(kmsg), deferred);
+        return;
+    }
+    kmsg->held--;
     if (flow->resend == &flow->outstanding)
         flow->resend = &kmsg->queue;
     node_kick(node);

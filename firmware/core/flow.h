@@ -35,10 +35,12 @@ struct port;
 
 /* Bytes, at most, that wait to be transmitted to one node, over all proxies: a peer that asks without
  * end and takes no answer costs no more. One message more may begin below it. */
-#define FLOW_WAITING_MAXIMUM (512u * 1024u)
+#define FLOW_WAITING_MAXIMUM (256u * 1024u)
 
 /* Accounts, at most, that have something to tell one node before messages from it that bring rights are
- * refused: a peer that does not listen costs no more. */
+ * refused, and rights to names that nobody has are not answered: a peer that does not listen costs no
+ * more. Each may be the last of a port that ended, so these are as many struct ports, about as much
+ * again as FLOW_WAITING_MAXIMUM twice. */
 #define FLOW_NOTICES_MAXIMUM 1024u
 
 struct flow_snapshot {
@@ -121,8 +123,9 @@ bool flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spar
 /* The same, but it is queued in any case. */
 void flipc_queue(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares);
 
-/* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it. */
-void flipc_untake(struct node *node, struct kmsg *kmsg);
+/* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it,
+ * unless it is at its end by now; the peer may say so of what it never got. */
+void flipc_untake(struct node *node, struct kmsg *kmsg, struct deferred *deferred);
 
 /* A message that is in a proxy's queue waits for the node, or not any more. */
 void flipc_waits(struct node *node, const struct kmsg *kmsg);

@@ -231,11 +231,15 @@ static void send_locked(struct sending *sending)
 /* Give a message that was fetched for it to the node's transmitter. Without the lock. */
 static void transmit(struct node *node, struct kmsg *kmsg)
 {
+    struct deferred deferred;
+
     if (node == NULL || node->transmitter.transmit(node->transmitter.context, msg_of_kmsg(kmsg)))
         return;
+    deferred_init(&deferred);
     ipc_lock(node->host);
-    flipc_untake(node, kmsg);
+    flipc_untake(node, kmsg, &deferred);
     ipc_unlock(node->host);
+    deferred_run(node->host, &deferred);
 }
 
 static mach_msg_return_t send(struct sending *sending)
@@ -433,6 +437,19 @@ static bool poll_links(struct mach_host *host)
     return has_arrived;
 }
 
+/* What a receiver found to be at its end does not wait with it. False: there is nothing; true: done,
+ * and the lock was released meanwhile. */
+static bool finish_before_waiting(struct mach_host *host, struct deferred *deferred)
+{
+    if (deferred_is_empty(deferred))
+        return false;
+    ipc_unlock(host);
+    deferred_run(host, deferred);
+    deferred_init(deferred);
+    ipc_lock(host);
+    return true;
+}
+
 static mach_msg_return_t receive_locked(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns,
                                         struct deferred *deferred)
 {
@@ -448,6 +465,8 @@ static mach_msg_return_t receive_locked(struct port *port, struct kmsg **kmsg, u
             return MACH_RCV_PORT_DIED;
         if (!in_time)
             return MACH_RCV_TIMED_OUT;
+        if (finish_before_waiting(port->host, deferred))
+            continue;
         port->receivers_waiting++;
         in_time = condition_wait(&port->receivers, &port->host->ipc->lock, deadline_ns);
         port->receivers_waiting--;
@@ -516,6 +535,8 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
         }
         if (!in_time)
             return MACH_RCV_TIMED_OUT;
+        if (finish_before_waiting(set->host, deferred))
+            continue;
         set->receivers_waiting++;
         in_time = condition_wait(&set->receivers, &set->host->ipc->lock, deadline_ns);
         set->receivers_waiting--;

@@ -132,13 +132,31 @@ static bool is_own(const struct program *program, uint32_t port)
     return oracle_port_life(port) == program->node->life;
 }
 
+/* Is, or was, the port where only a suspect says that it is? It may say so of any port whose right it
+ * sends, and whoever did not know the port believes it. Read without the lock: no other fiber runs. */
+static bool is_diverted(const struct program *program, const struct port *right)
+{
+    if (right->kind != PORT_PROXY) {
+        return false;
+    }
+    if (right->node != NULL) {
+        return node_id_is_suspect(right->node->id);
+    }
+    for (uint32_t life = 0; life < sim_life_count; life++) { /* dead, with its home */
+        if (program->node->told_dead[life] && sim_nodes[sim_lives[life].node].is_suspect) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* I8: a send to a right known to be dead fails as dead, and only such a send does. */
-static void check_destination(const struct program *program, uint32_t port, bool was_dead,
-                              mach_msg_return_t result)
+static void check_destination(const struct program *program, uint32_t port,
+                              const struct port *right, bool was_dead, mach_msg_return_t result)
 {
     const struct sim_life *life = &sim_lives[oracle_port_life(port)];
 
-    if (is_of_suspect(port)) {
+    if (is_of_suspect(port) || is_diverted(program, right)) {
         return;
     }
     sim_exercised(8);
@@ -182,12 +200,14 @@ static bool send_by(struct program *program, struct kmsg *kmsg, struct port *rig
     bool was_dead =
         is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port);
     struct call call = call_begin(duration_ns);
+    bool was_diverted = is_diverted(program, right);
     mach_msg_return_t result;
 
     if (message == SIM_NONE) {
         kmsg_free(kmsg);
         return false;
     }
+    port_retain(right); /* a send-once right is gone afterwards */
     result = kind == PORT_SEND_ONCE
                  ? mach_msg_send_once(kmsg, right, local, disposition)
                  : mach_msg_send(kmsg, right, local, disposition, call.deadline_ns);
@@ -196,8 +216,12 @@ static bool send_by(struct program *program, struct kmsg *kmsg, struct port *rig
     } else {
         oracle_unsent(message);
     }
+    if (was_diverted || is_diverted(program, right)) {
+        oracle_diverted(message);
+    }
     call_end(program, &call, result == MACH_SEND_TIMED_OUT, "a send");
-    check_destination(program, port, was_dead, result);
+    check_destination(program, port, right, was_dead, result);
+    port_release(right);
     if (result != MACH_MSG_SUCCESS) {
         kmsg_set_completion(kmsg, NULL, NULL);
         kmsg_free(kmsg);

@@ -12,6 +12,10 @@
 #define PEER 2u
 #define ITS_TAG NAME_TAG_OF_INCARNATION(TEST_INCARNATION(1))
 
+/* What one peer may cost that asks without end and takes nothing: what waits for it, what it is to be
+ * told, and both windows of small messages. */
+#define PEER_COST_MAXIMUM (1u << 20)
+
 struct victim {
     struct mach_host *host;
     mnl_node_info_t node;
@@ -373,6 +377,7 @@ static bool answer_one(const struct victim *victim)
 static void endless_questions_are_not_answered_endlessly(void)
 {
     struct victim victim = victim_create();
+    size_t used_bytes = heap_statistics(victim.host).used_bytes;
     unsigned answered = 0;
 
     for (uint32_t i = 0; i < 20000; i++) {
@@ -388,6 +393,41 @@ static void endless_questions_are_not_answered_endlessly(void)
     EXPECT(answered < 2000);
     EXPECT(test_statistics(victim.host).messages <= answered + TEST_WINDOW);
     EXPECT(test_statistics(victim.host).ports <= answered + FLOW_NOTICES_MAXIMUM + 2);
+    EXPECT(heap_statistics(victim.host).used_bytes - used_bytes < PEER_COST_MAXIMUM);
+    victim_destroy(&victim);
+}
+
+/* Each is answered by the news that the port is dead, which it does not take either. */
+static void endless_rights_to_nothing_are_not_answered_endlessly(void)
+{
+    struct victim victim = victim_create();
+    const struct flow *flow = &node_of_handle(victim.node)->flow;
+    uint64_t dropped = victim.host->nodes->counters.dropped;
+    struct {
+        struct mnl_msg header;
+        le32 count;
+        le32 reserved;
+        struct flipc_rights_entry entries[FLIPC_RIGHTS_MAXIMUM];
+    } message = {.header = {.sub = MNL_SUB_FLIPC,
+                            .cmd = FLIPC_RIGHTS,
+                            .flags = MNL_FLAG_SEQUENCED,
+                            .node_id = PEER,
+                            .size = sizeof(struct flipc_rights_body) + sizeof(message.entries)}};
+
+    STORE(message.count, FLIPC_RIGHTS_MAXIMUM);
+    for (uint32_t i = 0; i < 2u * FLOW_NOTICES_MAXIMUM / FLIPC_RIGHTS_MAXIMUM; i++) {
+        for (uint32_t k = 0; k < FLIPC_RIGHTS_MAXIMUM; k++) {
+            STORE(message.entries[k].name, NAME_MAKE(1, 1, i * FLIPC_RIGHTS_MAXIMUM + k + 1u));
+            STORE(message.entries[k].operation, RIGHTS_ADD_SEND);
+            STORE(message.entries[k].value, 1);
+        }
+        message.header.options = mnl_flow_next(victim.node);
+        EXPECT_EQUAL(mnl_msg_from_node_bounded(victim.node, &message.header,
+                                               sizeof(message.header) + message.header.size, 0),
+                     KERN_SUCCESS);
+    }
+    EXPECT_EQUAL(flow->notice_count, FLOW_NOTICES_MAXIMUM);
+    EXPECT_EQUAL(victim.host->nodes->counters.dropped - dropped, FLOW_NOTICES_MAXIMUM);
     victim_destroy(&victim);
 }
 
@@ -465,6 +505,8 @@ static const struct unit_test hostile_tests[] = {
     {"refusals of what is not outstanding do nothing",
      refusals_of_what_is_not_outstanding_do_nothing},
     {"endless questions are not answered endlessly", endless_questions_are_not_answered_endlessly},
+    {"endless rights to nothing are not answered endlessly",
+     endless_rights_to_nothing_are_not_answered_endlessly},
     {"random bytes do no harm", random_bytes_do_no_harm},
 };
 UNIT_SUITE("hostile", hostile_tests);

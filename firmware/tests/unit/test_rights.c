@@ -3,9 +3,11 @@
  * Rights in messages and their accounts between nodes. Tests are named by the rows of
  * docs/spec/gaps.md that they hold up.
  */
+#include "core/ipc_state.h"
 #include "core/port.h"
 #include "mesh.h"
 #include "unit.h"
+#include <kernel/thread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -496,6 +498,74 @@ static void l3_a_forged_send_once_right_is_refused(void)
     mesh_destroy(&mesh);
 }
 
+static void receive_until_dead(void *argument)
+{
+    struct kmsg *kmsg;
+
+    EXPECT_EQUAL(mach_msg_receive(argument, &kmsg, DEADLINE_NEVER), MACH_RCV_PORT_DIED);
+}
+
+static void await_receiver(struct mach_host *host, const struct port *port)
+{
+    bool waits = false;
+
+    while (!waits) {
+        thread_yield();
+        ipc_lock(host);
+        waits = port->receivers_waiting == 1;
+        ipc_unlock(host);
+    }
+}
+
+/* With more rights than have their place in the message itself, by a right that its sender has not. */
+static void send_forged(struct mesh *mesh, struct port *once, struct outcomes *outcomes)
+{
+    struct port *ports[8] = {NULL};
+    struct message_item item = {
+        .type = MESSAGE_PORTS, .transfer = PORT_COPY_SEND, .ports = ports, .count = 8};
+    struct kmsg *kmsg;
+
+    once->home->held.once = 1;
+    port_retain(once);
+    REQUIRE(kmsg_create(mesh->hosts[1], 0, &item, 1, &kmsg) == 0);
+    kmsg_set_completion(kmsg, outcomes_count, outcomes);
+    REQUIRE(mach_msg_send_once(kmsg, once, NULL, PORT_NONE) == MACH_MSG_SUCCESS);
+}
+
+/* It may wait for ever for a message that is one. */
+static void l3_what_a_waiting_receiver_refused_is_freed(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0);
+    struct port *once = pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+    struct outcomes outcomes = {0};
+    struct thread *receiver;
+    size_t used_bytes;
+
+    port_retain(once);
+    EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[1], 1), once, NULL, PORT_NONE),
+                 MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(port, 1));
+    mesh_settle(&mesh);
+    REQUIRE(thread_create(mesh.hosts[0], "receiver", receive_until_dead, port, &receiver) == 0);
+    await_receiver(mesh.hosts[0], port);
+    used_bytes = heap_statistics(mesh.hosts[0]).used_bytes;
+    send_forged(&mesh, once, &outcomes);
+    while (outcomes.failed == 0) {
+        mesh_settle(&mesh);
+        thread_yield();
+    }
+    await_receiver(mesh.hosts[0], port);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(heap_statistics(mesh.hosts[0]).used_bytes, used_bytes);
+    port_destroy(port);
+    thread_join(receiver);
+    port_release(once);
+    mesh_settle(&mesh);
+    mesh_destroy(&mesh);
+}
+
 static void l3_a_send_once_right_that_dies_is_told(void)
 {
     struct mesh mesh = mesh_create(2);
@@ -685,6 +755,7 @@ static const struct unit_test rights_tests[] = {
      g10_a_port_without_rights_elsewhere_is_local_again},
     {"L3: a send-once right is good for one message", l3_a_send_once_right_is_good_for_one_message},
     {"L3: a forged send-once right is refused", l3_a_forged_send_once_right_is_refused},
+    {"L3: what a waiting receiver refused is freed", l3_what_a_waiting_receiver_refused_is_freed},
     {"L3: a send-once right that dies is told", l3_a_send_once_right_that_dies_is_told},
     {"L3: a send-once right comes home", l3_a_send_once_right_comes_home},
     {"G10: a right goes from hand to hand", g10_a_right_goes_from_hand_to_hand},
