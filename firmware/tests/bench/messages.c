@@ -16,6 +16,7 @@
 #define ARENA_BYTES (16u << 20)
 #define ROUNDS 5
 #define BATCH 16u
+#define BATCH_BYTES (192u * 1024u) /* below what may wait for a node */
 
 struct bench {
     struct mach_host hosts[2];
@@ -104,10 +105,11 @@ static void send_one(struct bench *bench, size_t size_bytes, struct port *reply)
 
 static void one_way(struct bench *bench, size_t size_bytes, unsigned count)
 {
+    unsigned batch = size_bytes * BATCH <= BATCH_BYTES ? BATCH : BATCH_BYTES / size_bytes;
     struct kmsg *kmsg;
 
-    for (unsigned i = 0; i < count; i += BATCH) {
-        for (unsigned k = 0; k < BATCH; k++)
+    for (unsigned i = 0; i < count; i += batch) {
+        for (unsigned k = 0; k < batch; k++)
             send_one(bench, size_bytes, NULL);
         carry(bench, 0);
         while (mach_msg_receive(bench->server, &kmsg, 0) == MACH_MSG_SUCCESS)
@@ -212,7 +214,7 @@ int main(void)
     bring_up(&bench);
     report(&bench, "one way", 64, 200000, one_way);
     report(&bench, "one way", 4096, 50000, one_way);
-    report(&bench, "one way", 65536, 5000, one_way);
+    report(&bench, "one way", 65536, 6000, one_way);
     report(&bench, "four rights", 64, 100000, four_rights);
     report(&bench, "four new rights", 64, 50000, four_new_rights);
     report(&bench, "round trip", 64, 100000, round_trips);
