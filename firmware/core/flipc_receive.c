@@ -146,6 +146,7 @@ void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resen
         refuse_once(kmsg, reason, deferred);
         rights_die(kmsg, deferred);
     }
+    rights_doubt_no_more(kmsg);
     kmsg->destination = NULL;
     kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
@@ -241,7 +242,9 @@ static void receive_message(struct receiving *receiving)
     if (receiving->early_reason != FLIPC_NAK_BAD_MESSAGE && has_rights(kmsg))
         kmsg->rights_state = KMSG_RIGHTS_WIRE;
     kmsg->destination = port;
-    if (reason == 0)
+    if (reason == 0 && rights_are_doubtful(port, kmsg))
+        rights_doubt(port, kmsg);
+    else if (reason == 0)
         port_enqueue(port, kmsg);
     else
         flipc_refuse(kmsg, (enum flipc_nak_reason)reason,

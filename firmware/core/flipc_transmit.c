@@ -568,6 +568,7 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
 static void unsettled_drop(struct node *node, struct kmsg *kmsg, struct deferred *deferred)
 {
     list_remove(&kmsg->flow);
+    rights_doubt_no_more(kmsg);
     rights_use_once_of(kmsg, node, deferred);
     kmsg->source = NULL;
     if (kmsg->destination == NULL || list_is_empty(&kmsg->queue))

@@ -18,6 +18,7 @@ struct ipc_state {
     struct lock lock;
     struct list idle; /* port.idle: names to take back, the longest unused first */
     uint32_t idle_count;
+    uint32_t doubted_count; /* messages in port.doubted */
 };
 
 static inline void ipc_lock(struct mach_host *host)

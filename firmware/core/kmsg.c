@@ -35,6 +35,7 @@ static struct kmsg *allocate_kind(struct mach_host *host, size_t payload_bytes, 
     kmsg->outcome = 0;
     kmsg->disposal = KMSG_OWNED;
     kmsg->rights_state = KMSG_RIGHTS_OURS;
+    kmsg->doubted = false;
     kmsg->source_sender = 0;
     kmsg->sender = 0;
     kmsg->header = (struct wire_mnl_header){.size = le32_of((uint32_t)payload_bytes)};

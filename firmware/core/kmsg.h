@@ -85,6 +85,7 @@ struct kmsg {
     uint8_t outcome;           /* enum message_outcome, of a deferred message */
     uint8_t disposal;          /* enum kmsg_disposal */
     uint8_t rights_state;      /* enum kmsg_rights_state */
+    bool doubted;              /* it is in destination->doubted */
     struct kmsg_few_rights few;
     _Alignas(8) struct wire_mnl_header header;
     struct wire_mach_header mach;

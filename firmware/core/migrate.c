@@ -183,6 +183,7 @@ static void become_proxy(struct port *port, struct node *node, struct share_spar
     forward_list(port, &port->queue, spares, deferred);
     port->held_mark = &port->held;
     forward_list(port, &port->held, spares, deferred);
+    forward_list(port, &port->doubted, spares, deferred);
     condition_broadcast(&port->senders);
     port->holds--; /* the receive right's reference */
     port_unreference(port, deferred);
@@ -317,6 +318,7 @@ void migrate_take(struct port *port, uint64_t name, uint32_t limit, struct node 
     settle_kind(port, deferred);
     settle_accounts(port, deferred);
     condition_broadcast(&port->senders);
+    rights_review(port->host);
 }
 
 /* --- Following -------------------------------------------------------------------------------- */
@@ -335,6 +337,7 @@ void migrate_moved(struct port *port, uint32_t node_id, struct deferred *deferre
     port->move_to = node_id;
     port->move_incarnation = node->incarnation;
     list_remove(&port->ready);
+    rights_review(port->host);
     if (port->in_flight == 0)
         port_defer_work(port, PORT_WORK_MOVE, deferred);
 }

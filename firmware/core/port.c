@@ -34,6 +34,7 @@ struct port *port_allocate(struct mach_host *host, enum port_kind kind, uint32_t
     list_init(&port->shares);
     list_init(&port->idle);
     list_init(&port->held);
+    list_init(&port->doubted);
     port->held_mark = &port->held;
     condition_init(&port->senders);
     condition_init(&port->receivers);
@@ -96,6 +97,7 @@ void port_unreference(struct port *port, struct deferred *deferred)
         name_remove(port->host, port);
         list_remove(&port->member);
         notify_requests_forget(port, deferred);
+        rights_review(port->host);
     }
     if (share_port_ended(port, deferred))
         port_defer_free(port, deferred);
@@ -215,6 +217,7 @@ void port_die(struct port *port, struct deferred *deferred)
     if (!port_is_here(port))
         nothing_waits(port);
     refuse_list(&port->queue, deferred);
+    refuse_list(&port->doubted, deferred);
     if (port_is_here(port))
         port->count = port->in_flight;
     share_port_died(port, deferred);
@@ -224,6 +227,7 @@ void port_die(struct port *port, struct deferred *deferred)
     condition_broadcast(&port->senders);
     condition_broadcast(&port->receivers);
     port_stop_lingering(port, deferred);
+    rights_review(port->host);
     port_unreference(port, deferred);
 }
 

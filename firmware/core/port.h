@@ -73,10 +73,12 @@ struct port {
     bool work_queued;
 
     /* Moves. */
-    struct list held;       /* kmsg.queue: messages that came back, and what was sent after them */
-    struct list *held_mark; /* the first of `held` that did not come back, or `held` */
-    struct port *transit;   /* the local port in whose queue the receive right waits */
-    uint32_t move_to;       /* node id, while `moving` or `departed` */
+    struct list held;    /* kmsg.queue: messages that came back, and what was sent after them */
+    struct list doubted; /* kmsg.queue: messages that bring a port which is elsewhere, as far as is
+                             * known here, and what their sources sent after them */
+    struct list *held_mark;    /* the first of `held` that did not come back, or `held` */
+    struct port *transit;      /* the local port in whose queue the receive right waits */
+    uint32_t move_to;          /* node id, while `moving` or `departed` */
     uint64_t move_incarnation; /* of that node */
     uint16_t departure;        /* how often the receive right was sent to another node */
     bool departed;     /* of a postprincipal: bound for `move_to`, which may have it already */

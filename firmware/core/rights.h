@@ -48,6 +48,17 @@ void rights_index(struct kmsg *kmsg, struct kmsg_rights *rights);
 /* Can the names of a message from `node` be such? 0, or an enum flipc_nak_reason. */
 int rights_check_names(const struct node *node, struct kmsg *kmsg);
 
+/* Does an accepted message for `port`, which is here, bring a port that is not where the message comes
+ * from, as far as is known here, or come after such a one? Either the known home has yet to tell that
+ * the port moved, or the source lies. So what its source sends to `port` waits until the home has told.
+ */
+bool rights_are_doubtful(const struct port *port, struct kmsg *kmsg);
+COLD void rights_doubt(struct port *port, struct kmsg *kmsg);
+void rights_doubt_no_more(struct kmsg *kmsg);
+
+/* The home of a port changed: deliver what is not doubtful any more. */
+void rights_review(struct mach_host *host);
+
 /* `kmsg` was taken off the queue of `port`, and its names are not rights yet: make them. May release
  * the lock to allocate. 0; else why the message has to be refused, and nothing was taken. */
 int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred);

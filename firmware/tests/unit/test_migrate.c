@@ -3,6 +3,7 @@
  * Receive rights that move between nodes. Tests are named by the rows of docs/spec/gaps.md that they
  * hold up.
  */
+#include "core/kmsg.h"
 #include "core/node.h"
 #include "core/port.h"
 #include "mesh.h"
@@ -418,6 +419,83 @@ static void m3_a_port_that_moves_out_of_reach_is_dead_there(void)
     mesh_destroy(&mesh);
 }
 
+/* The receiver knows the port at its first home, which cannot tell it that the port moved. */
+static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *second, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *door = port_from_name(mesh.hosts[1], port_name(mesh_door(&mesh, 2)));
+    struct outcomes outcomes = {0};
+    struct kmsg *kmsg;
+
+    mesh.cut[0][2] = true;
+    second = move(&mesh, 0, port, 1);
+    send_receive_right(&mesh, 1, second, 2, &outcomes);
+    send_numbers(door, 7, 9, &outcomes);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(mach_msg_receive(mesh_door(&mesh, 2), &kmsg, 0), MACH_RCV_TIMED_OUT);
+    EXPECT_EQUAL(test_send(mesh_door(&mesh, 2), 5), MACH_MSG_SUCCESS); /* others do not wait */
+    EXPECT(test_receive(mesh_door(&mesh, 2), 5));
+    mesh.cut[0][2] = false;
+    mesh_settle(&mesh);
+    EXPECT(take_receive_right(&mesh, 2) == third);
+    receive_numbers(&mesh, mesh_door(&mesh, 2), 7, 9);
+    EXPECT_EQUAL(outcomes.settled, 3);
+    EXPECT_EQUAL(test_send(third, 1), MACH_MSG_SUCCESS);
+    EXPECT(test_receive(third, 1));
+    port_release(door);
+    port_destroy(third);
+    port_release(third);
+    mesh_settle(&mesh);
+    mesh_destroy(&mesh);
+}
+
+/* Sends the receive right to a port of its own under the name of another. */
+static void send_stolen(struct mesh *mesh, unsigned from, uint64_t name, unsigned to)
+{
+    struct message_item item = {
+        .type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = new_port(mesh, from)};
+    struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
+    struct kmsg *kmsg;
+
+    REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
+    REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
+    kmsg_descriptors(kmsg)->name = le64_of(name);
+    port_release(there);
+}
+
+static void m3_a_port_that_is_elsewhere_cannot_be_stolen(bool has_account)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *second;
+    struct kmsg *kmsg;
+
+    second =
+        has_account ? mesh_give(&mesh, 0, port, 1) : port_from_name(mesh.hosts[1], port_name(port));
+    send_stolen(&mesh, 2, port_name(port), 1);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(mach_msg_receive(mesh_door(&mesh, 1), &kmsg, 0), MACH_RCV_TIMED_OUT);
+    EXPECT_EQUAL(test_send(second, 6), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(port, 6));
+    mesh_kill(&mesh, 2);
+    EXPECT_EQUAL(mach_msg_receive(mesh_door(&mesh, 1), &kmsg, 0), MACH_RCV_TIMED_OUT);
+    port_release(second);
+    mesh_settle(&mesh);
+    port_destroy(port);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_port_known_by_account_cannot_be_stolen(void)
+{
+    m3_a_port_that_is_elsewhere_cannot_be_stolen(true);
+}
+
+static void m3_a_port_known_by_name_cannot_be_stolen(void)
+{
+    m3_a_port_that_is_elsewhere_cannot_be_stolen(false);
+}
+
 static const struct unit_test migrate_tests[] = {
     {"M3: a port moves with its name", m3_a_port_moves_with_its_name},
     {"M3: a receive right moves within a node", m3_a_receive_right_moves_within_a_node},
@@ -432,6 +510,10 @@ static const struct unit_test migrate_tests[] = {
     {"M3: a port moves on and comes back", m3_a_port_moves_on_and_comes_back},
     {"M3: a port whose receiver dies on the way is dead",
      m3_a_port_whose_receiver_dies_on_the_way_is_dead},
+    {"M3: a port that comes sooner than the news waits for it",
+     m3_a_port_that_comes_sooner_than_the_news_waits_for_it},
+    {"M3: a port known by account cannot be stolen", m3_a_port_known_by_account_cannot_be_stolen},
+    {"M3: a port known by name cannot be stolen", m3_a_port_known_by_name_cannot_be_stolen},
     {"M3: a receive right that is refused dies", m3_a_receive_right_that_is_refused_dies},
     {"M3: a port that moves out of reach is dead there",
      m3_a_port_that_moves_out_of_reach_is_dead_there},
