@@ -48,7 +48,7 @@ static struct share *spare_take(struct share_spares *spares)
     return share;
 }
 
-/* --- Finding ---------------------------------------------------------------------------------- */
+/* --- Finding and making ----------------------------------------------------------------------- */
 
 static inline struct share *share_of_port(struct list *link)
 {
@@ -67,6 +67,42 @@ struct share *share_find(const struct port *port, const struct node *node)
             return share_of_port(link);
     }
     return NULL;
+}
+
+bool share_needs_spare(const struct port *port, const struct node *node)
+{
+    return port->first.node != NULL && share_find(port, node) == NULL;
+}
+
+static void share_begin(struct share *share, struct node *node, uint64_t name)
+{
+    *share = (struct share){.node = node, .name = name};
+    list_init(&share->of_port);
+    list_init(&share->notice);
+    list_append(&node->shares, &share->of_node);
+}
+
+struct share *share_open(struct port *port, struct node *node, struct share_spares *spares)
+{
+    struct share *share = share_find(port, node);
+
+    if (share != NULL)
+        return share;
+    share = port->first.node == NULL ? &port->first : spare_take(spares);
+    share_begin(share, node, port->name);
+    share->port = port;
+    share->embedded = share == &port->first;
+    list_append(&port->shares, &share->of_port);
+    return share;
+}
+
+void share_tell_unknown(struct node *node, uint64_t name, struct share_spares *spares)
+{
+    struct share *share = spare_take(spares);
+
+    share_begin(share, node, name);
+    share->tell_dead = true;
+    share_tell(share);
 }
 
 /* --- Telling ---------------------------------------------------------------------------------- */
@@ -113,19 +149,14 @@ static void notice_forget(struct share *share)
     list_remove(&share->notice);
 }
 
-static void share_remove(struct share *share)
-{
-    set_refused(share, false);
-    list_remove(&share->of_port);
-    list_remove(&share->of_node);
-    notice_forget(share);
-}
-
 static void share_end(struct share *share, struct deferred *deferred)
 {
     struct port *port = share->port;
 
-    share_remove(share);
+    set_refused(share, false);
+    list_remove(&share->of_port);
+    list_remove(&share->of_node);
+    notice_forget(share);
     if (!share->embedded) {
         share->next_free = deferred->shares;
         deferred->shares = share;
@@ -136,59 +167,6 @@ static void share_end(struct share *share, struct deferred *deferred)
         port_defer_free(port, deferred);
 }
 
-/* --- Making ----------------------------------------------------------------------------------- */
-
-/* Nothing is in it: it lies there for the next right to the same node. */
-static bool first_is_spare(const struct port *port)
-{
-    return port->first.node == NULL ||
-           (port->home != &port->first && !port->first.refused && share_is_empty(&port->first));
-}
-
-bool share_needs_spare(const struct port *port, const struct node *node)
-{
-    return !first_is_spare(port) && share_find(port, node) == NULL;
-}
-
-static void share_begin(struct share *share, struct node *node, uint64_t name)
-{
-    *share = (struct share){.node = node, .name = name};
-    list_init(&share->of_port);
-    list_init(&share->notice);
-    list_append(&node->shares, &share->of_node);
-}
-
-struct share *share_open(struct port *port, struct node *node, struct share_spares *spares)
-{
-    struct share *share = share_find(port, node);
-
-    if (share != NULL)
-        return share;
-    if (!first_is_spare(port)) {
-        share = spare_take(spares);
-    } else {
-        share = &port->first;
-        if (share->node != NULL)
-            share_remove(share);
-    }
-    share_begin(share, node, port->name);
-    share->port = port;
-    share->embedded = share == &port->first;
-    list_append(&port->shares, &share->of_port);
-    return share;
-}
-
-void share_tell_unknown(struct node *node, uint64_t name, struct share_spares *spares)
-{
-    struct share *share = spare_take(spares);
-
-    share_begin(share, node, name);
-    share->tell_dead = true;
-    share_tell(share);
-}
-
-/* --- Settling --------------------------------------------------------------------------------- */
-
 /* That of a dead port stays as long as the port: a message that brings it may still be on its way,
  * and its receiver has to be told then. */
 static bool share_is_needed(const struct share *share)
@@ -198,18 +176,11 @@ static bool share_is_needed(const struct share *share)
     return port != NULL && (port->home == share || (port->dead && port->references != 0));
 }
 
-/* The first of a living port that is here costs nothing, and may be used again soon: a port for
- * answers is, by each call. One that remembers a refusal has to forget it. */
-static bool share_may_lie(const struct share *share)
-{
-    return share->embedded && !share->refused && !share->port->dead && port_is_here(share->port);
-}
-
 void share_settle(struct share *share, struct deferred *deferred)
 {
     if (share_has_news(share))
         share_tell(share);
-    else if (share_is_empty(share) && !share_is_needed(share) && !share_may_lie(share))
+    else if (share_is_empty(share) && !share_is_needed(share))
         share_end(share, deferred);
 }
 
