@@ -242,7 +242,8 @@ static void receive_message(struct receiving *receiving)
     if (receiving->early_reason != FLIPC_NAK_BAD_MESSAGE && has_rights(kmsg))
         kmsg->rights_state = KMSG_RIGHTS_WIRE;
     kmsg->destination = port;
-    if (reason == 0 && rights_are_doubtful(port, kmsg))
+    if (reason == 0 && (kmsg->rights != NULL || !list_is_empty(&port->doubted)) &&
+        rights_are_doubtful(port, kmsg))
         rights_doubt(port, kmsg);
     else if (reason == 0)
         port_enqueue(port, kmsg);
