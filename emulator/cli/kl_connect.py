@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,5 +106,7 @@ def run_tool(label: str, usage: str, work: Callable[[], Awaitable[int]]) -> int:
 
 
 def end_on_termination() -> None:
-    """Take a termination for Ctrl-C."""
+    """Take a termination for Ctrl-C. Whoever calls a tool from a thread has handlers of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        return
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

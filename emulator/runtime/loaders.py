@@ -100,6 +100,7 @@ class _Attended:
         loader: its.
         calls: the way to its kernel half.
         service: the loader for those who ask by messages.
+        client: the loader for tasks of this process, with the ports that they made.
         life: the incarnation that is attended to; 0: none.
         is_settled: whether its configuration was brought up, well or badly.
         problem: what went wrong with that.
@@ -109,6 +110,7 @@ class _Attended:
     loader: NodeLoader
     calls: _Calls
     service: LoaderService
+    client: Loader
     life: int = 0
     is_settled: bool = False
     problem: MnlabError | None = None
@@ -155,7 +157,7 @@ class Loaders:
         if spec.id not in self._nodes:
             what = f"the image of node {spec.name} exports nothing to servers"
             raise LoaderError(Code.NODE_UNREACHABLE, what)
-        return Loader(LocalChannel(self._nodes[spec.id].service))
+        return self._nodes[spec.id].client
 
     def is_up(self, node_id: int, life: int) -> bool:
         """Whether the servers of a life are brought up.
@@ -226,7 +228,13 @@ class Loaders:
         service = LoaderService(
             calls.loader, privileged.name, lambda work: self._spawn(world, work)
         )
-        return _Attended(spec=spec, loader=calls.loader, calls=calls, service=service)
+        return _Attended(
+            spec=spec,
+            loader=calls.loader,
+            calls=calls,
+            service=service,
+            client=Loader(LocalChannel(service)),
+        )
 
     def _spawn(self, world: World, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = world.tasks.create_task(work, name="kernel-server loader")

@@ -25,6 +25,7 @@ struct sim_link_settings {
     uint32_t kind;
     uint32_t latency_ns;
     uint32_t mtu;
+    uint32_t options[2];
 };
 
 struct sim_settings {

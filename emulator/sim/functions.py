@@ -72,6 +72,7 @@ class LinkFields(Protocol):
     ends: Sequence[int]
     kind: int
     mtu: int
+    options: Sequence[int]
 
 
 class SettingsFields(Protocol):

@@ -81,6 +81,19 @@ static void choose_links(struct generator *generator)
     }
 }
 
+/* Half of the links as their kind has it; of the others each end as it likes. */
+static void choose_options(struct generator *generator)
+{
+    for (uint32_t link = 0; link < generator->settings->link_count; link++) {
+        bool is_plain = one_in(generator, 2);
+
+        for (uint32_t end = 0; end < 2; end++) {
+            generator->settings->links[link].options[end] =
+                is_plain ? 0 : below(generator, SIM_END_WANTS_CRC + SIM_END_OFFERS_REPLAY + 1);
+        }
+    }
+}
+
 static void choose_settings(struct generator *generator)
 {
     struct sim_settings *settings = generator->settings;
@@ -445,5 +458,6 @@ uint32_t sim_generate(uint64_t seed, const struct sim_workload *workload,
     add_program(&generator, workload->operations < room ? workload->operations : room);
     add_faults(&generator, profile);
     sort(entries, generator.count);
+    choose_options(&generator);
     return generator.count;
 }

@@ -42,6 +42,8 @@ static void plug_links(struct sim_node *node)
             .use = BOOT_LINK_USE_LINK,
             .slot = link * 2 + end,
             .peer = settings->first_id + of->ends[1 - end],
+            .payload_crc = (of->options[end] & SIM_END_WANTS_CRC) != 0,
+            .replay = (of->options[end] & SIM_END_OFFERS_REPLAY) != 0,
         };
     }
 }

@@ -114,11 +114,17 @@ enum sim_link_kind {
     SIM_LINK_STREAM = 1, /* CABLE frames, payload CRC and replay, as the virtio-serial PHY */
 };
 
+/* What an end does even where its cable does not ask for it, as its boot page says. The two ends of
+ * a link need not be alike. */
+#define SIM_END_WANTS_CRC 1u
+#define SIM_END_OFFERS_REPLAY 2u
+
 struct sim_link_settings {
     uint32_t ends[2]; /* node indices, from 0 */
     uint32_t kind;
     uint32_t latency_ns;
-    uint32_t mtu; /* 256 .. 1024 */
+    uint32_t mtu;        /* 256 .. 1024 */
+    uint32_t options[2]; /* of each end: SIM_END_* */
 };
 
 struct sim_settings {

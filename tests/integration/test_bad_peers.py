@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from emulator.config import parse_topology
 from emulator.events.types import Event, HostRefusal, LinkDropped, LinkEndChanged, LinkRefused
 from emulator.links.stream import StreamCable
 from emulator.machines.boot_page import BootArguments, BootLink
-from emulator.model import Drop, NodeId, Refusal
+from emulator.model import Arch, Drop, NodeId, Refusal
 from emulator.protocol.constants import FRAME_MAGIC
 from emulator.protocol.services import (
     Service,
@@ -30,6 +31,8 @@ from emulator.scenario import load_scenario, run_scenario
 from emulator.view.live import PlainView
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
+
+FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 
 Tell = Callable[[BootArguments], BootArguments]
 
@@ -90,10 +93,14 @@ def change_link(index: int, change: Callable[[BootLink], BootLink]) -> Tell:
     return changed
 
 
-async def refused(tmp_path: Path, text: str, tell: Tell) -> tuple[TrainingRefused, list[Event]]:
+async def refused(
+    tmp_path: Path, text: str, tell: Tell, images: Mapping[Arch, Path] | None = None
+) -> tuple[TrainingRefused, list[Event]]:
     """Boot a cluster that cannot come up: what it raised, and its events."""
     events: list[Event] = []
-    options = RunOptions(runs_path=tmp_path / "runs", tell=tell, listeners=(events.append,))
+    options = RunOptions(
+        runs_path=tmp_path / "runs", tell=tell, listeners=(events.append,), images=images or {}
+    )
     cluster = Cluster.from_topology(parse_topology(text, source="test.toml"), options=options)
     with pytest.raises(TrainingRefused) as raised:
         async with cluster:
@@ -140,10 +147,26 @@ async def test_node_that_claims_the_id_of_another_to_the_host(tmp_path: Path) ->
     )
 
 
-async def test_two_nodes_with_one_id(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def image_with_drivers() -> Path:
+    """An image that has its drivers from the start, for nodes that the loader does not reach."""
+    image = "build/with_drivers/x86_64/kernel.elf"
+    subprocess.run(
+        [
+            *("make", "-s", "-C", str(FIRMWARE), image, "BUILD=build/with_drivers"),
+            "LINKED_SERVERS=phy_virtio_serial phy_ivshmem",
+        ],
+        check=True,
+        timeout=200,
+    )
+    return FIRMWARE / image
+
+
+async def test_two_nodes_with_one_id(tmp_path: Path, image_with_drivers: Path) -> None:
     """Both claim to be `first` to the hub; the later one is refused, and the earlier one stays."""
 
     def impostor(arguments: BootArguments) -> BootArguments:
+        arguments = replace(arguments, servers=("phy_ivshmem",))
         if arguments.node_name == "hub":
             return change_link(2, lambda link: replace(link, peer=NodeId(2)))(arguments)
         if arguments.node_name == "second":
@@ -152,7 +175,7 @@ async def test_two_nodes_with_one_id(tmp_path: Path) -> None:
             return replace(mute, node_id=NodeId(2), launch=7)
         return arguments
 
-    error, events = await refused(tmp_path, HUB, impostor)
+    error, events = await refused(tmp_path, HUB, impostor, {Arch.X86_64: image_with_drivers})
     assert error.message.endswith(": another node with its id is alive")
     refusal = next(event for event in events if isinstance(event, LinkRefused) and event.by_us)
     assert (refusal.node, refusal.refusal) == ("hub", Refusal.DUPLICATE_ID)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Agent", "play_agent"]
 
 _STREAM: Final = 1
+_WANTS_CRC: Final = 1  # of an end's options
+_OFFERS_REPLAY: Final = 2
 _NODES_MAX: Final = 8
 _NEVER: Final = 2**64 - 1
 _ROUNDS_MAX: Final = 64  # of work and program that feed each other, in one call
@@ -198,12 +200,15 @@ def _setup_of(settings: SettingsFields) -> tuple[Setup, tuple[int, ...]]:
     cables = tuple(
         Cable(
             link=number,
-            peer_id=first_id + link.ends[1 if link.ends[0] == index else 0],
+            peer_id=first_id + link.ends[1 - end],
             is_stream=link.kind == _STREAM,
             mtu=link.mtu,
+            wants_crc=bool(link.options[end] & _WANTS_CRC),
+            offers_replay=bool(link.options[end] & _OFFERS_REPLAY),
         )
         for number, link in enumerate(links)
-        if index in tuple(link.ends)
+        for end in range(2)
+        if link.ends[end] == index
     )
     setup = Setup(
         node_id=first_id + index,

@@ -56,12 +56,16 @@ class Cable:
         peer_id: the node at the other end.
         is_stream: it is a byte stream; else it is a ring.
         mtu: bytes.
+        wants_crc: this end wants payload CRC, whatever the cable is.
+        offers_replay: this end offers replay, whatever the cable is.
     """
 
     link: int
     peer_id: int
     is_stream: bool
     mtu: int
+    wants_crc: bool
+    offers_replay: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,8 +262,8 @@ class Life:
             constants=self.setup.constants,
             mtu=cable.mtu,
             message_max=MESSAGE_MAX,
-            wants_crc=cable.is_stream,
-            offers_replay=cable.is_stream,
+            wants_crc=cable.is_stream or cable.wants_crc,
+            offers_replay=cable.is_stream or cable.offers_replay,
             cable_frames=cable.is_stream,
             byte_order=self.setup.byte_order,
             data_model=self.setup.data_model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -34,6 +35,16 @@ def test_a_seed_is_one_schedule_and_one_run() -> None:
     assert first.invariant is None
     assert run_twice(generate(7, WORKLOAD)) == first
     assert run(generate(8, WORKLOAD)).trace != first.trace
+
+
+def test_the_ends_of_a_link_need_not_be_alike() -> None:
+    options = []
+    for seed in range(1, 41):
+        settings = generate(seed, WORKLOAD).settings
+        links = cast("list[dict[str, list[int]]]", settings["links"])
+        options += [tuple(link["options"]) for link in links[: cast("int", settings["link_count"])]]
+    assert set(options) == {(first, second) for first in range(4) for second in range(4)}
+    assert options.count((0, 0)) > len(options) / 3
 
 
 def test_a_schedule_survives_its_file(tmp_path: Path) -> None:

@@ -54,6 +54,13 @@ MUTANTS = (
         after="        (void)resume_point(peer, &link->link);",
     ),
     Mutant(
+        name="a TRAIN tells other flags than the epoch began with",
+        file="core/link.c",
+        before="        renegotiate(link, now_ns);",
+        after="        (void)renegotiate;",
+        profile="LINKS",
+    ),
+    Mutant(
         name="a proxy of the dead keeps its name",
         file="core/flipc_transmit.c",
         before="    name_remove(port->host, port);\n    list_remove(&port->member);",

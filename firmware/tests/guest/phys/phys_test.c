@@ -368,7 +368,7 @@ static void flap_step(struct end *end, uint64_t number, uint8_t type)
  * is content says so long enough to be heard through the flaps. */
 static void phy_flaps(struct end *end)
 {
-    uint64_t number = thread_current_host()->incarnation << 24;
+    uint64_t number = thread_current_host()->incarnation >> 32 << 32; /* the launch */
     uint64_t deadline_ns = clock_now_ns() + TEST_TIMEOUT_NS;
 
     end->flapping = true;
