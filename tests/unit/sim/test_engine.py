@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import cast
 
@@ -11,12 +13,14 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.sim import (
+    CRASHED,
     Entry,
     Kind,
     Profile,
     Schedule,
     Workload,
     broken_by,
+    child,
     generate,
     read_schedule,
     run,
@@ -104,11 +108,19 @@ def test_what_makes_no_sense_is_refused() -> None:
         run(Schedule(settings={"no_such_field": 1}, entries=()))
 
 
-def test_a_run_that_takes_the_process_with_it_is_reported() -> None:
-    """A child that cannot even begin counts as a crash, and this process goes on."""
+def test_a_run_that_takes_the_process_with_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = generate(1, WORKLOAD)
     assert broken_by(schedule) is None
-    assert broken_by(schedule.with_entries((entry(2), entry(1)))) == -1
+    with pytest.raises(UsageError, match="make no sense"):
+        broken_by(schedule.with_entries((entry(2), entry(1))))
+    monkeypatch.setattr(child, "run_twice", lambda _schedule: os.abort())
+    assert broken_by(schedule) == CRASHED
+
+
+def test_a_run_without_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_LIMIT_S", 1)
+    monkeypatch.setattr(child, "run_twice", lambda _schedule: threading.Event().wait())
+    assert broken_by(generate(1, WORKLOAD)) == CRASHED
 
 
 @pytest.mark.parametrize(
