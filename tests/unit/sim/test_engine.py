@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import cast
@@ -21,6 +23,7 @@ from emulator.sim import (
     Workload,
     broken_by,
     child,
+    engine,
     generate,
     read_schedule,
     run,
@@ -39,6 +42,16 @@ def test_a_seed_is_one_schedule_and_one_run() -> None:
     assert first.invariant is None
     assert run_twice(generate(7, WORKLOAD)) == first
     assert run(generate(8, WORKLOAD)).trace != first.trace
+
+
+def test_a_repetition_that_breaks_something_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(generate(7, WORKLOAD))
+    second = dataclasses.replace(first, invariant=9, text="bytes are left")
+    runs = iter((first, second))
+    monkeypatch.setattr(engine, "run", lambda _schedule: next(runs))
+    outcome = run_twice(generate(7, WORKLOAD))
+    assert outcome.invariant == 13
+    assert "bytes are left" in outcome.text
 
 
 def test_the_ends_of_a_link_need_not_be_alike() -> None:
@@ -113,7 +126,7 @@ def test_a_run_that_takes_the_process_with_it_is_reported(monkeypatch: pytest.Mo
     assert broken_by(schedule) is None
     with pytest.raises(UsageError, match="make no sense"):
         broken_by(schedule.with_entries((entry(2), entry(1))))
-    monkeypatch.setattr(child, "run_twice", lambda _schedule: os.abort())
+    monkeypatch.setattr(child, "run_twice", lambda _schedule: os.kill(os.getpid(), signal.SIGKILL))
     assert broken_by(schedule) == CRASHED
 
 
