@@ -31,6 +31,12 @@ ROWS: Final = REPOSITORY / "tests" / "conformance" / "rows.toml"
 STATES: Final = ("INSTANTIATED", "REGISTERED", "DEAD")
 _PART = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _GAP = re.compile(r"\| ([A-O]\d+(?: - [A-O]\d+)?) \|(.*)\|")
+# A comment, or a function with what is said behind it on its line.
+_DECLARED = re.compile(
+    r"/\*(?P<comment>(?:[^*]|\*(?!/))*)\*/"
+    r"|^(?P<function>[\w ]+[ *]mnl_\w+\([^;]*\);)(?:[ \t]*/\*(?P<after>[^\n]*?)\*/)?",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +130,21 @@ def interface() -> str:
         ("Beyond", beyond),
     ):
         lines += [f"**{title}**", ""]
-        for piece in re.finditer(
-            r"/\*((?:[^*]|\*(?!/))*)\*/|^[\w ]+[ *]mnl_\w+\([^;]*\);", part, re.MULTILINE
-        ):
-            if piece[1] is not None:
-                comment = " ".join(piece[1].replace("\n *", "\n").split())
+        for piece in _DECLARED.finditer(part):
+            if piece["comment"] is not None:
+                comment = _plain(piece["comment"])
                 continue
-            declared = " ".join(piece[0].split())
-            lines += [f"`{declared}`", *([f"  {comment}"] if comment else []), ""]
+            declared = f"`{' '.join(piece['function'].split())}`"
+            if piece["after"] is not None:
+                declared += f": {_plain(piece['after'])}"
+            lines += [declared, *([f"  {comment}"] if comment else []), ""]
             comment = ""
     return "\n".join(lines).rstrip()
+
+
+def _plain(comment: str) -> str:
+    """The words of a comment."""
+    return " ".join(comment.replace("\n *", "\n").split())
 
 
 def closed_rows() -> str:

@@ -351,28 +351,22 @@ class HostNode:
         Returns:
             False if the guest is dead, or cannot receive one that long; nothing is called then.
         """
-        link = self._links.get(node_of(port_name))
-        if link is None or not link.incarnation:
-            return False
-        try:
-            link.post(MachMessage(remote=port_name, id=message_id, body=body), _Posted(settled))
-        except UsageError:
-            return False
-        return True
+        message = MachMessage(remote=port_name, id=message_id, body=body)
+        return self._post(node_of(port_name), message, _Posted(settled))
 
     def reply(self, node_id: int, request: MachMessage, body: bytes) -> None:
-        """Answer a guest's request at the port that it brought, if it brought one."""
-        link = self._links.get(node_id)
-        if link is not None and request.local:
-            link.post(
-                MachMessage(
-                    remote=request.local,
-                    id=request.id + REPLY_OFFSET,
-                    body=body,
-                    remote_disposition=request.local_disposition,
-                ),
-                None,
+        """Answer a guest's request at the port that it brought, if it brought one.
+
+        A guest that has died meanwhile, or asks for more than it can receive, is not answered.
+        """
+        if request.local:
+            message = MachMessage(
+                remote=request.local,
+                id=request.id + REPLY_OFFSET,
+                body=body,
+                remote_disposition=request.local_disposition,
             )
+            self._post(node_id, message, None)
 
     async def send(
         self,
@@ -571,6 +565,17 @@ class HostNode:
         self._calls.resolved(outcome)
 
     # Inside --------------------------------------------------------------------------------------
+
+    def _post(self, node_id: int, message: MachMessage, token: object) -> bool:
+        """Give a message to a guest's link, if the guest lives and receives messages that long."""
+        link = self._links.get(node_id)
+        if link is None or not link.incarnation:
+            return False
+        try:
+            link.post(message, token)
+        except UsageError:
+            return False
+        return True
 
     def _forget_port(self, name: int) -> None:
         self._ports.pop(name, None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 
+from emulator.errors import UsageError
 from emulator.sim.engine import run_twice
 from emulator.sim.library import open_library
 from emulator.sim.schedule import Schedule
@@ -17,12 +18,16 @@ _LIMIT_S = 20
 _EXIT_PASS = 0
 _EXIT_BROKEN = 100  # plus the invariant
 _EXIT_ERROR = 99
+_EXIT_SENSELESS = 98
 
 
 def broken_by(schedule: Schedule) -> int | None:
     """Return which invariant a schedule breaks, None if it passes.
 
     A run that crashes its process or takes longer than 20 s: CRASHED.
+
+    Raises:
+        UsageError: its settings or the order of its entries make no sense.
     """
     open_library()  # its errors are the parent's to show
     child = os.fork()
@@ -32,6 +37,8 @@ def broken_by(schedule: Schedule) -> int | None:
     if not os.WIFEXITED(status) or os.WEXITSTATUS(status) == _EXIT_ERROR:
         return CRASHED
     code = os.WEXITSTATUS(status)
+    if code == _EXIT_SENSELESS:
+        raise UsageError("the settings or the order of the schedule make no sense")
     return None if code == _EXIT_PASS else code - _EXIT_BROKEN
 
 
@@ -43,5 +50,7 @@ def _run_and_exit(schedule: Schedule) -> None:
         signal.alarm(_LIMIT_S)
         invariant = run_twice(schedule).invariant
         code = _EXIT_PASS if invariant is None else _EXIT_BROKEN + invariant
+    except UsageError:
+        code = _EXIT_SENSELESS
     finally:
         os._exit(code)

@@ -161,11 +161,10 @@ def run_twice(schedule: Schedule) -> Outcome:
     if outcome.invariant is not None:
         return outcome
     again = run(Schedule(settings={**schedule.settings, "dirt": _DIRT}, entries=schedule.entries))
-    if again.trace == outcome.trace:
+    if again.invariant is None and again.trace == outcome.trace:
         return outcome
-    return dataclasses.replace(
-        outcome, invariant=13, text="the run and its repetition differ", events=again.events
-    )
+    text = f"the run and its repetition differ; {again.text or 'both hold'}"
+    return dataclasses.replace(outcome, invariant=13, text=text, events=again.events)
 
 
 def run_range(first: int, count: int, workload: Workload) -> tuple[Totals, Outcome | None]:

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from emulator.protocol.constants import ClusterConstants, Verdict
+from emulator.protocol.constants import MESSAGE_MAX_DEFAULT, ClusterConstants, Verdict
 from emulator.protocol.flipc import Arrival, DeathTold, IpcArrived, Outcome, Pair
 from emulator.protocol.frames import FrameStream
 from emulator.protocol.link import LinkEnd
@@ -68,6 +68,7 @@ class FakeGuest:
         incarnation: int,
         constants: ClusterConstants,
         handler: Handler = _echo_only,
+        message_max: int = MESSAGE_MAX_DEFAULT,
     ) -> None:
         """Boot: wait for carrier and train.
 
@@ -78,6 +79,7 @@ class FakeGuest:
             constants: The cluster's.
             handler: Given each message for one of its ports; returns the reply's body, a refusal,
                 or None for no reply.
+            message_max: Largest message that it says it receives, in bytes.
         """
         self.deaths: list[Death] = []
         self.outcomes: list[Outcome] = []
@@ -92,6 +94,7 @@ class FakeGuest:
             incarnation=incarnation,
             peer_id=0,
             constants=constants,
+            message_max=message_max,
             cable_frames=True,
         )
         self.link = LinkEnd(config, _Flow(self.pair), lambda _node, _life: Verdict.ACCEPT)

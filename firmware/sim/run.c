@@ -327,10 +327,12 @@ static void repeat(const struct sim_settings *settings, const struct sim_entry *
     struct sim_settings dirty = *settings;
 
     dirty.dirt = REPEAT_DIRT;
-    if (sim_run(&dirty, entries, count, &again) != 0 || again.trace != result->trace) {
+    if (sim_run(&dirty, entries, count, &again) != 0 || again.failed != 0 ||
+        again.trace != result->trace) {
         sim.result = result;
-        sim_violated(13, "the run and its repetition differ: after %llu and %llu steps",
-                     (unsigned long long)result->steps, (unsigned long long)again.steps);
+        sim_violated(13, "the run and its repetition differ: after %llu and %llu steps; %s",
+                     (unsigned long long)result->steps, (unsigned long long)again.steps,
+                     again.failed != 0 ? again.text : "both hold");
     } else {
         result->verdicts[13] = SIM_PASS;
     }

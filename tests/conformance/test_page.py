@@ -25,3 +25,17 @@ def test_the_page_has_every_part() -> None:
         assert body.strip(), part
     assert "INSTANTIATED --> REGISTERED: mnl_register()" in page
     assert page.count("`kern_return_t mnl_") >= 9
+
+
+def test_what_is_said_behind_a_function_is_said_of_it() -> None:
+    """A comment on the line of a declaration belongs to it, not to the next one."""
+    page = (REPOSITORY / "docs" / "mach-node-link.md").read_text(encoding="utf-8")
+    for function, said in (
+        ("uint32_t mnl_flow_ack(mnl_node_info_t node);", "lowest unsettled sequence number"),
+        (
+            "uint32_t mnl_flow_credit(mnl_node_info_t node);",
+            "first sequence number the peer may not use",
+        ),
+        ("bool mnl_is_suspended(mnl_node_info_t node);", "false for null"),
+    ):
+        assert f"`{function}`: {said}\n" in page

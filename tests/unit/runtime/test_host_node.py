@@ -86,7 +86,7 @@ class Bench:
             node_id=node_id,
             incarnation=incarnation,
             constants=CONSTANTS,
-            **options,  # type: ignore[arg-type]  # handler only
+            **options,  # type: ignore[arg-type]  # as FakeGuest has them
         )
         self._guests.append(guest)
         self.host.attach(node_id, ours)
@@ -359,6 +359,35 @@ async def test_host_kernel_port_echoes(bench: Bench) -> None:
     await eventually(lambda: replies)
     assert (replies[0].id, replies[0].body) == (2100, b"hello")
     assert replies[0].remote_disposition is Disposition.SEND_ONCE
+
+
+async def test_guest_that_cannot_take_its_answer_gets_none(bench: Bench) -> None:
+    """It asks for more than it says it receives: the link goes on, and later requests are served."""
+    replies: list[bytes] = []
+    guest = bench.boot(1, handler=lambda message: replies.append(message.body), message_max=256)
+    await bench.up(1)
+    for body in (b"x" * 1000, b"short"):
+        guest.post(
+            MachMessage(
+                remote=kernel_port(0),
+                id=2000,
+                body=body,
+                local=make_name(1, 1, 1),
+                local_disposition=Disposition.SEND_ONCE,
+            )
+        )
+    await eventually(lambda: replies)
+    assert replies == [b"short"]
+    assert bench.host.is_up(1)
+
+
+async def test_dead_guest_is_not_answered(bench: Bench) -> None:
+    bench.boot(1)
+    await bench.up(1)
+    bench.host.announce_death(1, LIFE)
+    request = MachMessage(remote=kernel_port(0), id=2000, local=make_name(1, 1, 1))
+    bench.host.reply(1, request, b"late")
+    assert bench.host.statistics(1).pair.queued == 0
 
 
 async def test_send_returns_when_the_message_was_taken(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from emulator.cli import sim
+from emulator.errors import UsageError
 from emulator.sim import Profile, Workload, generate, run_campaign, run_range, write_schedule
 
 
@@ -56,3 +57,11 @@ def test_the_verb_replays(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     write_schedule(file, generate(5, Workload()), invariant=1, text="once")
     assert run_verb("--replay", str(file)) == 0
     assert capsys.readouterr().out == "pass\n"
+
+
+def test_the_verb_refuses_a_schedule_that_makes_no_sense(tmp_path: Path) -> None:
+    file = tmp_path / "sim-5.json"
+    schedule = generate(5, Workload())
+    write_schedule(file, schedule.with_entries(schedule.entries[::-1]), invariant=1, text="once")
+    with pytest.raises(UsageError, match="make no sense"):
+        run_verb("--replay", str(file))

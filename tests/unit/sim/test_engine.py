@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import cast
 
@@ -11,12 +15,15 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.sim import (
+    CRASHED,
     Entry,
     Kind,
     Profile,
     Schedule,
     Workload,
     broken_by,
+    child,
+    engine,
     generate,
     read_schedule,
     run,
@@ -35,6 +42,16 @@ def test_a_seed_is_one_schedule_and_one_run() -> None:
     assert first.invariant is None
     assert run_twice(generate(7, WORKLOAD)) == first
     assert run(generate(8, WORKLOAD)).trace != first.trace
+
+
+def test_a_repetition_that_breaks_something_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(generate(7, WORKLOAD))
+    second = dataclasses.replace(first, invariant=9, text="bytes are left")
+    runs = iter((first, second))
+    monkeypatch.setattr(engine, "run", lambda _schedule: next(runs))
+    outcome = run_twice(generate(7, WORKLOAD))
+    assert outcome.invariant == 13
+    assert "bytes are left" in outcome.text
 
 
 def test_the_ends_of_a_link_need_not_be_alike() -> None:
@@ -104,11 +121,19 @@ def test_what_makes_no_sense_is_refused() -> None:
         run(Schedule(settings={"no_such_field": 1}, entries=()))
 
 
-def test_a_run_that_takes_the_process_with_it_is_reported() -> None:
-    """A child that cannot even begin counts as a crash, and this process goes on."""
+def test_a_run_that_takes_the_process_with_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = generate(1, WORKLOAD)
     assert broken_by(schedule) is None
-    assert broken_by(schedule.with_entries((entry(2), entry(1)))) == -1
+    with pytest.raises(UsageError, match="make no sense"):
+        broken_by(schedule.with_entries((entry(2), entry(1))))
+    monkeypatch.setattr(child, "run_twice", lambda _schedule: os.kill(os.getpid(), signal.SIGKILL))
+    assert broken_by(schedule) == CRASHED
+
+
+def test_a_run_without_end_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_LIMIT_S", 1)
+    monkeypatch.setattr(child, "run_twice", lambda _schedule: threading.Event().wait())
+    assert broken_by(generate(1, WORKLOAD)) == CRASHED
 
 
 @pytest.mark.parametrize(
