@@ -76,6 +76,7 @@ class NodeCommand(IntEnum):
 class NakReason(IntEnum):
     """Why a destination refused a message."""
 
+    UNKNOWN = 0  # a reason that we do not know; never sent
     UNKNOWN_NAME = 1
     DEAD_PORT = 2
     NO_RESOURCES = 3
@@ -211,6 +212,12 @@ class MachMessage:
             resumed=bool(bits & BITS_RESUMED),
             parts=parts,
         )
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the payload that `serialize()` returns."""
+        content = len(serialize_parts(self.body, self.parts)) if self.parts else len(self.body)
+        return MACH_HEADER_SIZE + content
 
     def serialize(self) -> bytes:
         """Return the payload of an IPC message."""

@@ -352,7 +352,7 @@ async def test_host_kernel_port_echoes(bench: Bench) -> None:
             remote=kernel_port(0),
             id=2000,
             body=b"hello",
-            local=make_name(1, 1, 1),
+            local=make_name(1, tag_of_incarnation(LIFE), 1),
             local_disposition=Disposition.SEND_ONCE,
         )
     )
