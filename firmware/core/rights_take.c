@@ -261,15 +261,17 @@ struct giver {
     uint32_t node_id;
 };
 
-static void count_needs(const struct giver *giver, const struct rights_slot *slot,
-                        struct needs *needs)
+/* The slot's port, if it is known, is left in it for take_slot(). */
+static inline void count_needs(const struct giver *giver, const struct rights_slot *slot,
+                               struct needs *needs)
 {
     uint32_t home = home_of(slot, giver->node_id);
-    const struct port *port;
+    struct port *port;
 
+    *slot->port = NULL;
     if (rights_slot_name(slot) == NAME_NULL)
         return;
-    port = name_lookup(giver->host, rights_slot_name(slot));
+    port = *slot->port = name_lookup(giver->host, rights_slot_name(slot));
     if (slot->disposition == PORT_RECEIVE)
         needs->shares += 2;
     if (port == NULL && (slot->disposition == PORT_RECEIVE || home != giver->host->node_id)) {
@@ -363,21 +365,20 @@ static bool take_to_proxy(const struct giver *giver, struct port *port,
 
 /* The right's port, with a reference; null: dead. */
 static struct port *take_one(const struct giver *giver, const struct rights_slot *slot,
-                             struct supplies *supplies, struct deferred *deferred)
+                             struct port *port, struct supplies *supplies,
+                             struct deferred *deferred)
 {
-    uint32_t home = home_of(slot, giver->node_id);
-    struct port *port = name_lookup(giver->host, rights_slot_name(slot));
     bool took;
 
     if (port == NULL) {
-        struct node *node = node_live(giver->host, home);
+        struct node *node = node_live(giver->host, home_of(slot, giver->node_id));
 
         if (node == NULL)
             return NULL;
         port = supplies_port(supplies);
         port_become_proxy(port, node, rights_slot_name(slot));
         took = take_to_proxy(giver, port, slot, supplies, deferred);
-        port_unreference(port, deferred); /* that of its making */
+        port->references--; /* that of its making */
     } else if (port_is_here(port)) {
         took = take_to_here(giver, port, slot, supplies, deferred);
     } else {
@@ -389,19 +390,31 @@ static struct port *take_one(const struct giver *giver, const struct rights_slot
     return NULL;
 }
 
-static void take_slot(const struct giver *giver, struct rights_slot *slot,
-                      struct supplies *supplies, struct deferred *deferred)
+/* The port that count_needs() found, unless it ended with a right of the same message: its memory is
+ * still there, since the lock was not released. Or one that such a right made known. */
+static inline struct port *slot_port(const struct giver *giver, const struct rights_slot *slot)
+{
+    uint64_t name = rights_slot_name(slot);
+    struct port *port = *slot->port;
+
+    if (port != NULL && port->name == name && port->references != 0 && !port->dead)
+        return port;
+    return name_lookup(giver->host, name);
+}
+
+static inline void take_slot(const struct giver *giver, struct rights_slot *slot,
+                             struct supplies *supplies, struct deferred *deferred)
 {
     struct port *port;
 
-    *slot->port = NULL;
     if (rights_slot_name(slot) == NAME_NULL)
         return;
+    port = slot_port(giver, slot);
+    *slot->port = NULL;
     if (slot->disposition != PORT_RECEIVE) {
-        *slot->port = take_one(giver, slot, supplies, deferred);
+        *slot->port = take_one(giver, slot, port, supplies, deferred);
         return;
     }
-    port = name_lookup(giver->host, rights_slot_name(slot));
     if (port != NULL && port->departed) {
         migrate_back(port, le32_load(*slot->count), giver->node, &supplies->shares, deferred);
         *slot->port = port;
