@@ -262,8 +262,8 @@ struct giver {
 };
 
 /* The slot's port, if it is known, is left in it for take_slot(). */
-static inline void count_needs(const struct giver *giver, const struct rights_slot *slot,
-                               struct needs *needs)
+static void count_needs(const struct giver *giver, const struct rights_slot *slot,
+                        struct needs *needs)
 {
     uint32_t home = home_of(slot, giver->node_id);
     struct port *port;
@@ -402,8 +402,8 @@ static inline struct port *slot_port(const struct giver *giver, const struct rig
     return name_lookup(giver->host, name);
 }
 
-static inline void take_slot(const struct giver *giver, struct rights_slot *slot,
-                             struct supplies *supplies, struct deferred *deferred)
+static void take_slot(const struct giver *giver, struct rights_slot *slot,
+                      struct supplies *supplies, struct deferred *deferred)
 {
     struct port *port;
 
@@ -502,24 +502,104 @@ static int take_names(struct port *port, struct kmsg *kmsg, struct supplies *sup
     return 0;
 }
 
-int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
+/* Take whatever there is. */
+static int take_any(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
 {
-    struct mach_host *host = port->host;
     struct supplies supplies = {.ports = NULL};
     int reason;
 
-    if (le64_load(kmsg->mach.local) == NAME_NULL && kmsg->rights == NULL) {
-        if (!may_send(port, kmsg, deferred))
-            return FLIPC_NAK_NO_RIGHT;
-        kmsg->rights_state = KMSG_RIGHTS_OURS;
-        return 0;
-    }
     share_spares_init(&supplies.shares);
     reason = take_names(port, kmsg, &supplies, deferred);
     if (supplies.ports != NULL || supplies.shares.count != 0) {
-        ipc_unlock(host);
-        supplies_free(host, &supplies);
-        ipc_lock(host);
+        ipc_unlock(port->host);
+        supplies_free(port->host, &supplies);
+        ipc_lock(port->host);
+    }
+    return reason;
+}
+
+/* --- Take what is usual ----------------------------------------------------------------------- */
+
+/* Where the rights begin: most messages without a reply right have others. */
+static uint32_t first_slot(const struct kmsg *kmsg)
+{
+    return le64_load(kmsg->mach.local) == NAME_NULL ? 1 : 0;
+}
+
+/* Is every right to a port of the source's that is known here? Then they need nothing, and taking one
+ * ends no other. Leaves the ports in the slots. */
+static bool find_known(struct kmsg *kmsg)
+{
+    const struct node *source = kmsg->source;
+    uint32_t count = rights_slot_count(kmsg);
+
+    for (uint32_t i = first_slot(kmsg); i < count; i++) {
+        struct rights_slot slot = rights_slot(kmsg, i);
+        struct port *port = name_lookup(kmsg->host, rights_slot_name(&slot));
+
+        if (port == NULL || port->kind != PORT_PROXY || port->node != source ||
+            le16_load(*slot.home) != 0 || slot.disposition == PORT_RECEIVE)
+            return false;
+        *slot.port = port;
+    }
+    return true;
+}
+
+static void take_known(struct kmsg *kmsg)
+{
+    uint32_t count = rights_slot_count(kmsg);
+
+    for (uint32_t i = first_slot(kmsg); i < count; i++) {
+        struct rights_slot slot = rights_slot(kmsg, i);
+
+        port_reference(*slot.port);
+        count_right(&(*slot.port)->home->held, slot.disposition);
+    }
+}
+
+/* Does it bring a reply right to a port of its source's that is not known here, and no others? */
+static bool brings_new_reply(const struct kmsg *kmsg)
+{
+    return kmsg->rights == NULL && le16_load(kmsg->mach.local_home) == 0 &&
+           !kmsg_was_sent_once(kmsg) &&
+           name_lookup(kmsg->host, le64_load(kmsg->mach.local)) == NULL;
+}
+
+/* As rights_take(). */
+static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *deferred)
+{
+    struct mach_host *host = kmsg->host;
+    uint64_t name = le64_load(kmsg->mach.local);
+    struct port *spare, *port;
+
+    ipc_unlock(host);
+    spare = port_allocate(host, PORT_PROXY, host->constants.window);
+    ipc_lock(host);
+    if (spare == NULL)
+        return FLIPC_NAK_NO_RESOURCES;
+    port = name_lookup(host, name);
+    if (kmsg->source == NULL || port != NULL) {
+        port_defer_free(spare, deferred);
+        return kmsg->source == NULL ? FLIPC_NAK_NO_RESOURCES : take_any(to, kmsg, deferred);
+    }
+    port_become_proxy(spare, kmsg->source, name);
+    count_right(&spare->home->held, kmsg_reply_disposition(kmsg));
+    kmsg->local = spare; /* with the reference of its making */
+    return 0;
+}
+
+int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
+{
+    int reason = 0;
+
+    if (find_known(kmsg)) { /* or it brings none */
+        if (!may_send(port, kmsg, deferred))
+            return FLIPC_NAK_NO_RIGHT;
+        take_known(kmsg);
+    } else if (brings_new_reply(kmsg)) {
+        reason = take_new_reply(port, kmsg, deferred);
+    } else {
+        reason = take_any(port, kmsg, deferred);
     }
     if (reason == 0)
         kmsg->rights_state = KMSG_RIGHTS_OURS;
