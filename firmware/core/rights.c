@@ -120,7 +120,7 @@ void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spar
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = kmsg->local == NULL ? 1 : 0; i < count; i++) {
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
 
         if (is_usual(*slot.port, slot.disposition, node))
@@ -210,11 +210,14 @@ void rights_leave(struct kmsg *kmsg, struct node *node, struct deferred *deferre
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+        struct port *port = rights_port(kmsg, i);
 
-        if (*slot.port != NULL && !leave_usual(*slot.port, slot.disposition))
+        if (port != NULL && !leave_usual(port, rights_disposition(kmsg, i))) {
+            struct rights_slot slot = rights_slot(kmsg, i);
+
             leave_slot(&slot, node, deferred);
+        }
     }
     forget_rights(kmsg, deferred);
 }
@@ -310,10 +313,12 @@ void rights_die(struct kmsg *kmsg, struct deferred *deferred)
     uint32_t count = rights_slot_count(kmsg);
 
     for (uint32_t i = 0; i < count && kmsg->rights_state == KMSG_RIGHTS_OURS; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+        struct port *port = rights_port(kmsg, i);
 
-        if (*slot.port != NULL)
-            port_right_die(*slot.port, slot.disposition, deferred);
+        if (port != NULL && rights_disposition(kmsg, i) == PORT_SEND)
+            port_unreference(port, deferred);
+        else if (port != NULL)
+            port_right_die(port, rights_disposition(kmsg, i), deferred);
     }
     forget_rights(kmsg, deferred);
 }

@@ -192,7 +192,7 @@ int rights_check_names(const struct node *node, struct kmsg *kmsg)
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
         int reason = check_name(node, &slot);
 
@@ -520,12 +520,6 @@ static int take_any(struct port *port, struct kmsg *kmsg, struct deferred *defer
 
 /* --- Take what is usual ----------------------------------------------------------------------- */
 
-/* Where the rights begin: most messages without a reply right have others. */
-static uint32_t first_slot(const struct kmsg *kmsg)
-{
-    return le64_load(kmsg->mach.local) == NAME_NULL ? 1 : 0;
-}
-
 /* Is every right to a port of the source's that is known here? Then they need nothing, and taking one
  * ends no other. Leaves the ports in the slots. */
 static bool find_known(struct kmsg *kmsg)
@@ -533,7 +527,7 @@ static bool find_known(struct kmsg *kmsg)
     const struct node *source = kmsg->source;
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = first_slot(kmsg); i < count; i++) {
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
         struct port *port = name_lookup(kmsg->host, rights_slot_name(&slot));
 
@@ -549,11 +543,11 @@ static void take_known(struct kmsg *kmsg)
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = first_slot(kmsg); i < count; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+        struct port *port = rights_port(kmsg, i);
 
-        port_reference(*slot.port);
-        count_right(&(*slot.port)->home->held, slot.disposition);
+        port_reference(port);
+        count_right(&port->home->held, rights_disposition(kmsg, i));
     }
 }
 
