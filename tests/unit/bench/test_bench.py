@@ -26,6 +26,7 @@ ONE_PAIR = [
     "rtt.ivshmem.64B_us",
     "rtt.ivshmem.120B_us",
     "rate.ivshmem.64B_per_s",
+    "rights.four_ratio",
     "bulk.ivshmem.4KiB_Bps",
     "bulk.ivshmem.64KiB_Bps",
     "bulk.ivshmem.64KiB_crc_Bps",
