@@ -459,6 +459,7 @@ void share_node_died(struct node *node, struct deferred *deferred)
     while (!list_is_empty(&node->shares)) {
         struct share *share = share_of_node(node->shares.next);
 
+        panic_unless(share->node == node && (share->port != NULL || !share->embedded));
         if (share->port != NULL && share->port->references != 0)
             share_take_back(share, deferred);
         else
