@@ -431,6 +431,50 @@ static void endless_rights_to_nothing_are_not_answered_endlessly(void)
     victim_destroy(&victim);
 }
 
+/* `node` says that it has a right to the port. */
+static void add_right(const struct victim *victim, mnl_node_info_t node, uint32_t node_id,
+                      uint32_t operation)
+{
+    struct {
+        struct mnl_msg header;
+        le32 count;
+        le32 reserved;
+        struct flipc_rights_entry entry;
+    } message = {.header = {.sub = MNL_SUB_FLIPC,
+                            .cmd = FLIPC_RIGHTS,
+                            .flags = MNL_FLAG_SEQUENCED,
+                            .node_id = node_id,
+                            .options = mnl_flow_next(node),
+                            .size = sizeof(message) - sizeof(message.header)},
+                 .count = le32_of(1),
+                 .entry = {.name = le64_of(victim->name),
+                           .operation = le32_of(operation),
+                           .value = le32_of(1)}};
+
+    EXPECT_EQUAL(mnl_msg_from_node_bounded(node, &message.header, sizeof(message), 0),
+                 KERN_SUCCESS);
+}
+
+/* Its last right is used by the very message that brings one to the same port. */
+static void a_message_may_end_an_account_that_its_rights_need(void)
+{
+    struct victim victim = victim_create();
+    mnl_node_info_t other = test_node_create(victim.host, 3, TEST_INCARNATION(1));
+    struct wire_message message;
+    struct kmsg *kmsg;
+
+    add_right(&victim, other, 3, RIGHTS_ADD_SEND);
+    add_right(&victim, victim.node, PEER, RIGHTS_ADD_ONCE);
+    message = good_message(&victim);
+    STORE(message.mach.bits, PORT_SEND_ONCE | PORT_SEND << 8);
+    STORE(message.mach.local, victim.name); /* which the peer says is at the peer */
+    EXPECT_EQUAL(deliver(&victim, &message), KERN_SUCCESS);
+    EXPECT_EQUAL(mach_msg_receive(victim.port, &kmsg, 0), MACH_MSG_SUCCESS);
+    kmsg_free(kmsg);
+    mnl_node_release(other, 0);
+    victim_destroy(&victim);
+}
+
 /* After everything refused was acknowledged and everything delivered received, a good message
  * arrives. */
 static bool makes_sense_again(struct victim *victim)
@@ -507,6 +551,8 @@ static const struct unit_test hostile_tests[] = {
     {"endless questions are not answered endlessly", endless_questions_are_not_answered_endlessly},
     {"endless rights to nothing are not answered endlessly",
      endless_rights_to_nothing_are_not_answered_endlessly},
+    {"a message may end an account that its rights need",
+     a_message_may_end_an_account_that_its_rights_need},
     {"random bytes do no harm", random_bytes_do_no_harm},
 };
 UNIT_SUITE("hostile", hostile_tests);
