@@ -16,6 +16,20 @@ static bool is_on_account(const struct port *port, const struct node *node)
 }
 
 /* Several rights to one port are counted several times: a few spares too many. */
+bool rights_need_nothing(const struct kmsg *kmsg, const struct node *node)
+{
+    uint32_t count = kmsg->rights == NULL ? 0 : kmsg->rights->count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kmsg_right *right = &kmsg->rights->right[i];
+
+        if (right->disposition == PORT_RECEIVE ||
+            (is_on_account(right->port, node) && share_needs_spare(right->port, node)))
+            return false;
+    }
+    return true;
+}
+
 uint32_t rights_give_needs(const struct kmsg *kmsg, const struct port *local,
                            const struct node *node)
 {
@@ -61,7 +75,7 @@ static bool give_one(const struct rights_slot *slot, struct node *node, struct s
     return true;
 }
 
-static void give_slot(struct rights_slot *slot, struct node *node, struct share_spares *spares)
+static inline void give_slot(struct rights_slot *slot, struct node *node, struct share_spares *spares)
 {
     struct port *port = *slot->port;
 
@@ -84,7 +98,7 @@ void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spar
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = kmsg->local == NULL ? 1 : 0; i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
 
         give_slot(&slot, node, spares);
@@ -105,15 +119,11 @@ static void forget_rights(struct kmsg *kmsg, struct deferred *deferred)
     kmsg->rights = NULL;
 }
 
-/* The port died or moved while its name was on its way: what the node was told of it may have come
- * before the right, so it is told again. */
-static void tell_again(struct port *port, const struct node *node)
+/* What the node was told of the port may have come before the right, so it is told again. */
+APART static void tell_fate(struct port *port, const struct node *node)
 {
-    struct share *share;
+    struct share *share = share_find(port, node);
 
-    if (!port->dead && port_is_here(port))
-        return;
-    share = share_find(port, node);
     if (share == NULL)
         return;
     if (port->dead)
@@ -125,13 +135,20 @@ static void tell_again(struct port *port, const struct node *node)
     share_tell(share);
 }
 
+/* Did the port die or move while its name was on its way? */
+static inline void tell_again(struct port *port, const struct node *node)
+{
+    if (port->dead || !port_is_here(port))
+        tell_fate(port, node);
+}
+
 /* Is it a send-once right that goes home? */
 static bool is_homeward(const struct rights_slot *slot, const struct node *node)
 {
     return slot->disposition == PORT_SEND_ONCE && le16_load(*slot->home) == WIRE_HOME(node->id);
 }
 
-static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
+static inline void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
 {
     struct port *port = *slot->port;
 
