@@ -431,9 +431,9 @@ static void endless_rights_to_nothing_are_not_answered_endlessly(void)
     victim_destroy(&victim);
 }
 
-/* `node` says that it has a right to the port. */
-static void add_right(const struct victim *victim, mnl_node_info_t node, uint32_t node_id,
-                      uint32_t operation)
+/* `node` says that it has `value` rights to the port. */
+static void add_rights(const struct victim *victim, mnl_node_info_t node, uint32_t node_id,
+                       uint32_t operation, uint32_t value)
 {
     struct {
         struct mnl_msg header;
@@ -449,7 +449,7 @@ static void add_right(const struct victim *victim, mnl_node_info_t node, uint32_
                  .count = le32_of(1),
                  .entry = {.name = le64_of(victim->name),
                            .operation = le32_of(operation),
-                           .value = le32_of(1)}};
+                           .value = le32_of(value)}};
 
     EXPECT_EQUAL(mnl_msg_from_node_bounded(node, &message.header, sizeof(message), 0),
                  KERN_SUCCESS);
@@ -463,8 +463,8 @@ static void a_message_may_end_an_account_that_its_rights_need(void)
     struct wire_message message;
     struct kmsg *kmsg;
 
-    add_right(&victim, other, 3, RIGHTS_ADD_SEND);
-    add_right(&victim, victim.node, PEER, RIGHTS_ADD_ONCE);
+    add_rights(&victim, other, 3, RIGHTS_ADD_SEND, 1);
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, 1);
     message = good_message(&victim);
     STORE(message.mach.bits, PORT_SEND_ONCE | PORT_SEND << 8);
     STORE(message.mach.local, victim.name); /* which the peer says is at the peer */
@@ -472,6 +472,28 @@ static void a_message_may_end_an_account_that_its_rights_need(void)
     EXPECT_EQUAL(mach_msg_receive(victim.port, &kmsg, 0), MACH_MSG_SUCCESS);
     kmsg_free(kmsg);
     mnl_node_release(other, 0);
+    victim_destroy(&victim);
+}
+
+/* Each is told when the one before was received: what a peer says in a word costs no memory. */
+static void rights_that_die_by_the_thousand_are_told_one_by_one(void)
+{
+    struct victim victim = victim_create();
+    size_t used_bytes;
+    uint32_t told = 0;
+    struct kmsg *kmsg;
+
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, RIGHTS_ONCE_MAXIMUM);
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, 1); /* one too many */
+    used_bytes = heap_statistics(victim.host).used_bytes;
+    EXPECT_EQUAL(mnl_terminate(victim.node, 0), KERN_SUCCESS);
+    EXPECT(heap_statistics(victim.host).used_bytes < used_bytes + 1024);
+    while (mach_msg_receive(victim.port, &kmsg, 0) == MACH_MSG_SUCCESS) {
+        EXPECT_EQUAL(kmsg_id(kmsg), NOTIFY_SEND_ONCE);
+        kmsg_free(kmsg);
+        told++;
+    }
+    EXPECT_EQUAL(told, RIGHTS_ONCE_MAXIMUM);
     victim_destroy(&victim);
 }
 
@@ -553,6 +575,8 @@ static const struct unit_test hostile_tests[] = {
      endless_rights_to_nothing_are_not_answered_endlessly},
     {"a message may end an account that its rights need",
      a_message_may_end_an_account_that_its_rights_need},
+    {"rights that die by the thousand are told one by one",
+     rights_that_die_by_the_thousand_are_told_one_by_one},
     {"random bytes do no harm", random_bytes_do_no_harm},
 };
 UNIT_SUITE("hostile", hostile_tests);
