@@ -91,9 +91,10 @@ void kmsg_free(struct kmsg *kmsg)
     }
     deferred_init(&deferred);
     ipc_lock(host);
-    kmsg_end(kmsg, (enum message_outcome)0, &deferred);
+    rights_die(kmsg, &deferred);
     ipc_unlock(host);
     deferred_run(host, &deferred);
+    heap_free(host, kmsg);
 }
 
 struct kmsg_rights *kmsg_rights_allocate(struct kmsg *kmsg, uint32_t count)

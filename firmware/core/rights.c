@@ -24,7 +24,8 @@ bool rights_need_nothing(const struct kmsg *kmsg, const struct node *node)
         const struct kmsg_right *right = &kmsg->rights->right[i];
 
         if (right->disposition == PORT_RECEIVE ||
-            (is_on_account(right->port, node) && share_needs_spare(right->port, node)))
+            (right->port != NULL && share_needs_spare(right->port, node) &&
+             is_on_account(right->port, node)))
             return false;
     }
     return true;
@@ -75,7 +76,28 @@ static bool give_one(const struct rights_slot *slot, struct node *node, struct s
     return true;
 }
 
-static inline void give_slot(struct rights_slot *slot, struct node *node, struct share_spares *spares)
+/* One more send right to a port of which the node has some. */
+static inline bool is_usual(const struct port *port, enum port_disposition disposition,
+                            const struct node *node)
+{
+    return disposition == PORT_SEND && port != NULL && port->kind == PORT_PRINCIPAL &&
+           !port->dead && port->first.node == node && port->first.given.send != 0 &&
+           port->given.send < RIGHTS_COUNT_MAXIMUM;
+}
+
+static void give_usual(const struct rights_slot *slot)
+{
+    struct port *port = *slot->port;
+
+    port->holds++;
+    port->first.given.send++;
+    port->given.send++;
+    *slot->name = le64_of(port->name);
+    *slot->home = le16_of(0);
+}
+
+APART static void give_unusual(struct rights_slot *slot, struct node *node,
+                               struct share_spares *spares)
 {
     struct port *port = *slot->port;
 
@@ -98,10 +120,13 @@ void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spar
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = kmsg->local == NULL ? 1 : 0; i < count; i++) {
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
 
-        give_slot(&slot, node, spares);
+        if (is_usual(*slot.port, slot.disposition, node))
+            give_usual(&slot);
+        else
+            give_unusual(&slot, node, spares);
     }
     kmsg->rights_state = KMSG_RIGHTS_GIVEN;
 }
@@ -148,7 +173,18 @@ static bool is_homeward(const struct rights_slot *slot, const struct node *node)
     return slot->disposition == PORT_SEND_ONCE && le16_load(*slot->home) == WIRE_HOME(node->id);
 }
 
-static inline void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
+/* A send right whose port is here and has others: as leave_slot(). */
+static bool leave_usual(struct port *port, enum port_disposition disposition)
+{
+    if (disposition != PORT_SEND || port->dead || !port_is_here(port) || port->references == 1 ||
+        port->requests != NULL)
+        return false;
+    port->holds--;
+    port->references--;
+    return true;
+}
+
+APART static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
 {
     struct port *port = *slot->port;
 
@@ -174,11 +210,14 @@ void rights_leave(struct kmsg *kmsg, struct node *node, struct deferred *deferre
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+        struct port *port = rights_port(kmsg, i);
 
-        if (*slot.port != NULL)
+        if (port != NULL && !leave_usual(port, rights_disposition(kmsg, i))) {
+            struct rights_slot slot = rights_slot(kmsg, i);
+
             leave_slot(&slot, node, deferred);
+        }
     }
     forget_rights(kmsg, deferred);
 }
@@ -274,10 +313,12 @@ void rights_die(struct kmsg *kmsg, struct deferred *deferred)
     uint32_t count = rights_slot_count(kmsg);
 
     for (uint32_t i = 0; i < count && kmsg->rights_state == KMSG_RIGHTS_OURS; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+        struct port *port = rights_port(kmsg, i);
 
-        if (*slot.port != NULL)
-            port_right_die(*slot.port, slot.disposition, deferred);
+        if (port != NULL && rights_disposition(kmsg, i) == PORT_SEND)
+            port_unreference(port, deferred);
+        else if (port != NULL)
+            port_right_die(port, rights_disposition(kmsg, i), deferred);
     }
     forget_rights(kmsg, deferred);
 }
