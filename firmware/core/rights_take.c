@@ -92,15 +92,15 @@ int rights_check_form(struct kmsg *kmsg, uint32_t body_bytes)
             if (!port_descriptor_is_sound(&descriptors[i], descriptors[i].disposition))
                 return -1;
             ports++;
-            continue;
+        } else {
+            if (descriptors[i].type > WIRE_PORTS)
+                return -1;
+            offset = data_end(kmsg, &descriptors[i], offset, body_bytes);
+            if (offset == 0)
+                return -1;
+            if (descriptors[i].type == WIRE_PORTS)
+                ports += le32_load(descriptors[i].count);
         }
-        if (descriptors[i].type > WIRE_PORTS)
-            return -1;
-        offset = data_end(kmsg, &descriptors[i], offset, body_bytes);
-        if (offset == 0)
-            return -1;
-        if (descriptors[i].type == WIRE_PORTS)
-            ports += le32_load(descriptors[i].count);
         if (ports > MESSAGE_RIGHTS_MAXIMUM)
             return -1;
     }
