@@ -124,6 +124,7 @@ static void write_headers(struct port *proxy, struct kmsg *kmsg, struct share_sp
     kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_IPC,
+        .qos = kmsg->header.qos,
         .flags = MNL_FLAG_SEQUENCED,
         .node_id = le32_of(node->host->node_id),
         .object = le64_of(proxy->name),

@@ -166,6 +166,16 @@ uint16_t kmsg_sender(const struct kmsg *kmsg)
     return kmsg->source_sender;
 }
 
+uint8_t kmsg_qos(const struct kmsg *kmsg)
+{
+    return kmsg->header.qos;
+}
+
+void kmsg_set_qos(struct kmsg *kmsg, uint8_t qos)
+{
+    kmsg->header.qos = qos;
+}
+
 bool kmsg_is_from_kernel(const struct kmsg *kmsg)
 {
     return kmsg->source_sender == 0;

@@ -114,6 +114,11 @@ bool kmsg_is_from_kernel(const struct kmsg *kmsg);      /* of whatever node */
 bool kmsg_is_from_this_kernel(const struct kmsg *kmsg); /* and of this one */
 /* The next send of the message is in the name of `sender`; without this, the kernel's. */
 void kmsg_set_sender(struct kmsg *kmsg, uint16_t sender);
+/* Quality of service: how much its sender cares, in numbers that programs agree on; 0: nothing was
+ * said. It comes with the message and stays the message's, also when that is sent on or used for the
+ * answer. Nothing here goes by it: the order of messages to a port is that in which they were sent. */
+uint8_t kmsg_qos(const struct kmsg *kmsg);
+void kmsg_set_qos(struct kmsg *kmsg, uint8_t qos);
 /* moves the reply right to the caller; null: none, or taken */
 struct port *kmsg_take_reply_port(struct kmsg *kmsg);
 /* gives it back to the message that it was taken from */
