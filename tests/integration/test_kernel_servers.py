@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -142,15 +141,12 @@ async def test_drivers_and_servers_load_on_every_architecture(
 
 async def test_the_guide_s_driver_carries_a_link(tmp_path: Path) -> None:
     """docs/guide/phy-driver.md, step by step."""
-    if shutil.which("clang") is None:
-        pytest.skip("clang is not installed")
     driver = tmp_path / "phy_mailbox.kern_server"
-    ivshmem = kl_ld.FIRMWARE / "phys" / "ivshmem"
     words = [
         *("-n", "phy_mailbox", "-i", "kern_server_self"),
         *("-l", str(EXAMPLE / "phy_mailbox.load"), "-u", str(EXAMPLE / "phy_mailbox.unload")),
         *("-o", str(driver), str(EXAMPLE / "phy_mailbox.c")),
-        *(str(ivshmem / name) for name in ("cable.c", "device.c", "ring.c")),
+        *(f"phys/ivshmem/{name}" for name in ("cable.c", "device.c", "ring.c")),
     ]
     assert await asyncio.to_thread(kl_ld.main, words) == 0
     async with pair(tmp_path) as cluster:
