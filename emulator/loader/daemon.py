@@ -316,6 +316,7 @@ class NodeLoader:
             address=server.address,
             size_bytes=server.size_bytes,
             relocatable=str(server.path),
+            loadable="" if server.loadable is None else str(server.loadable),
             reason=server.reason,
             taint=self._table.taint,
             ports=tuple(

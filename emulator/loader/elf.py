@@ -43,6 +43,7 @@ class Section:
         index: in the file.
         name: as written.
         data: its bytes; empty when it has only a size.
+        file_offset: where they are in the file.
         size_bytes: in memory.
         align_bytes: a power of two.
         is_loaded: whether it is part of the server's memory.
@@ -53,6 +54,7 @@ class Section:
     index: int
     name: str
     data: bytes
+    file_offset: int
     size_bytes: int
     align_bytes: int
     is_loaded: bool
@@ -258,6 +260,7 @@ class _Reader:
             index=index,
             name=header.name,
             data=self._data[offset : offset + size] if has_bytes else b"",
+            file_offset=offset,
             size_bytes=size,
             align_bytes=max(1, header["sh_addralign"]),
             is_loaded=is_loaded,

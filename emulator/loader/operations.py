@@ -99,11 +99,23 @@ class Operations:
             server.linked = self.files.link(new, server.address, kernel)
             load_commands(server.linked)  # every symbol that a script names is resolved now
             unload_commands(server.linked)
+            self._write_loadable(server, server.linked)
         except LoaderError:
             await self.release(server)
             raise
         self.table.move(server, Event.ALLOCATED)
         self.say(server, f"{server.name} allocated")
+
+    def _write_loadable(self, server: Server, linked: LinkedServer) -> None:
+        """The linked image for a debugger, if the object asks for it; a server runs without it."""
+        path = server.loadable
+        if path is None:
+            return
+        self.say(server, f"linking {server.name} into {path}")
+        try:
+            self.files.write_loadable(linked, server.path, path)
+        except LoaderError as error:
+            self.complain(server, f"{path} is not written: {error.message}")
 
     async def allocate_again(self, server: Server, new: ServerObject) -> None:
         """ALLOCATED or FAILED to ALLOCATED, with other content or from the start.

@@ -134,6 +134,12 @@ class Server:
     loads: int = 0
 
     @property
+    def loadable(self) -> Path | None:
+        """Where its linked image is for a debugger; None: nowhere."""
+        name = self.object.loadable
+        return self.path.parent / name if name else None
+
+    @property
     def address(self) -> int:
         """Where it is linked to; 0: nowhere."""
         return 0 if self.reserved is None else self.reserved.address

@@ -108,11 +108,23 @@ class LoaderBench:
             await asyncio.gather(*self.tasks)
 
     def write(
-        self, name: str = "tiny", writer: ServerWriter | None = None, **changes: object
+        self,
+        name: str = "tiny",
+        writer: ServerWriter | None = None,
+        *,
+        depends: Sequence[str] = (),
+        load: str | None = None,
     ) -> Path:
-        """A server's object on the disk."""
+        """A server's object on the disk.
+
+        Args:
+            name: the server's.
+            writer: makes it; None: a plain one.
+            depends, load: as of `ServerWriter.with_name`.
+        """
+        server = (writer or ServerWriter()).with_name(name, depends=depends, load=load)
         path = self.folder / f"{name}.kern_server"
-        path.write_bytes((writer or ServerWriter()).with_name(name, **changes).write())
+        path.write_bytes(server.write())
         return path
 
     def state(self, name: str = "tiny") -> int:

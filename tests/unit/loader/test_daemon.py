@@ -96,6 +96,22 @@ async def test_what_is_known_of_a_server(loaded: LoaderBench) -> None:
     assert (port.name, port.port, port.advertised) == ("tiny", 0, True)
 
 
+async def test_the_linked_image_is_written_for_a_debugger(up: LoaderBench) -> None:
+    place = up.folder / "tiny.linked"
+    path = up.write(writer=replace(ServerWriter(), loadable=place.name))
+    await up.loader.add(path)
+    assert f"linking tiny into {place}" in up.lines
+    assert up.loader.info("tiny", privileged=True).loadable == str(place)
+    assert len(place.read_bytes()) == path.stat().st_size
+    await up.loader.delete("tiny")
+    place.unlink()
+    place.mkdir()  # a place that cannot be written costs the server nothing
+    await up.loader.add(path)
+    assert up.state() == State.ALLOCATED
+    assert any(f"{place} is not written" in line for line in up.lines)
+    assert {item.name for item in up.folder.iterdir()} == {path.name, place.name}
+
+
 async def test_codes(up: LoaderBench) -> None:
     loader = up.loader
     for work in (loader.load, loader.unload, loader.delete, loader.com_port):
