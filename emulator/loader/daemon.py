@@ -189,6 +189,13 @@ class NodeLoader:
                 return None
             server = self._table.find(error.what)  # it came as a dependency of another
         server.parameters = item.parameters
+        if item.load is False and not server.object.load_script.ports:
+            what = f"{server.name} has no port: no message would ever load it"
+            failure = LoaderError(
+                Code.SERVER_WONT_LOAD, what, hint="put it among servers, not lazy"
+            )
+            self._lines.post(Priority.ERR, failure.message, server.name)
+            failures.append(failure)
         starts = server.object.load_script.start if item.load is None else item.load
         return server if starts else None
 

@@ -163,9 +163,10 @@ int kern_server_unload(struct mach_host *host, const char *name)
     return ERROR_NONE;
 }
 
-uint64_t kern_server_service_name(struct mach_host *host, const char *name)
+/* A loaded server's service port, retained: an unload may begin as soon as the lock is released.
+ * Null: not loaded, or it has none. */
+static struct port *service_port_of(struct server_registry *registry, const char *name)
 {
-    struct server_registry *registry = host->servers;
     struct port *port = NULL;
 
     lock_acquire(&registry->lock);
@@ -174,9 +175,16 @@ uint64_t kern_server_service_name(struct mach_host *host, const char *name)
         port = instance->server->service_port(instance->state);
     }
     if (port != NULL) {
-        port_retain(port); /* an unload may begin as soon as the lock is released */
+        port_retain(port);
     }
     lock_release(&registry->lock);
+    return port;
+}
+
+uint64_t kern_server_service_name(struct mach_host *host, const char *name)
+{
+    struct port *port = service_port_of(host->servers, name);
+
     if (port == NULL) {
         return 0;
     }
@@ -235,6 +243,27 @@ int kern_server_register(const struct kern_server *server)
         link_manager_find_drivers(host);
     }
     return error;
+}
+
+void kern_server_pass(struct kmsg *message, uintptr_t record)
+{
+    const struct kern_server *server = (const struct kern_server *)record;
+    struct mach_host *host = thread_current_host();
+    struct port *port = service_port_of(host->servers, server->name);
+    enum port_disposition disposition = kmsg_reply_disposition(message);
+    struct port *reply = kmsg_take_reply_port(message);
+    mach_msg_return_t result = MACH_SEND_INVALID_DEST;
+
+    if (port != NULL) {
+        result = mach_msg_send(message, port, reply, disposition, 0);
+        port_release(port);
+    }
+    if (result != MACH_MSG_SUCCESS) {
+        kmsg_free(message);
+    }
+    if (reply != NULL) {
+        port_release(reply);
+    }
 }
 
 /* The instance of `server`, marked busy; null: there is none. */

@@ -13,6 +13,7 @@ import pytest
 from emulator import Cluster, RunOptions
 from emulator.cli import kl_ld, kl_log, kl_util
 from emulator.config import parse_topology
+from emulator.errors import GuestError
 from emulator.loader import Code, LoaderError, State
 from emulator.model import Arch
 
@@ -187,3 +188,19 @@ async def test_kl_ld_says_what_is_missing(
     assert await asyncio.to_thread(kl_ld.main, [*words, str(source)]) == 1
     assert "does not export nobody_has_this" in capfd.readouterr().err
     assert await asyncio.to_thread(kl_ld.main, words) == 1
+
+
+async def test_traffic_servers_that_go_at_the_same_time_settle_what_is_under_way(
+    tmp_path: Path,
+) -> None:
+    """Each waits for what the other has not taken yet, and neither for ever."""
+    async with pair(tmp_path) as cluster:
+        a, b = cluster.nodes
+        for _ in range(3):
+            streams = [await a.traffic(to=b), await b.traffic(to=a)]
+            for stream in streams:
+                await stream.wait_received(1000)
+            await asyncio.gather(*(node.loader.unload_server("traffic") for node in (a, b)))
+            for stream in streams:
+                with pytest.raises(GuestError, match="NOT_FOUND"):  # the streams went with them
+                    await stream.stop()

@@ -16,10 +16,11 @@ from emulator.events import types
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.half import KernelHalf
 from emulator.loader.node_messages import NodeState, ServerMessage, server_request, servers_port
+from emulator.loader.table import State
 from emulator.machines.built import built_candidates
 from emulator.model import Arch
 from emulator.protocol.names import kernel_port
-from emulator.protocol.services import Service, lookup_request, parse_lookup_reply
+from emulator.protocol.services import ErrorCode, Service, lookup_request, parse_lookup_reply
 from emulator.runtime.deadline import Deadline
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
@@ -31,6 +32,7 @@ arch = "{arch}"
 servers = [{servers}]
 """
 WITHIN_S: Final = 10.0
+UNKNOWN: Final = 1  # no request's id
 LOG, GIVE_UP, WRITE_NOWHERE, WRITE_CODE, RUN_DATA = 2600, 2601, 2603, 2604, 2605
 
 
@@ -70,6 +72,13 @@ async def test_load_answer_unload_load(tmp_path: Path, arch: Arch) -> None:
         for name in ("traffic", "raw_ring", "fault"):
             await loader.add_server(object_of(arch, name))
         assert set(await loader.server_list()) >= {"echo", "traffic", "raw_ring", "fault"}
+        for name in ("traffic", "raw_ring"):  # with threads of their own: a message loads them, too
+            port = await look_up(cluster, name)
+            await loader.unload_server(name)
+            (status,) = struct.unpack_from("<i", await call(cluster, port, UNKNOWN))
+            assert status == ErrorCode.INVALID
+            assert (await loader.server_info(name)).state == State.LOADED
+            assert await look_up(cluster, name) == port
 
 
 @pytest.mark.parametrize(

@@ -379,6 +379,17 @@ async def test_the_configuration_comes_up_in_its_order(tmp_path: Path) -> None:
     assert not bench.node.servers
 
 
+async def test_a_lazy_server_without_a_port_is_told(tmp_path: Path) -> None:
+    config = [ServerConfig(path=tmp_path / f"{name}.kern_server", load=False) for name in "ab"]
+    bench = LoaderBench(tmp_path, config=config)
+    bench.write("a", load="CALL tiny_init 0\nSTART\n")
+    bench.write("b")
+    (failure,) = await bench.loader.node_up()
+    assert failure.what == "a has no port: no message would ever load it"
+    assert bench.state("a") == bench.state("b") == State.ALLOCATED
+    assert sum("no message would ever load it" in line for line in bench.lines) == 1
+
+
 async def test_another_image_is_refused(bench: LoaderBench) -> None:
     bench.node._build_id = bytes(20)
     await refused(bench.loader.node_up(), Code.WRONG_IMAGE)
