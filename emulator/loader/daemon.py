@@ -266,6 +266,7 @@ class NodeLoader:
             LoaderError: UNKNOWN_SERVER; BUSY: others depend on it.
         """
         server = self._table.find(name)
+        self._lines.post(Priority.INFO, f"deleting {name}", name)
         server.dying = server.state is State.ALLOCATING
         async with self._lock(server):
             if server.state is State.LOADED:
@@ -384,13 +385,11 @@ class NodeLoader:
             raise LoaderError(Code.PORT_EXISTS, f"somebody reads the log of {server.name}")
         reader = self._readers[server.name] = _Reader(client, port)
         try:
-            await self._setup.half.ask_log(com_port)
-        except LoaderError as error:
+            if not await self._setup.half.ask_log(com_port):
+                raise LoaderError(Code.INVALID_ARGUMENT, f"the log of {server.name} is off")
+        except LoaderError:
             if self._readers.get(server.name) is reader:
                 del self._readers[server.name]
-            if error.code is Code.BAD_RELOCATABLE:  # UNSUPPORTED, here: there is no log
-                what = f"the log of {server.name} is off"
-                raise LoaderError(Code.INVALID_ARGUMENT, what) from error
             raise
 
     async def abort(self, *, restart: bool) -> None:
@@ -452,7 +451,6 @@ class NodeLoader:
         try:
             await self._load(server)
         except LoaderError as error:
-            server.refused += 1
             text = f"no server for the message to {server.name}: {error.message}"
             self._lines.post(Priority.ERR, text, server.name)
             async with self._lock(server):

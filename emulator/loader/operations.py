@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.commands import load_commands, port_requests, unload_commands, words_of
@@ -30,9 +29,6 @@ from emulator.loader.table import Event, Server, State, Table, Taint, state_stri
 from emulator.protocol.services import ErrorCode
 
 __all__ = ["Operations"]
-
-_FAILED_STATUS: Final = -13
-_BUSY_STATUS: Final = -10
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,19 +167,20 @@ class Operations:
         """
         kernel = self.running_kernel()
         linked, reserved = _placed(server)
-        server.parameters = tuple(parameters)
         request = LoadRequest(
             build_id=kernel.build_id,
             server_id=reserved.server_id,
             commands=load_commands(linked),
             image=linked.with_parameters(parameters),
         )
+        server.parameters = tuple(parameters)
         self.table.move(server, Event.LOAD)
         self.say(server, f"loading {server.name}")
         self.say(server, f"{server.name} at {reserved.address:#x}")
         try:
             result = await self.half.load(request)
             self.say(server, f"{server.name}: {len(request.image)} bytes downloaded")
+            self.say(server, f"starting up {server.name}")
             if result.status:
                 raise _load_error(server, result)
         except LoaderError as error:
@@ -265,7 +262,7 @@ class Operations:
             raise
         if server.state is not State.UNLOADING:
             raise LoaderError(Code.NODE_UNREACHABLE, f"node {self.node} died")
-        if result.status == _BUSY_STATUS:
+        if result.status == ErrorCode.BUSY:
             self.table.move(server, Event.UNLOAD_REFUSED)
             what = f"links run over {server.name}"
             raise LoaderError(Code.BUSY, what, hint="cut them first, or use quiesce")
@@ -328,7 +325,7 @@ def _without_script(request: UnloadRequest) -> UnloadRequest:
 def _load_error(server: Server, result: LoadResult) -> LoaderError:
     """What a node's refusal to load means."""
     words = words_of(server.object, result.done)
-    if result.status == _FAILED_STATUS:
+    if result.status == ErrorCode.FAILED:
         return LoaderError(
             Code.INIT_FAILED, f"{server.name}: {words} returned {_signed(result.value)}"
         )

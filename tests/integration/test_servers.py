@@ -14,8 +14,13 @@ from emulator.config import parse_topology
 from emulator.errors import GuestError
 from emulator.events import types
 from emulator.loader.codes import Code, LoaderError
-from emulator.loader.half import KernelHalf
-from emulator.loader.node_messages import NodeState, ServerMessage, server_request, servers_port
+from emulator.loader.node_messages import (
+    NodeServerInfo,
+    NodeState,
+    ServerMessage,
+    server_request,
+    servers_port,
+)
 from emulator.loader.table import State
 from emulator.machines.built import built_candidates
 from emulator.model import Arch
@@ -117,30 +122,16 @@ async def test_a_server_that_gives_up_takes_nobody_along(tmp_path: Path) -> None
 async def wait_for_state(cluster: Cluster, node: Node, name: str, state: NodeState) -> None:
     """Ask the node until a server is in a state; each answer is a round trip."""
     deadline = Deadline.after(WITHIN_S)
+    port = servers_port(node.id)
     while True:
-        listed = await call(cluster, servers_port(node.id), ServerMessage.LIST)
+        listed = await call(cluster, port, ServerMessage.LIST)
         (count,) = struct.unpack_from("<I", listed, 8)
         for number in struct.unpack_from(f"<{count}I", listed, 16):
-            half = KernelHalf(_Calls(cluster))
-            info = await half.info(number)
+            answer = await call(cluster, port, ServerMessage.INFO, server_request(number))
+            info = NodeServerInfo.parse(answer)
             if info.name == name and info.state is state:
                 return
         assert not deadline.expired, f"{name} is not {state.name} in time"
-
-
-class _Calls:
-    """`NodeCalls` by way of node 0, for a test that asks the node itself."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
-    async def call(self, port: int | None, message_id: int, body: bytes, within_s: float) -> bytes:
-        return await self._cluster.host.call(
-            1, port or servers_port(1), message_id, body, Deadline.after(within_s)
-        )
-
-    async def attach(self, within_s: float) -> bytes:
-        raise NotImplementedError
 
 
 async def test_parameters_decide_whether_a_server_loads(tmp_path: Path) -> None:
