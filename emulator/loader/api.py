@@ -21,6 +21,7 @@ from emulator.loader.messages import (
     NameRequest,
     Reply,
     Request,
+    RequestFlag,
     ServerInfo,
     com_port_request,
     parse_log,
@@ -28,7 +29,6 @@ from emulator.loader.messages import (
     parse_string,
     take_answer,
 )
-from emulator.loader.service import RequestFlag
 
 __all__ = [
     "Loader",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from emulator.errors import MnlabError
 from emulator.loader.codes import Code, LoaderError
@@ -22,24 +22,17 @@ from emulator.loader.messages import (
     NameRequest,
     Reply,
     Request,
+    RequestFlag,
     answer,
     names_message,
     parse_com_port,
 )
 from emulator.loader.status import Client
 
-__all__ = ["LoaderService", "RequestFlag"]
+__all__ = ["LoaderService"]
 
 Answer: TypeAlias = Callable[[bytes], None]
 """Sends a reply's body to whoever asked."""
-
-
-class RequestFlag:
-    """Bits of `NameRequest.flags`."""
-
-    QUIESCE: Final = 1  # UNLOAD: close links over its drivers in order
-    FORCE: Final = 2  # UNLOAD: never mind users and failures
-    RESTART: Final = 1  # ABORT
 
 
 class LoaderService:

@@ -38,11 +38,6 @@ class State(IntEnum):
     FAILED = 8
 
     @property
-    def is_passing(self) -> bool:
-        """Whether whoever needs a stable state waits."""
-        return self in (State.ALLOCATING, State.LOADING, State.UNLOADING)
-
-    @property
     def is_running(self) -> bool:
         """Whether its code may run."""
         return self in (State.LOADING, State.LOADED, State.UNLOADING, State.DETACHED)
@@ -116,8 +111,6 @@ class Server:
         com_port: its communication port while loaded; 0: none.
         parameters: `name=value` words for the next load.
         dying: somebody deletes it while it is being allocated.
-        refused: messages that were dropped because it could not be loaded.
-        loads: how often it was loaded.
     """
 
     name: str
@@ -130,8 +123,6 @@ class Server:
     com_port: int = 0
     parameters: tuple[str, ...] = ()
     dying: bool = False
-    refused: int = 0
-    loads: int = 0
 
     @property
     def loadable(self) -> Path | None:
@@ -279,7 +270,6 @@ class Table:
         server.state = target
         server.reason = reason if target in (State.FAILED, State.DEALLOCATED) else ""
         if event is Event.LOADED:
-            server.loads += 1
             if server.name in self._load_order:
                 self._load_order.remove(server.name)
             self._load_order.append(server.name)
