@@ -66,6 +66,7 @@ class FakeServer:
 class FakeServerNode:
     """One node, many lives; implements `NodeCalls`.
 
+    While there is a `gate` that is not set, no request is answered.
     `returns` tells what a CALL at an offset of a server's image returns, by (name, offset); 0 for
     all others. `links` tells over which servers links run. `told` gets messages to the loader port.
     `calls` records every CALL that was made.
@@ -89,6 +90,7 @@ class FakeServerNode:
         """
         self.told = told
         self.returns: dict[tuple[str, int], int] = {}
+        self.gate: asyncio.Event | None = None
         self.links: dict[str, int] = {}
         self.calls: list[tuple[str, int]] = []
         self.servers: dict[int, FakeServer] = {}
@@ -164,6 +166,8 @@ class FakeServerNode:
     async def _think(self) -> None:
         for _ in range(self._turns()):
             await asyncio.sleep(0)
+        if self.gate is not None:
+            await self.gate.wait()
         if not self.is_alive:
             raise NodeDied("the node died")
 
