@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.loader.codes import Code, LoaderError
+from emulator.loader.conf import Configuration, ServerConfig
 from emulator.loader.files import ObjectFiles, find_object
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import KernelImage
@@ -37,25 +38,9 @@ from emulator.loader.table import Event, Server, State, Table, Taint
 from emulator.machines.machine import ElfKind
 from emulator.protocol.mnl import MalformedMessage
 
-__all__ = ["LoaderSetup", "NodeLoader", "ServerConfig"]
+__all__ = ["LoaderSetup", "NodeLoader"]
 
 _FORCED = UnloadFlag.QUIESCE | UnloadFlag.FORCE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
-    """A line of a node's configuration: a server to allocate when the node comes up.
-
-    Args:
-        path: of the relocatable.
-        load: load it at once, whatever its script says (True), wait for its first message (False),
-            or do what the script says: at once if START is in it (None).
-        parameters: `name=value` words.
-    """
-
-    path: Path
-    load: bool | None = None
-    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +54,7 @@ class LoaderSetup:
         find_kernel: reads the image that it runs.
         files: objects, shared with other nodes.
         folders: where objects are looked for by a server's name.
-        config: reads which servers to bring up, in this order.
+        config: reads which servers to bring up.
         lines: status lines.
         spawn: runs a coroutine of the loader's own; the run ends it.
     """
@@ -80,7 +65,7 @@ class LoaderSetup:
     find_kernel: Callable[[], KernelImage]
     files: ObjectFiles
     folders: Sequence[Path]
-    config: Callable[[], Sequence[ServerConfig]]
+    config: Callable[[], Configuration]
     lines: StatusLines
     spawn: Callable[[Coroutine[Any, Any, None]], object]
 
@@ -170,9 +155,11 @@ class NodeLoader:
             What went wrong; lines were told about it.
         """
         config = self._setup.config()
-        self._lines.post(Priority.INFO, f"start, {len(config)} servers are configured")
-        failures: list[LoaderError] = []
-        adding = [self._add_configured(item, failures) for item in config]
+        self._lines.post(Priority.INFO, f"start, {len(config.servers)} servers are configured")
+        for problem in config.problems:
+            self._lines.post(Priority.ERR, problem.message)
+        failures = list(config.problems)
+        adding = [self._add_configured(item, failures) for item in config.servers]
         servers = [server for server in await asyncio.gather(*adding) if server is not None]
         await asyncio.gather(*(self._load_configured(server, failures) for server in servers))
         return tuple(failures)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.loader.daemon import LoaderSetup, NodeLoader, ServerConfig
+from emulator.loader.conf import Configuration, ServerConfig
+from emulator.loader.daemon import LoaderSetup, NodeLoader
 from emulator.loader.files import ObjectFiles
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import Export, KernelImage
@@ -90,7 +91,7 @@ class LoaderBench:
                 find_kernel=lambda: KERNEL,
                 files=ObjectFiles(),
                 folders=(folder,),
-                config=lambda: config,
+                config=lambda: Configuration(servers=tuple(config)),
                 lines=StatusLines("a", lambda priority, server, text: self.lines.append(text)),
                 spawn=self._spawn,
             )

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from emulator.loader.codes import Code, LoaderError
-from emulator.loader.daemon import ServerConfig
+from emulator.loader.conf import ServerConfig
 from emulator.loader.node_messages import LogEntry, NodeState
 from emulator.loader.table import State, Taint
 from emulator.testing.loader_bench import INIT, STOP, LoaderBench, Mailbox
