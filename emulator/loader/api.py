@@ -192,6 +192,19 @@ class Loader:
         """
         return ServerInfo.parse(await self._ask(Request.SERVER_INFO, name))
 
+    async def is_active(self) -> bool:
+        """Whether the loader does anything: its node is up, and it was not aborted; ours."""
+        return any(await self._ask(Request.ACTIVE, ""))
+
+    async def wait_active(self) -> None:
+        """Wait until the loader is active, however long it takes; ours.
+
+        Raises:
+            LoaderError: NODE_UNREACHABLE: the run has ended.
+        """
+        body = NameRequest(name="", flags=RequestFlag.WAIT).serialize()
+        take_answer(await self._channel.call(Request.ACTIVE, body, 0, None))
+
     async def _ask(
         self, request: Request, name: str, *, flags: int = 0, extra: tuple[str, ...] = ()
     ) -> bytes:

@@ -95,6 +95,8 @@ class NodeLoader:
         self._table: Table = self._operations.table
         self._locks: dict[str, asyncio.Lock] = {}
         self._readers: dict[str, _Reader] = {}
+        self._became_active = asyncio.Event()
+        self._configuring = asyncio.Lock()  # all servers come, or all go
 
     @property
     def node(self) -> str:
@@ -116,6 +118,18 @@ class NodeLoader:
         """Whether the node lives, and its loader was not aborted."""
         return self._operations.kernel is not None
 
+    async def wait_active(self) -> None:
+        """Wait until the node lives and the loader works for it, however long that takes."""
+        await self._became_active.wait()
+
+    def _set_kernel(self, kernel: KernelImage | None) -> None:
+        """Become active for a life that runs this image, or inactive."""
+        self._operations.kernel = kernel
+        if kernel is None:
+            self._became_active.clear()
+        else:
+            self._became_active.set()
+
     # --- lives of the node ---
 
     async def node_up(self) -> tuple[LoaderError, ...]:
@@ -136,18 +150,19 @@ class NodeLoader:
                 f"{kernel.build_id.hex()[:12]}",
                 hint="restart the cluster: the image was built again since it started",
             )
-        self._operations.kernel = kernel
-        return await self.bring_up()
+        self._set_kernel(kernel)
+        async with self._configuring:
+            return await self._bring_up()
 
     def node_down(self, reason: str) -> None:
         """The life is over, and with it everything that was on the node."""
-        self._operations.kernel = None
+        self._set_kernel(None)
         self._locks.clear()
         self._table.node_died(reason)
         for name in list(self._readers):
             self._close_log(name)
 
-    async def bring_up(self) -> tuple[LoaderError, ...]:
+    async def _bring_up(self) -> tuple[LoaderError, ...]:
         """Allocate and load the configured servers: none waits for another that it does not need,
         and a bad one does not stop the others.
 
@@ -386,6 +401,10 @@ class NodeLoader:
             restart: bring the configuration up again; else the loader does nothing more until the
                 node boots again.
         """
+        async with self._configuring:
+            await self._shut_down(restart=restart)
+
+    async def _shut_down(self, *, restart: bool) -> None:
         self._lines.post(Priority.NOTICE, "restart" if restart else "shutdown")
         for server in (*reversed(self._table.running()), *tuple(self._table)):
             if server.state in (State.DEALLOCATED, State.DETACHED):
@@ -396,9 +415,9 @@ class NodeLoader:
                 except LoaderError as error:
                     self._lines.post(Priority.ERR, error.message, server.name)
         if restart:
-            await self.bring_up()
+            await self._bring_up()
         else:
-            self._operations.kernel = None
+            self._set_kernel(None)
 
     def forget(self, client: Client) -> None:
         """A client is gone: send it nothing more, and let another read the logs it waited for."""
@@ -472,7 +491,7 @@ class NodeLoader:
             return
         reader = self._readers.pop(server.name, None)
         if reader is not None:
-            text = format_entries(data.entries, server.linked)
+            text = format_entries(data.entries, server.linked, lost=server.log_lost(data.lost))
             reader.client.post(reader.port, Reply.LOG_DATA, log_message(text))
 
     def _close_log(self, name: str) -> None:

@@ -66,6 +66,7 @@ class Request(IntEnum):
     SERVER_INFO_OLD = 312
     SERVER_INFO = 313
     REPLACE_SERVER = 320
+    ACTIVE = 321
 
 
 class RequestFlag(IntFlag):
@@ -74,6 +75,7 @@ class RequestFlag(IntFlag):
     QUIESCE = 1  # UNLOAD: close links over its drivers in order
     FORCE = 2  # UNLOAD: never mind users and failures
     RESTART = 1  # ABORT
+    WAIT = 1  # ACTIVE: answer when it is
 
 
 @unique

@@ -67,6 +67,7 @@ class LoaderService:
             Request.SERVER_INFO_OLD: self._info,
             Request.SERVER_INFO: self._info,
             Request.REPLACE_SERVER: self._replace,
+            Request.ACTIVE: self._active,
         }
 
     @property
@@ -104,6 +105,12 @@ class LoaderService:
         self._under_way.pop(client, None)
         self._loader.forget(client)
 
+    def _end(self) -> None:
+        """The loader was aborted: for its clients, that is its death."""
+        for client in tuple(self._under_way):
+            self.forget(client)
+            client.end()
+
     def _start(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
         tasks = self._under_way.setdefault(client, set())
@@ -121,6 +128,8 @@ class LoaderService:
             reply(answer(Code.FAILURE, what=error.message))
         else:
             reply(answer(Code.SUCCESS, data))
+            if message_id == Request.ABORT and not self._loader.is_active:
+                self._end()
 
     async def _handle(self, client: Client, message_id: int, body: bytes, port: int) -> bytes:
         if message_id == Request.LOG_LEVEL:
@@ -208,6 +217,11 @@ class LoaderService:
         self._check_known(request)
         self._check_privilege(request)
         return (await self._loader.com_port(request.name)).to_bytes(8, "little")
+
+    async def _active(self, request: NameRequest) -> bytes:
+        if request.flags & RequestFlag.WAIT:
+            await self._loader.wait_active()
+        return int(self._loader.is_active).to_bytes(4, "little") + bytes(4)
 
     async def _list(self, _: NameRequest) -> bytes:
         return names_message(self._loader.list())

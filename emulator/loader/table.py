@@ -110,6 +110,7 @@ class Server:
         linked: at the address of `reserved`.
         com_port: its communication port while loaded; 0: none.
         parameters: `name=value` words for the next load.
+        log_lost_before: log entries that its node had lost when it told last.
         dying: somebody deletes it while it is being allocated.
     """
 
@@ -122,7 +123,18 @@ class Server:
     linked: LinkedServer | None = None
     com_port: int = 0
     parameters: tuple[str, ...] = ()
+    log_lost_before: int = 0
     dying: bool = False
+
+    def log_lost(self, total: int) -> int:
+        """How many log entries were lost since this was asked last.
+
+        Args:
+            total: what its node has counted; it begins anew with each log.
+        """
+        before = self.log_lost_before if total >= self.log_lost_before else 0
+        self.log_lost_before = total
+        return total - before
 
     @property
     def loadable(self) -> Path | None:

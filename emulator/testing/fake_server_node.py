@@ -91,6 +91,7 @@ class FakeServerNode:
         self.told = told
         self.returns: dict[tuple[str, int], int] = {}
         self.gate: asyncio.Event | None = None
+        self.log_lost = 0
         self.links: dict[str, int] = {}
         self.calls: list[tuple[str, int]] = []
         self.servers: dict[int, FakeServer] = {}
@@ -352,7 +353,7 @@ class FakeServerNode:
 
     def _send_log(self, server: FakeServer) -> None:
         server.log_wanted = False
-        data = LogData(server_id=server.server_id, lost=0, entries=tuple(server.log))
+        data = LogData(server_id=server.server_id, lost=self.log_lost, entries=tuple(server.log))
         server.log.clear()
         self.told(ServerMessage.LOG_DATA, data.serialize())
 

@@ -34,10 +34,12 @@ class Mailbox:
 
     Args:
         room: how many it takes.
+        has_ended: whether it was told that the loader has.
         messages: port, id and body of each.
     """
 
     room: int = 1000
+    has_ended: bool = False
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def post(self, port: int, message_id: int, body: bytes) -> bool:
@@ -46,6 +48,10 @@ class Mailbox:
             return False
         self.messages.append((port, message_id, body))
         return True
+
+    def end(self) -> None:
+        """As `Client.end`."""
+        self.has_ended = True
 
     def lines(self) -> list[str]:
         """The texts of the status lines it got."""

@@ -86,6 +86,21 @@ async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert await kl("kl_log", tmp_path, "a", "-l", "0", "echo") == 0
         assert await kl("kl_log", tmp_path, "a", "nothing") == 1
         assert await kl("kl_util", tmp_path, "c", "-s") == 1
+        capfd.readouterr()
+        assert await kl("kl_util", tmp_path, "b", "-A") == 0
+        assert capfd.readouterr().out.splitlines()[0] == "shutdown"
+        assert await kl("kl_util", tmp_path, "b", "-s") == 0
+        assert capfd.readouterr().out == "no servers are active\n"
+        tool = asyncio.create_task(kl("kl_util", tmp_path, "b", "-r"))
+        said = ""
+        while not said:
+            await asyncio.sleep(0)
+            said = capfd.readouterr().out
+        assert said == "the loader of node b is inactive\n"
+        await cluster.node("b").crash()
+        await cluster.node("b").restart()  # a new life has a loader again
+        assert await tool == 0
+        assert "restart" in capfd.readouterr().out.splitlines()
     assert await kl("kl_util", tmp_path, "a", "-s") == 1
 
 

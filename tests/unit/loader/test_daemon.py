@@ -14,6 +14,7 @@ import pytest
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.conf import ServerConfig
 from emulator.loader.node_messages import LogEntry, NodeState
+from emulator.loader.status import Priority
 from emulator.loader.table import State, Taint
 from emulator.testing.loader_bench import INIT, STOP, LoaderBench, Mailbox
 from emulator.testing.server_writer import ServerWriter
@@ -382,6 +383,18 @@ async def test_the_configuration_comes_up_in_its_order(tmp_path: Path) -> None:
     assert not bench.node.servers
 
 
+async def test_an_abort_waits_until_the_configuration_is_up(tmp_path: Path) -> None:
+    config = [ServerConfig(path=tmp_path / "one.kern_server", load=True)]
+    bench = LoaderBench(tmp_path, config=config)
+    bench.write("one")
+    coming = asyncio.ensure_future(bench.loader.node_up())
+    await bench.loader.wait_active()
+    await bench.loader.abort(restart=True)
+    assert await _waited(coming) == ()
+    assert bench.state("one") == State.LOADED
+    assert [offset for _, offset in bench.node.calls] == [INIT, STOP, INIT]
+
+
 async def test_a_lazy_server_without_a_port_is_told(tmp_path: Path) -> None:
     config = [ServerConfig(path=tmp_path / f"{name}.kern_server", load=False) for name in "ab"]
     bench = LoaderBench(tmp_path, config=config)
@@ -411,9 +424,15 @@ async def test_logs(loaded: LoaderBench) -> None:
     assert box.logs() == []
     node.log("tiny", outside)
     assert box.logs() == ["      1234:\t(format at 0x40000000, outside the image)"]
+    for total, told in ((5, "          :\t(5 entries were lost)\n"), (5, ""), (6, "(1 entries")):
+        await loader.get_log(com_port, box, 9)
+        node.log_lost = total
+        node.log("tiny", outside)
+        assert told in box.logs()[-1]
+        assert ("lost" in box.logs()[-1]) == bool(told)
     await loader.get_log(com_port, box, 9)
     await loader.log_level(com_port, 0)
-    assert box.logs()[1:] == [""]
+    assert box.logs()[4:] == [""]
     await refused(loader.log_level(0, 1), Code.SERVER_UNLOADED)
     await refused(loader.log_level(99, 1), Code.UNKNOWN_SERVER)
 
@@ -438,7 +457,16 @@ async def test_a_subscriber_that_takes_nothing_loses_its_lines_only(up: LoaderBe
     await up.loader.add(up.write())
     assert len(deaf.lines()) == 2
     assert keen.lines() == up.lines[1:]
-    assert up.loader.lines.lost(deaf) == len(keen.lines()) - 2
+    lost = len(keen.lines()) - 2
+    deaf.room = 3
+    up.loader.lines.post(Priority.INFO, "there is room for what was lost only")
+    deaf.room = 9
+    up.loader.lines.post(Priority.INFO, "and for more")
+    assert deaf.lines()[2:] == [
+        f"kern_loader: {lost} lines were lost",
+        "kern_loader: 1 lines were lost",
+        "and for more",
+    ]
 
 
 async def test_a_subscriber_may_ask_for_one_server_and_a_level(up: LoaderBench) -> None:
