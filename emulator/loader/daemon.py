@@ -389,9 +389,11 @@ class NodeLoader:
         try:
             if not await self._setup.half.ask_log(com_port):
                 raise LoaderError(Code.INVALID_ARGUMENT, f"the log of {server.name} is off")
-        except LoaderError:
+        except LoaderError as error:
             if self._readers.get(server.name) is reader:
                 del self._readers[server.name]
+            if server.state not in (State.LOADED, State.DETACHED):
+                raise LoaderError(Code.SERVER_UNLOADED, server.name) from error
             raise
 
     async def abort(self, *, restart: bool) -> None:
@@ -433,7 +435,7 @@ class NodeLoader:
         try:
             match message_id:
                 case ServerMessage.FIRST_MESSAGE:
-                    self._first_message(*parse_first_message(body))
+                    self._setup.spawn(self._load_for_message(*parse_first_message(body)))
                 case ServerMessage.PANIC:
                     self._panicked(*parse_panic(body))
                 case ServerMessage.LOG_DATA:
@@ -443,17 +445,14 @@ class NodeLoader:
         except MalformedMessage as error:
             self._lines.post(Priority.WARNING, f"node {self.node} sent nonsense: {error}")
 
-    def _first_message(self, server_id: int, port: int) -> None:
-        server = self._table.by_id(server_id)
+    async def _load_for_message(self, server_id: int, port: int) -> None:
+        """One attempt. If it fails, the node refuses what waits in the ports."""
+        server = await self._stable_server(server_id)
         if server is None or server.state is not State.ALLOCATED:
             return  # somebody else is loading it: the message waits in its port
         ports = server.object.load_script.ports
         name = ports[port].port if port < len(ports) else f"number {port}"
         self._lines.post(Priority.INFO, f"first message on port {name}", server.name)
-        self._setup.spawn(self._load_for_message(server))
-
-    async def _load_for_message(self, server: Server) -> None:
-        """One attempt. If it fails, the node refuses what waits in the ports."""
         try:
             await self._load(server)
         except LoaderError as error:
@@ -463,6 +462,21 @@ class NodeLoader:
                 if server.state is State.ALLOCATED:  # it was not even tried
                     await self._operations.release(server)
                     self._table.move(server, Event.FAILED, error.message)
+
+    async def _stable_server(self, server_id: int) -> Server | None:
+        """The server that the node calls so, when nothing is under way that armed its ports: what the
+        node tells may be ahead of its reply to that."""
+        server = self._table.by_id(server_id)
+        if server is not None:
+            if server.state in (State.ALLOCATING, State.UNLOADING):
+                async with self._lock(server):
+                    pass
+            return server
+        for new in tuple(self._table):
+            if new.state is State.ALLOCATING:  # the reply brings its number
+                async with self._lock(new):
+                    pass
+        return self._table.by_id(server_id)
 
     def _panicked(self, server_id: int, text: str) -> None:
         server = self._table.by_id(server_id)

@@ -14,7 +14,7 @@ from emulator import Cluster, RunOptions
 from emulator.cli import kl_ld, kl_log, kl_util
 from emulator.config import parse_topology
 from emulator.errors import GuestError
-from emulator.loader import Code, LoaderError, State
+from emulator.loader import State
 from emulator.model import Arch
 
 pytestmark = [
@@ -24,6 +24,7 @@ pytestmark = [
     pytest.mark.usefixtures("real_machines"),
 ]
 
+LOG = 2600  # server fault logs something
 EXAMPLE = Path(__file__).parents[2] / "docs" / "guide" / "phy_mailbox"
 PAIR = """
 [[node]]
@@ -112,23 +113,21 @@ async def test_words_that_make_no_command(
     assert capfd.readouterr().err.startswith("usage: kl_util")
 
 
-async def test_a_log_is_formatted_here(tmp_path: Path) -> None:
+async def test_a_log_is_followed_until_it_is_closed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with pair(tmp_path) as cluster:
         a = cluster.node("a")
-        faulty = a.server_object("phy_ivshmem_faulty")
-        await a.loader.replace_server("phy_ivshmem", faulty, ["fault=0", "after=77"])
-        com_port = await a.loader.server_com_port("phy_ivshmem")
-        port = a.loader.port()
-        with pytest.raises(LoaderError) as caught:
-            await a.loader.get_log(com_port, port)
-        assert caught.value.code is Code.INVALID_ARGUMENT
-        await a.loader.log_level(com_port, 1)
-        await a.loader.get_log(com_port, port)
-        await a.loader.unload_server("phy_ivshmem", quiesce=True)
-        message = await port.receive(5)
-        assert message is not None  # closed: nobody waits for ever
-        await a.loader.load_server("phy_ivshmem")
-        await cluster.wait_links_up()
+        await a.loader.add_server(a.server_object("fault"))
+        port = await a.port("fault")
+        following = asyncio.create_task(kl("kl_log", tmp_path, "a", "-l", "0x7", "fault"))
+        said = ""
+        while said.count("urgent") < 2:  # until the tool has begun, nobody keeps what is logged
+            await a.call(LOG, port=port)
+            said += capfd.readouterr().out
+        assert "as asked" not in said  # less urgent
+        await a.loader.unload_server("fault")
+        assert await following == 0
 
 
 @pytest.mark.parametrize(

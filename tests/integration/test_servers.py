@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from emulator import Cluster, Node, RunOptions
 from emulator.config import parse_topology
 from emulator.errors import GuestError
 from emulator.events import types
+from emulator.loader import ReplyCallbacks, reply_handler
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.node_messages import (
     NodeServerInfo,
@@ -84,6 +86,29 @@ async def test_load_answer_unload_load(tmp_path: Path, arch: Arch) -> None:
             assert status == ErrorCode.INVALID
             assert (await loader.server_info(name)).state == State.LOADED
             assert await look_up(cluster, name) == port
+
+
+@pytest.mark.parametrize("arch", list(Arch))
+async def test_a_log_comes_as_text(tmp_path: Path, arch: Arch) -> None:
+    """Its formats and texts are read from the image here, whatever the node's words look like."""
+    async with one(tmp_path, arch, "fault") as cluster:
+        loader = cluster.node("a").loader
+        port = await look_up(cluster, "fault")
+        com_port = await loader.server_com_port("fault")
+        replies = loader.port()
+        for level, expected in ((3, "request 1 from node 0: as asked"), (4, "")):
+            texts: list[str] = []
+            callbacks = ReplyCallbacks(
+                argument=texts, log_data=lambda to, said, length: to.append(said)
+            )
+            await loader.log_level(com_port, level)
+            await call(cluster, port, LOG)
+            while "urgent" not in "".join(texts):
+                await loader.get_log(com_port, replies)
+                message = await replies.receive(WITHIN_S)
+                assert message is not None
+                reply_handler(message, callbacks)
+            assert re.sub(r"[ \d]{10,}:\t", "", "".join(texts)) == f"{expected}urgent"
 
 
 @pytest.mark.parametrize(

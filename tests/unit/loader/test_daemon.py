@@ -274,6 +274,27 @@ async def test_the_first_message_loads(up: LoaderBench) -> None:
     assert server.loads == 1
 
 
+async def test_a_first_message_may_be_ahead_of_the_reply_that_armed_its_port(
+    up: LoaderBench,
+) -> None:
+    adding = asyncio.ensure_future(up.loader.add(up.write()))
+    while (server := up.node.named("tiny")) is None:
+        await asyncio.sleep(0)
+    assert up.state() == State.ALLOCATING
+    assert up.node.send_to("tiny")
+    await adding
+    await up.settle()
+    assert up.state() == State.LOADED
+    unloading = asyncio.ensure_future(up.loader.unload("tiny"))
+    while server.state is NodeState.LOADED:
+        await asyncio.sleep(0)
+    assert up.state() == State.UNLOADING
+    assert up.node.send_to("tiny")
+    await unloading
+    await up.settle()
+    assert up.state() == State.LOADED
+
+
 @pytest.mark.parametrize("reason", ["init", "dependency"])
 async def test_a_first_message_that_loads_nothing_is_refused(up: LoaderBench, reason: str) -> None:
     await up.loader.add(up.write(depends=("nobody",) if reason == "dependency" else ()))
