@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import subprocess
 from collections.abc import Callable, Mapping
@@ -153,7 +154,8 @@ def image_with_drivers() -> Path:
     image = "build/with_drivers/x86_64/kernel.elf"
     subprocess.run(
         [
-            *("make", "-s", "-C", str(FIRMWARE), image, "BUILD=build/with_drivers"),
+            *("make", "-s", f"-j{os.cpu_count()}", "-C", str(FIRMWARE), image),
+            "BUILD=build/with_drivers",
             "LINKED_SERVERS=phy_virtio_serial phy_ivshmem",
         ],
         check=True,
