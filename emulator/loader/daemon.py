@@ -293,6 +293,7 @@ class NodeLoader:
         if new.name != name:
             raise LoaderError(Code.INVALID_ARGUMENT, f"{path} is a server '{new.name}'")
         self._table.check_circle(new)
+        self._table.check_advertised(new)
         new.check_imports(self._operations.running_kernel())
         parse_values(parameters, new.parameters)
         async with self._lock(server):

@@ -76,6 +76,7 @@ class Operations:
             LoaderError: why not; nothing of it is on the node then, and its state is as before.
         """
         kernel = self.running_kernel()
+        self.table.check_advertised(new)
         server.object = new
         layout = new.layout
         try:

@@ -197,6 +197,20 @@ class Table:
                 seen.add(name)
                 waiting += [(*way, needed) for needed in other.object.depends]
 
+    def check_advertised(self, server: ServerObject) -> None:
+        """Refuse a server that advertises what another one does.
+
+        Raises:
+            LoaderError: PORT_EXISTS with the port and that server.
+        """
+        for other in self._servers.values():
+            if other.name == server.name or other.reserved is None:
+                continue
+            for port in other.object.load_script.advertised:
+                if port in server.load_script.advertised:
+                    what = f"{server.name} advertises port {port}, as {other.name} does already"
+                    raise LoaderError(Code.PORT_EXISTS, what)
+
     def find(self, name: str) -> Server:
         """The server of that name.
 

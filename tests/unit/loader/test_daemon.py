@@ -132,6 +132,20 @@ async def test_codes(up: LoaderBench) -> None:
     assert loader.info("tiny", privileged=True).state == State.DEALLOCATED
 
 
+async def test_a_port_is_advertised_by_one_server(up: LoaderBench) -> None:
+    await up.loader.add(up.write("one"))
+    same = "HMAP mine tiny_handler 0\nHMAP one tiny_handler 0\nADVERTISE one\n"
+    error = await refused(up.loader.add(up.write("two", load=same)), Code.PORT_EXISTS)
+    assert error.what == "two advertises port one, as one does already"
+    assert up.state("two") == State.DEALLOCATED
+    assert up.node.named("two") is None
+    await up.loader.add(up.write("two", load=same.replace("ADVERTISE one", "START")))
+    await refused(up.loader.replace("two", up.write("two", load=same)), Code.PORT_EXISTS)
+    assert up.state("two") == State.LOADED
+    await up.loader.delete("one")
+    await up.loader.replace("two", up.write("two", load=same))
+
+
 async def test_a_failed_initialisation_is_never_loaded(up: LoaderBench) -> None:
     await up.loader.add(up.write())
     up.node.returns["tiny", INIT] = 5
