@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`kl_ld`: makes a kernel server's object from its sources, for one architecture or for several.
+"""`kl_ld`, also `mnlab kl_ld`: makes a kernel server's object from its sources, for one architecture or for several.
 
 A thin front of clang and ld.lld with the original's options; the steps are those of
 `firmware/server_object.mk`, and so are the flags. Headers, flags and the exports of the kernel come
@@ -24,6 +24,7 @@ from emulator.model import Arch
 
 LABEL: Final = "kl_ld"
 EXIT_FAILED: Final = 1
+_DESCRIPTION: Final = "Makes a kernel server's object (docs/spec/server_object.md)."
 _SOURCE_SUFFIXES: Final = (".c", ".S")
 
 
@@ -59,11 +60,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 when a step failed or the words make no command.
     """
-    parser = _parser()
+    parser = argparse.ArgumentParser(prog=LABEL, description=_DESCRIPTION)
+    _add_options(parser)
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as ended:
         return EXIT_FAILED if ended.code else 0
+    try:
+        return _build(arguments)
+    except MnlabError as error:
+        print(f"{LABEL}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line of `mnlab`."""
+    parser = verbs.add_parser(LABEL, help="make a kernel server's object", description=_DESCRIPTION)
+    _add_options(parser)
+    parser.set_defaults(verb=_build)
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    """Make the object for each architecture that was asked for."""
     plan = ObjectPlan(
         name=arguments.n,
         instance=arguments.i,
@@ -74,15 +92,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags=arguments.flag,
     )
     arches: list[Arch] = arguments.arch or [Arch.X86_64]
-    try:
-        for arch in arches:
-            output: Path = arguments.o
-            if len(arches) > 1:
-                output = output.with_name(f"{output.stem}.{arch.value}{output.suffix}")
-            build_object(plan, arch, output)
-    except MnlabError as error:
-        print(f"{LABEL}: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    for arch in arches:
+        output: Path = arguments.o
+        if len(arches) > 1:
+            output = output.with_name(f"{output.stem}.{arch.value}{output.suffix}")
+        build_object(plan, arch, output)
     return 0
 
 
@@ -153,10 +167,7 @@ def _run(kit: ServerKit, *command: str) -> str:
     return done.stdout
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=LABEL, description="Makes a kernel server's object (docs/spec/server_object.md)."
-    )
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", required=True, metavar="NAME", help="the server's name")
     parser.add_argument("-i", required=True, metavar="VAR", help="symbol of its instance variable")
     parser.add_argument("-l", required=True, type=Path, metavar="FILE", help="load commands")
@@ -174,10 +185,14 @@ def _parser() -> argparse.ArgumentParser:
         help="for this architecture; again: for that one, too, its name before the suffix",
     )
     parser.add_argument(
-        "-X", dest="flag", action="append", default=[], metavar="FLAG", help="for the compiler"
+        "-X",
+        dest="flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="for the compiler: -X-DNAME",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=".c, .S or .o")
-    return parser
 
 
 if __name__ == "__main__":
