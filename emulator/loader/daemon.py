@@ -22,8 +22,8 @@ from emulator.loader.conf import Configuration, ServerConfig
 from emulator.loader.files import ObjectFiles, find_object
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import KernelImage
-from emulator.loader.log import format_entries
-from emulator.loader.messages import PortInfo, Reply, ServerInfo, log_message
+from emulator.loader.log_readers import LogReaders
+from emulator.loader.messages import PortInfo, ServerInfo
 from emulator.loader.node_messages import (
     LogData,
     ServerMessage,
@@ -70,14 +70,6 @@ class LoaderSetup:
     spawn: Callable[[Coroutine[Any, Any, None]], object]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Who waits for a server's log."""
-
-    client: Client
-    port: int
-
-
 class NodeLoader:
     """The loader of one node, for all its lives."""
 
@@ -85,16 +77,17 @@ class NodeLoader:
         """Begin inactive; `node_up` makes it active."""
         self._setup = setup
         self._lines = setup.lines
+        self._table = Table()
+        self._logs = LogReaders(setup.half, self._table)
         self._operations = Operations(
             node=setup.node,
             half=setup.half,
             files=setup.files,
             lines=setup.lines,
-            log_closed=self._close_log,
+            log_closed=self._logs.close,
+            table=self._table,
         )
-        self._table: Table = self._operations.table
         self._locks: dict[str, asyncio.Lock] = {}
-        self._readers: dict[str, _Reader] = {}
         self._became_active = asyncio.Event()
         self._configuring = asyncio.Lock()  # all servers come, or all go
 
@@ -107,6 +100,11 @@ class NodeLoader:
     def lines(self) -> StatusLines:
         """Its status lines."""
         return self._lines
+
+    @property
+    def logs(self) -> LogReaders:
+        """Its servers' logs."""
+        return self._logs
 
     @property
     def taint(self) -> Taint:
@@ -159,8 +157,7 @@ class NodeLoader:
         self._set_kernel(None)
         self._locks.clear()
         self._table.node_died(reason)
-        for name in list(self._readers):
-            self._close_log(name)
+        self._logs.close_all()
 
     async def _bring_up(self) -> tuple[LoaderError, ...]:
         """Allocate and load the configured servers: none waits for another that it does not need,
@@ -365,38 +362,6 @@ class NodeLoader:
                 pass
         return server.com_port
 
-    async def log_level(self, com_port: int, level: int) -> None:
-        """Keep a server's log entries of at least a level; 0: none, and its log is closed.
-
-        Raises:
-            LoaderError: UNKNOWN_SERVER, SERVER_UNLOADED.
-        """
-        server = self._table.by_com_port(com_port)
-        await self._setup.half.set_log_level(com_port, level)
-        if not level:
-            self._close_log(server.name)
-
-    async def get_log(self, com_port: int, client: Client, port: int) -> None:
-        """Send what is in a server's log to a port of the client: at once, or with the next entry.
-
-        Raises:
-            LoaderError: UNKNOWN_SERVER, SERVER_UNLOADED; PORT_EXISTS: somebody waits already;
-                INVALID_ARGUMENT: its log is off.
-        """
-        server = self._table.by_com_port(com_port)
-        if server.name in self._readers:
-            raise LoaderError(Code.PORT_EXISTS, f"somebody reads the log of {server.name}")
-        reader = self._readers[server.name] = _Reader(client, port)
-        try:
-            if not await self._setup.half.ask_log(com_port):
-                raise LoaderError(Code.INVALID_ARGUMENT, f"the log of {server.name} is off")
-        except LoaderError as error:
-            if self._readers.get(server.name) is reader:
-                del self._readers[server.name]
-            if server.state not in (State.LOADED, State.DETACHED):
-                raise LoaderError(Code.SERVER_UNLOADED, server.name) from error
-            raise
-
     async def abort(self, *, restart: bool) -> None:
         """Unload and deallocate everything but detached servers, the latest loaded first.
 
@@ -425,9 +390,7 @@ class NodeLoader:
     def forget(self, client: Client) -> None:
         """A client is gone: send it nothing more, and let another read the logs it waited for."""
         self._lines.unsubscribe(client)
-        for name, reader in list(self._readers.items()):
-            if reader.client is client:
-                del self._readers[name]
+        self._logs.forget(client)
 
     # --- what the node tells ---
 
@@ -440,7 +403,7 @@ class NodeLoader:
                 case ServerMessage.PANIC:
                     self._panicked(*parse_panic(body))
                 case ServerMessage.LOG_DATA:
-                    self._logged(LogData.parse(body))
+                    self._logs.deliver(LogData.parse(body))
                 case _:
                     raise MalformedMessage(f"message {message_id}")
         except MalformedMessage as error:
@@ -496,24 +459,6 @@ class NodeLoader:
                 await self._operations.unload(server, _FORCED | UnloadFlag.ARM)
             except LoaderError as error:
                 self._lines.post(Priority.ERR, error.message, server.name)
-
-    def _logged(self, data: LogData) -> None:
-        server = self._table.by_id(data.server_id)
-        if server is None or server.linked is None:
-            return
-        if not data.entries:
-            self._close_log(server.name)
-            return
-        reader = self._readers.pop(server.name, None)
-        if reader is not None:
-            text = format_entries(data.entries, server.linked, lost=server.log_lost(data.lost))
-            reader.client.post(reader.port, Reply.LOG_DATA, log_message(text))
-
-    def _close_log(self, name: str) -> None:
-        """Tell whoever waits for a log that there will be no more of it."""
-        reader = self._readers.pop(name, None)
-        if reader is not None:
-            reader.client.post(reader.port, Reply.LOG_DATA, log_message(""))
 
     # --- inside ---
 

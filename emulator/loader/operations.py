@@ -8,7 +8,7 @@ node agreeing, whatever fails: a request to the node, the node itself, or the se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.commands import load_commands, port_requests, unload_commands, words_of
@@ -50,7 +50,7 @@ class Operations:
     files: ObjectFiles
     lines: StatusLines
     log_closed: Callable[[str], None]
-    table: Table = field(default_factory=Table)
+    table: Table
     kernel: KernelImage | None = None
 
     def running_kernel(self) -> KernelImage:

@@ -134,11 +134,11 @@ class LoaderService:
     async def _handle(self, client: Client, message_id: int, body: bytes, port: int) -> bytes:
         if message_id == Request.LOG_LEVEL:
             com_port, level = parse_com_port(body)
-            await self._loader.log_level(com_port, level)
+            await self._loader.logs.set_level(com_port, level)
             return b""
         if message_id == Request.GET_LOG:
             com_port, _ = parse_com_port(body)
-            await self._loader.get_log(com_port, client, port)
+            await self._loader.logs.read(com_port, client, port)
             return b""
         handler = self._handlers.get(message_id)
         if handler is None:

@@ -383,8 +383,8 @@ async def test_a_delete_while_it_is_allocated(up: LoaderBench) -> None:
 async def test_a_node_that_dies_takes_everything_along(loaded: LoaderBench) -> None:
     box = Mailbox()
     com_port = await loaded.loader.com_port("tiny")
-    await loaded.loader.log_level(com_port, 1)
-    await loaded.loader.get_log(com_port, box, 9)
+    await loaded.loader.logs.set_level(com_port, 1)
+    await loaded.loader.logs.read(com_port, box, 9)
     unloading = asyncio.ensure_future(loaded.loader.unload("tiny"))
     await asyncio.sleep(0)
     loaded.node.die()
@@ -450,35 +450,35 @@ async def test_another_image_is_refused(bench: LoaderBench) -> None:
 async def test_logs(loaded: LoaderBench) -> None:
     loader, node, box = loaded.loader, loaded.node, Mailbox()
     com_port = await loader.com_port("tiny")
-    await refused(loader.get_log(com_port, box, 9), Code.INVALID_ARGUMENT)
-    await loader.log_level(com_port, 2)
-    await loader.get_log(com_port, box, 9)
-    await refused(loader.get_log(com_port, Mailbox(), 9), Code.PORT_EXISTS)
+    await refused(loader.logs.read(com_port, box, 9), Code.INVALID_ARGUMENT)
+    await loader.logs.set_level(com_port, 2)
+    await loader.logs.read(com_port, box, 9)
+    await refused(loader.logs.read(com_port, Mailbox(), 9), Code.PORT_EXISTS)
     outside = LogEntry(time_ns=1234, format_offset=1 << 30, level=2, arguments=(0,) * 5)
     node.log("tiny", replace(outside, level=1))
     assert box.logs() == []
     node.log("tiny", outside)
     assert box.logs() == ["      1234:\t(format at 0x40000000, outside the image)"]
     for total, told in ((5, "          :\t(5 entries were lost)\n"), (5, ""), (6, "(1 entries")):
-        await loader.get_log(com_port, box, 9)
+        await loader.logs.read(com_port, box, 9)
         node.log_lost = total
         node.log("tiny", outside)
         assert told in box.logs()[-1]
         assert ("lost" in box.logs()[-1]) == bool(told)
-    await loader.get_log(com_port, box, 9)
-    await loader.log_level(com_port, 0)
+    await loader.logs.read(com_port, box, 9)
+    await loader.logs.set_level(com_port, 0)
     assert box.logs()[4:] == [""]
-    await refused(loader.log_level(0, 1), Code.SERVER_UNLOADED)
-    await refused(loader.log_level(99, 1), Code.UNKNOWN_SERVER)
+    await refused(loader.logs.set_level(0, 1), Code.SERVER_UNLOADED)
+    await refused(loader.logs.set_level(99, 1), Code.UNKNOWN_SERVER)
 
 
 async def test_a_reader_that_left_is_in_nobodys_way(loaded: LoaderBench) -> None:
     com_port = await loaded.loader.com_port("tiny")
     gone, box = Mailbox(), Mailbox()
-    await loaded.loader.log_level(com_port, 1)
-    await loaded.loader.get_log(com_port, gone, 1)
+    await loaded.loader.logs.set_level(com_port, 1)
+    await loaded.loader.logs.read(com_port, gone, 1)
     loaded.loader.forget(gone)
-    await loaded.loader.get_log(com_port, box, 1)  # what the first asked the node for answers it
+    await loaded.loader.logs.read(com_port, box, 1)  # what the first asked the node for answers it
     entry = LogEntry(time_ns=1, format_offset=1 << 30, level=1, arguments=(0,) * 5)
     loaded.node.log("tiny", entry)
     assert len(box.logs()) == 1
