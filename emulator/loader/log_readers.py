@@ -87,9 +87,11 @@ class LogReaders:
             self.close(server.name)
             return
         reader = self._readers.pop(server.name, None)
-        if reader is not None:
-            lost = server.log_lost(data.lost)
-            reader.answer(format_entries(data.entries, server.linked, lost=lost))
+        if reader is None:
+            server.log_unread += len(data.entries)  # whoever asked for them left
+            return
+        lost = server.log_lost(data.lost)
+        reader.answer(format_entries(data.entries, server.linked, lost=lost))
 
     def close(self, name: str) -> None:
         """Tell whoever waits for a server's log that there will be no more of it."""

@@ -111,6 +111,7 @@ class Server:
         com_port: its communication port while loaded; 0: none.
         parameters: `name=value` words for the next load.
         log_lost_before: log entries that its node had lost when it told last.
+        log_unread: log entries that came when nobody waited for them.
         dying: somebody deletes it while it is being allocated.
     """
 
@@ -124,6 +125,7 @@ class Server:
     com_port: int = 0
     parameters: tuple[str, ...] = ()
     log_lost_before: int = 0
+    log_unread: int = 0
     dying: bool = False
 
     def log_lost(self, total: int) -> int:
@@ -133,8 +135,9 @@ class Server:
             total: what its node has counted; it begins anew with each log.
         """
         before = self.log_lost_before if total >= self.log_lost_before else 0
+        unread, self.log_unread = self.log_unread, 0
         self.log_lost_before = total
-        return total - before
+        return total - before + unread
 
     @property
     def loadable(self) -> Path | None:

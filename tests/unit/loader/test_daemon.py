@@ -483,6 +483,12 @@ async def test_a_reader_that_left_is_in_nobodys_way(loaded: LoaderBench) -> None
     loaded.node.log("tiny", entry)
     assert len(box.logs()) == 1
     assert gone.logs() == []
+    await loaded.loader.logs.read(com_port, gone, 1)
+    loaded.loader.forget(gone)
+    loaded.node.log("tiny", entry)  # nobody waits for what comes now
+    await loaded.loader.logs.read(com_port, box, 1)
+    loaded.node.log("tiny", entry)
+    assert box.logs()[1].endswith("(1 entries were lost)\n")
 
 
 async def test_a_subscriber_that_takes_nothing_loses_its_lines_only(up: LoaderBench) -> None:
