@@ -36,7 +36,7 @@ from emulator.loader.parameters import parse_values
 from emulator.loader.status import Client, Priority, StatusLines
 from emulator.loader.table import Event, Server, State, Table, Taint
 from emulator.machines.machine import ElfKind
-from emulator.protocol.mnl import MalformedMessage
+from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = ["LoaderSetup", "NodeLoader"]
 

@@ -11,6 +11,7 @@
 #include <kernel/kern_server.h>
 #include <kernel/link_manager.h>
 #include <kernel/server_module.h>
+#include <kernel/service.h>
 #include <kernel/string.h>
 
 struct kern_server_instance {
@@ -250,19 +251,19 @@ void kern_server_pass(struct kmsg *message, uintptr_t record)
     const struct kern_server *server = (const struct kern_server *)record;
     struct mach_host *host = thread_current_host();
     struct port *port = service_port_of(host->servers, server->name);
-    enum port_disposition disposition = kmsg_reply_disposition(message);
     struct port *reply = kmsg_take_reply_port(message);
     mach_msg_return_t result = MACH_SEND_INVALID_DEST;
 
+    if (!kmsg_is_from_this_kernel(message)) {
+        kmsg_set_sender(message, KERN_SERVER_PASSED);
+    }
     if (port != NULL) {
-        result = mach_msg_send(message, port, reply, disposition, 0);
+        result = mach_msg_forward(message, port, reply, kmsg_reply_disposition(message));
         port_release(port);
     }
     if (result != MACH_MSG_SUCCESS) {
-        kmsg_free(message);
-    }
-    if (reply != NULL) {
-        port_release(reply);
+        kmsg_put_reply_port(message, reply);
+        service_answer_status(host, message, port != NULL ? ERROR_FULL : ERROR_NOT_FOUND);
     }
 }
 

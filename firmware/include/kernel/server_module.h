@@ -84,7 +84,9 @@ int kern_server_unregister(const struct kern_server *record);
 
 /* The HMAP function of such a server, for a port that is there before the server is, so that the
  * first message to it loads the server: passes each message on to the record's service port, reply
- * port and all. `record` is as above. A message that finds no room there is dropped. */
+ * port and all. `record` is as above. What finds no room there is answered with ERROR_FULL. A
+ * message that is passed on comes from this node; unless its kernel sent it, from KERN_SERVER_PASSED. */
+#define KERN_SERVER_PASSED 0xffffu
 void kern_server_pass(struct kmsg *message, uintptr_t record);
 
 /* A load parameter: a variable whose value the loader may set before the server runs. `type` is one

@@ -19,7 +19,7 @@ from emulator.model import Arch
 
 ROOT = Path(__file__).parents[3]
 ARCHES = ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32")
-SERVERS = ("echo", "fault", "traffic", "raw_ring", "hostile")
+SERVERS = ("node", "echo", "fault", "traffic", "raw_ring", "hostile")
 DRIVERS = ("phy_ivshmem", "phy_virtio_serial", "phy_ivshmem_faulty")
 FIRMWARE = (
     *(
