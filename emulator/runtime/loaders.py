@@ -302,11 +302,13 @@ def has_exports(world: World, spec: NodeSpec) -> bool:
 
 def _configured(world: World, spec: NodeSpec, folder: Path) -> tuple[ServerConfig, ...]:
     """The drivers of a node's links, then its servers."""
-    kinds = dict.fromkeys(link.kind for link in world.topology.links_of(spec.name))
+    links = world.topology.links_of(spec.name)
+    kinds = dict.fromkeys(link.kind for link in links if not link.driver)
     drivers = (find_object(_DRIVERS[kind], (folder,)) for kind in kinds)
     paths = [(path, True) for path in drivers if path is not None]
     source = Path(world.topology.source).absolute().parent
-    for names, load in ((spec.servers, True), (spec.lazy, False)):
+    own = tuple(dict.fromkeys(link.driver for link in links if link.driver))
+    for names, load in ((own, True), (spec.servers, True), (spec.lazy, False)):
         for name in names:
             is_path = name.endswith(OBJECT_SUFFIX)
             paths.append((source / name if is_path else folder / f"{name}{OBJECT_SUFFIX}", load))

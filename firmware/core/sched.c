@@ -426,6 +426,7 @@ int thread_create(struct mach_host *host, const char *name, void (*entry)(void *
         return ERROR_NO_MEMORY;
     thread_name_set(thread, name);
     thread->host = host != NULL ? host : scheduler->current->host;
+    thread->owner = scheduler->current->owner;
     thread->entry = entry;
     thread->argument = argument;
     thread->detached = out == NULL;
@@ -472,6 +473,16 @@ struct mach_host *thread_current_host(void)
 void thread_set_host(struct mach_host *host)
 {
     scheduler_current()->current->host = host;
+}
+
+struct server *thread_owner(void)
+{
+    return scheduler_current()->current->owner;
+}
+
+void thread_set_owner(struct server *owner)
+{
+    scheduler_current()->current->owner = owner;
 }
 
 /* --- For the machine layer -------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  * WRITE, LOAD and UNLOAD of the servers port (docs/spec/kern_server.md, section 2): the image is put
  * in place here, the commands are the main thread's, who answers.
  */
+#include "node.h"
 #include "server_requests.h"
 
 #include <kernel/link_manager.h>
@@ -130,19 +131,23 @@ void server_request_load(struct server_request_context *request)
     server_request_status(request, error);
 }
 
-/* The links that run over drivers of this server go down in order. */
+/* The links that run over drivers of this server go down in order; from a driver of the mnl_*()
+ * interface its nodes are taken. */
 static int quiesce(struct server *server, uint32_t flags)
 {
     uintptr_t start = (uintptr_t)server->image;
     size_t len_bytes = server_image_bytes(server);
 
-    if (link_manager_driver_links(server->host, start, len_bytes) == 0) {
-        return ERROR_NONE;
-    }
+    uint32_t links = link_manager_driver_links(server->host, start, len_bytes);
+    uint32_t lives = node_driver_lives(server->host, server);
+
     if ((flags & SERVER_UNLOAD_QUIESCE) == 0) {
-        return ERROR_BUSY;
+        return links + lives == 0 ? ERROR_NONE : ERROR_BUSY;
     }
-    return link_manager_release_driver(server->host, start, len_bytes,
+    if (lives != 0) {
+        node_detach_driver(server->host, server, false);
+    }
+    return links == 0 ? ERROR_NONE : link_manager_release_driver(server->host, start, len_bytes,
                                        clock_now_ns() + QUIESCE_TIMEOUT_NS);
 }
 

@@ -38,6 +38,7 @@ struct thread {
     struct thread *wake_next;
 
     struct mach_host *host;
+    struct server *owner;
     void (*entry)(void *argument);
     void *argument;
     struct event end;

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 struct mach_host;
+struct server;
 struct thread;
 
 #define DEADLINE_NEVER UINT64_MAX
@@ -71,6 +72,11 @@ bool thread_others_runnable_but(const struct thread *other);
 bool thread_runs_alone(void);
 struct mach_host *
 thread_current_host(void); /* the host whose thread this is; the arch hook of the mnl_* face */
+
+/* The kernel server that the running thread works for; null: the kernel itself. Its main thread has
+ * it, and so has every thread that one of its threads creates. */
+struct server *thread_owner(void);
+void thread_set_owner(struct server *owner);
 
 /* Make `host` the host of the running thread, and so of the threads that it creates without naming
  * one. The first thread has none until it calls this. */
