@@ -16,7 +16,7 @@ HOST_BUILD := build/host
 HOST_TEST_ARGUMENTS ?=
 
 # What the machine layer of a guest brings, and this machine's libc or arch/host brings here.
-HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c core/console.c core/string.c \
+HOST_EXCLUDED := core/sched.c core/boot_page.c core/sched_owned.c core/boot_count.c core/panic.c core/console.c core/string.c \
     core/kernel_main.c
 # Servers that drive a device: they need a guest's.
 HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c servers/hostile/*.c)

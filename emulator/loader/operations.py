@@ -33,6 +33,7 @@ __all__ = ["Operations"]
 
 _FAILED_STATUS: Final = -13
 _BUSY_STATUS: Final = -10
+_TAKEN_OUT: Final = "its threads did not end and were taken out; what they held is lost"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -191,14 +192,15 @@ class Operations:
         linked, reserved = _placed(server)
         self.table.taint |= Taint.FAILED_LOAD
         self.complain(server, f"{server.name} is not loaded: {error.message}")
-        if error.code is not Code.NODE_UNREACHABLE:
-            request = UnloadRequest(
-                server_id=reserved.server_id,
-                flags=UnloadFlag.QUIESCE | UnloadFlag.FORCE,
-                commands=unload_commands(linked),
-            )
-            await self._try_to_unload(server, request)
-            await self.release(server)
+        # A node that did not answer in time may be up all the same: then a command hangs.
+        is_late = error.code is Code.NODE_UNREACHABLE
+        request = UnloadRequest(
+            server_id=reserved.server_id,
+            flags=UnloadFlag.QUIESCE | UnloadFlag.FORCE,
+            commands=() if is_late else unload_commands(linked),
+        )
+        await self._try_to_unload(server, request)
+        await self.release(server)
         if server.state is State.LOADING:
             self.table.move(server, Event.FAILED, error.message)
 
@@ -261,6 +263,8 @@ class Operations:
             failure = LoaderError(
                 Code.WONT_UNLOAD, f"{server.name}: {_unload_words(server, result)}"
             )
+            if result.status == ErrorCode.TIMED_OUT and flags & UnloadFlag.FORCE:
+                self.table.taint |= Taint.THREADS_ENDED
             if not flags & UnloadFlag.FORCE:
                 await self._try_to_unload(server, _without_script(request))
             await self._unload_failed(server, failure)
@@ -282,9 +286,13 @@ class Operations:
 
     async def _try_to_unload(self, server: Server, request: UnloadRequest) -> None:
         try:
-            await self.half.unload(request)
+            result = await self.half.unload(request)
         except LoaderError as error:
             self.complain(server, f"{server.name}: {error.message}")
+            return
+        if result.status == ErrorCode.TIMED_OUT:
+            self.table.taint |= Taint.THREADS_ENDED
+            self.complain(server, f"{server.name}: {_TAKEN_OUT}")
 
     # --- inside ---
 
@@ -330,6 +338,10 @@ def _load_error(server: Server, result: LoadResult) -> LoaderError:
 
 def _unload_words(server: Server, result: LoadResult) -> str:
     entries = server.object.unload_script.entries
+    if result.status == ErrorCode.TIMED_OUT:
+        return _TAKEN_OUT
+    if result.status == _FAILED_STATUS and result.done == len(entries):
+        return "its unload script leaves threads of its own behind"
     if result.done < len(entries):
         return f"CALL {entries[result.done].function} of its unload script returned {_signed(result.value)}"
     return f"status {result.status}"

@@ -25,7 +25,8 @@ kern_return_t node_allows(const struct node *node, enum node_call call)
 static bool is_reapable(const struct node *node, uint32_t node_id)
 {
     return node->id == node_id && node->state == NODE_DEAD &&
-           (!node->knows_incarnation || node->is_detached) && !node->is_leaving && node->fetchers_waiting == 0 && node->fetched_count == 0;
+           (!node->knows_incarnation || node->is_detached) && !node->is_leaving &&
+           node->fetchers_waiting == 0 && node->fetched_count == 0;
 }
 
 /* Free the dead lives of an id but the last one, whose handle still has to answer that it is dead.
@@ -163,7 +164,8 @@ static uint64_t superseded_incarnation(const struct node *node)
     const struct node *live = node_slot_of(node->host, node->id)->live;
 
     if (node->state != NODE_INSTANTIATED || !node->knows_incarnation || live == NULL ||
-        !live->knows_incarnation || live->incarnation >= node->incarnation || !info_is_complete(node))
+        !live->knows_incarnation || live->incarnation >= node->incarnation ||
+        !info_is_complete(node))
         return 0;
     return live->incarnation;
 }

@@ -3,8 +3,8 @@
  * Requests to the servers port but for WRITE, LOAD and UNLOAD, which are server_load.c's: who the
  * loader is, ranges and ports, what is there. docs/spec/kern_server.md, section 2.
  */
-#include "node.h"
 #include "server_requests.h"
+#include "node.h"
 
 #include <kernel/link_manager.h>
 #include <kernel/string.h>

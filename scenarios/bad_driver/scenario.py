@@ -7,7 +7,7 @@ from emulator.loader import Code, LoaderError, State, Taint
 FAULTS = (FaultKind.PANIC, FaultKind.HANG, FaultKind.RESET)
 RATE_HZ = 1000
 DRIVER = "phy_ivshmem"
-LOAD, START, CORRUPT, GIVE_UP, WILD, HANG = range(1, 7)
+LOAD, START, CORRUPT, GIVE_UP, WILD, HANG, SPIN = range(1, 8)
 
 
 async def put_in(node: Node, fault: int) -> None:
@@ -54,7 +54,24 @@ async def scenario(cluster: Cluster) -> None:
     for stream in streams:
         await stream.wait_received(100)
     await put_back(cluster, a)
+
+    # A thread of the driver's own that keeps the CPU: others run all the same, and it is taken out.
+    life = a.incarnation
+    await put_in(a, SPIN)
+    await cluster.wait_links_up()
     for stream in streams:
+        await stream.wait_received(100)
+    try:
+        await a.loader.unload_server(DRIVER, force=True)
+    except LoaderError as error:
+        refusal = error
+    assert refusal.code is Code.WONT_UNLOAD
+    assert "taken out" in refusal.message
+    await a.loader.add_server(a.server_object(DRIVER))
+    await cluster.wait_links_up()
+    assert a.incarnation == life
+    for stream in streams:
+        await stream.wait_received(100)
         ledger = await stream.stop()
         assert ledger.received == ledger.acked == ledger.sent
 

@@ -500,6 +500,25 @@ void thread_set_owner(struct server *owner)
     world.current->owner = owner;
 }
 
+/* The simulator loads no servers. */
+uint32_t thread_owned_count(const struct server *owner)
+{
+    (void)owner;
+    return 0;
+}
+
+bool thread_end_owned(const struct server *owner, struct thread *joined)
+{
+    (void)owner;
+    (void)joined;
+    return false;
+}
+
+void thread_set_code_check(bool (*is_code_of)(const struct server *owner, uintptr_t address))
+{
+    (void)is_code_of;
+}
+
 /* --- Groups
  * --------------------------------------------------------------------------------------- */
 
