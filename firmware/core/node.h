@@ -71,7 +71,7 @@ struct node {
     bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
                     it all yet */
     bool brings_reply_ports; /* (published) its last message named a port that was not known */
-    bool knows_incarnation; /* the driver told it; else it is a number of our own */
+    bool knows_incarnation;  /* the driver told it; else it is a number of our own */
     bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
     bool is_detached;     /* it lives, but has no driver: its handle is nobody's */
     struct server *owner; /* the kernel server that drives it; null: the link manager */

@@ -48,8 +48,8 @@ struct boot_link {
     uint32_t version; /* of the link protocol, to offer in training; 0: FRAME_VERSION */
     bool payload_crc;
     bool replay;
-    uint32_t via;   /* of a route: index of the link over which it starts */
-    uint32_t route; /* its number; 0: not a route */
+    uint32_t via;                /* of a route: index of the link over which it starts */
+    uint32_t route;              /* its number; 0: not a route */
     char driver[BOOT_NAME_SIZE]; /* empty unless `use` says so */
 };
 
