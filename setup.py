@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent
 PACKAGES = "clang lld llvm make libc6-dev"
 ARCHES = ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32")
 SERVERS = (
+    "node",
     "echo",
     "fault",
     "traffic",

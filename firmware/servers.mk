@@ -1,6 +1,7 @@
 # The kernel servers: their sources, and their scripts if they are more than a record (kernel/kern_server.h). Included by Makefile.
 
-SERVERS := echo fault traffic raw_ring hostile mnl_ring phy_ivshmem phy_virtio_serial phy_ivshmem_faulty
+SERVERS := node echo fault traffic raw_ring hostile mnl_ring phy_ivshmem phy_virtio_serial phy_ivshmem_faulty
+SOURCES_node := $(wildcard servers/node/*.c)
 SOURCES_echo := servers/echo/echo.c
 SOURCES_fault := servers/fault/fault.c
 SOURCES_traffic := $(wildcard servers/traffic/*.c)
@@ -25,5 +26,5 @@ UNLOAD_DEFAULT := servers/record.unload
 
 # These make no sense linked in.
 LOADABLE_ONLY := fault mnl_ring phy_ivshmem_faulty
-# Part of every image: the driver of the management link, by which the others come.
-LINKED_SERVERS ?= phy_virtio_serial
+# Part of every image: the node server, and the driver of the management link, by which the others come.
+LINKED_SERVERS ?= node phy_virtio_serial

@@ -36,7 +36,7 @@ from emulator.loader.status import Client, Priority, StatusLines
 from emulator.loader.table import Event, Server, State, Table, Taint
 from emulator.machines.machine import ElfKind
 from emulator.machines.symbols import ServerCode
-from emulator.protocol.mnl import MalformedMessage
+from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = ["LoaderSetup", "NodeLoader", "ServerConfig"]
 

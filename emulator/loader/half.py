@@ -18,8 +18,8 @@ from emulator.loader.node_messages import (
     UnloadRequest,
     server_request,
 )
-from emulator.protocol.mnl import MalformedMessage
 from emulator.protocol.services import ErrorCode, ServiceError, take_status
+from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = ["KernelHalf", "NodeCalls", "code_of_status"]
 

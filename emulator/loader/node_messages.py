@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag, unique
 from typing import Final, Self
 
-from emulator.protocol.mnl import MalformedMessage
 from emulator.protocol.names import make_name
 from emulator.protocol.services import take_status
+from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = [
     "Attached",

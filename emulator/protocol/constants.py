@@ -120,6 +120,7 @@ class NodeDeathCause(IntEnum):
     INCARNATION = 2
     SILENCE = 3
     DRIVER = 4
+    LEFT = 5
 
 
 class Direction(IntEnum):

@@ -13,20 +13,33 @@ from enum import IntEnum, unique
 from itertools import pairwise
 from typing import Final, Self
 
+from emulator.protocol.message_parts import (
+    Part,
+    home_of_wire,
+    parse_parts,
+    serialize_parts,
+    wire_of_home,
+)
+from emulator.protocol.wire_types import Disposition, MalformedMessage
+
 MNL_HEADER_SIZE: Final = 24
 MACH_HEADER_SIZE: Final = 32
 FLAG_SEQUENCED: Final = 1
 SNAPSHOT_COUNT_MAX: Final = 256
+RIGHTS_COUNT_MAX: Final = 64
+BITS_COMPLEX: Final = 0x80000000
+BITS_RESUMED: Final = 0x40000000
+
+_REPLY_RIGHTS: Final = (Disposition.NONE, Disposition.SEND, Disposition.SEND_ONCE)
 
 _MNL: Final = struct.Struct("<BBBBIQII")
-_MACH: Final = struct.Struct("<IIQQIi")
+_MACH: Final = struct.Struct("<IIQQHHi")
 _SNAPSHOT: Final = struct.Struct("<IIII")
 _NAK: Final = struct.Struct("<IIiI")
+_RIGHTS: Final = struct.Struct("<II")
+_RIGHTS_ENTRY: Final = struct.Struct("<QII")
+_HELLO: Final = struct.Struct("<QBBBBI")
 _DEATH: Final = struct.Struct("<IIQ")
-
-
-class MalformedMessage(Exception):
-    """Bytes that are no message; the text says what is wrong with them."""
 
 
 @unique
@@ -45,6 +58,7 @@ class FlipcCommand(IntEnum):
     IPC = 1
     ACK = 2
     NAK = 3
+    RIGHTS = 4
 
 
 @unique
@@ -52,25 +66,25 @@ class NodeCommand(IntEnum):
     """Commands of `Sub.NODE`."""
 
     DEATH = 1
+    HELLO = 2
+    BOOTSTRAP_UP = 3
+    BOOTSTRAP_DOWN = 4
+    LEAVE = 5
 
 
 @unique
 class NakReason(IntEnum):
     """Why a destination refused a message."""
 
+    UNKNOWN = 0  # a reason that we do not know; never sent
     UNKNOWN_NAME = 1
     DEAD_PORT = 2
     NO_RESOURCES = 3
     BAD_MESSAGE = 4
     NOT_PRINCIPAL = 5
-
-
-class Disposition(IntEnum):
-    """The right that a port name in a Mach header carries."""
-
-    NONE = 0
-    SEND = 17
-    SEND_ONCE = 18
+    MOVED = 6
+    NO_ROUTE = 7
+    NO_RIGHT = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +156,10 @@ class MachMessage:
         local: Name of the reply port, or 0.
         remote_disposition: Right used to send, SEND or SEND_ONCE.
         local_disposition: Right given with the reply port; NONE exactly when `local` is 0.
+        local_home: Node where the reply port is; None: the node that created the message.
+        sender: Who on the source node sent it; 0: its kernel.
+        resumed: The first to the port after one came back as moved.
+        parts: What the message carries besides its body; none: it is a plain one.
     """
 
     remote: int
@@ -150,6 +168,10 @@ class MachMessage:
     local: int = 0
     remote_disposition: Disposition = Disposition.SEND
     local_disposition: Disposition = Disposition.NONE
+    local_home: int | None = None
+    sender: int = 0
+    resumed: bool = False
+    parts: tuple[Part, ...] = ()
 
     @classmethod
     def parse(cls, payload: bytes, name: int) -> Self:
@@ -164,37 +186,58 @@ class MachMessage:
         """
         if len(payload) < MACH_HEADER_SIZE:
             raise MalformedMessage(f"{len(payload)} bytes are no Mach message")
-        bits, size, remote, local, voucher, message_id = _MACH.unpack_from(payload)
-        if size != len(payload) or remote != name or voucher != 0 or bits & ~0x1F1F:
+        bits, size, remote, local, home, sender, message_id = _MACH.unpack_from(payload)
+        if size != len(payload) or remote != name or bits & ~(BITS_COMPLEX | BITS_RESUMED | 0x1F1F):
             raise MalformedMessage("Mach header contradicts the mnl header")
-        remote_bits, local_bits = bits & 0x1F, bits >> 8
+        remote_bits, local_bits = bits & 0x1F, bits >> 8 & 0x1F
         if remote_bits not in (Disposition.SEND, Disposition.SEND_ONCE):
             raise MalformedMessage(f"remote disposition {remote_bits}")
-        if local_bits not in set(Disposition) or (local_bits == Disposition.NONE) is not (
-            local == 0
-        ):
+        if local_bits not in _REPLY_RIGHTS or (local_bits == Disposition.NONE) is not (local == 0):
             raise MalformedMessage(f"local disposition {local_bits} of name {local:#x}")
+        if local == 0 and home != 0:
+            raise MalformedMessage(f"home {home} of no reply port")
+        body: bytes = payload[MACH_HEADER_SIZE:]
+        parts: tuple[Part, ...] = ()
+        if bits & BITS_COMPLEX:
+            body, parts = parse_parts(body)
         return cls(
             remote=remote,
             id=message_id,
-            body=payload[MACH_HEADER_SIZE:],
+            body=body,
             local=local,
             remote_disposition=Disposition(remote_bits),
             local_disposition=Disposition(local_bits),
+            local_home=home_of_wire(home),
+            sender=sender,
+            resumed=bool(bits & BITS_RESUMED),
+            parts=parts,
         )
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the payload that `serialize()` returns."""
+        content = len(serialize_parts(self.body, self.parts)) if self.parts else len(self.body)
+        return MACH_HEADER_SIZE + content
 
     def serialize(self) -> bytes:
         """Return the payload of an IPC message."""
+        bits = self.remote_disposition | self.local_disposition << 8
+        bits |= BITS_RESUMED if self.resumed else 0
+        body = self.body
+        if self.parts:
+            bits |= BITS_COMPLEX
+            body = serialize_parts(body, self.parts)
         return (
             _MACH.pack(
-                self.remote_disposition | self.local_disposition << 8,
-                MACH_HEADER_SIZE + len(self.body),
+                bits,
+                MACH_HEADER_SIZE + len(body),
                 self.remote,
                 self.local,
-                0,
+                wire_of_home(self.local_home),
+                self.sender,
                 self.id,
             )
-            + self.body
+            + body
         )
 
 
@@ -280,3 +323,99 @@ class Death:
     def serialize(self) -> bytes:
         """Return the payload."""
         return _DEATH.pack(self.node_id, self.cause, self.incarnation)
+
+
+@unique
+class RightsOperation(IntEnum):
+    """What an entry of FLIPC RIGHTS says."""
+
+    ADD_SEND = 1
+    ADD_ONCE = 2
+    DROP_SEND = 3
+    DROP_ONCE = 4
+    DEAD_ONCE = 5
+    PORT_DEAD = 6
+    PORT_MOVED = 7
+    STAY = 8
+    GO = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RightsEntry:
+    """One entry of FLIPC RIGHTS; `operation` may be one that nobody knows."""
+
+    name: int
+    operation: int
+    value: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights:
+    """Payload of FLIPC RIGHTS: accounts of rights, taken in their order."""
+
+    entries: tuple[RightsEntry, ...]
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        """Return the accounts in a payload.
+
+        Raises:
+            MalformedMessage: Wrong length or count.
+        """
+        if len(payload) < _RIGHTS.size:
+            raise MalformedMessage("accounts of rights are too short")
+        count, _ = _RIGHTS.unpack_from(payload)
+        if count > RIGHTS_COUNT_MAX or len(payload) != _RIGHTS.size + count * _RIGHTS_ENTRY.size:
+            raise MalformedMessage(f"accounts of {len(payload)} bytes list {count}")
+        return cls(
+            entries=tuple(
+                RightsEntry(name=name, operation=operation, value=value)
+                for name, operation, value in _RIGHTS_ENTRY.iter_unpack(payload[_RIGHTS.size :])
+            )
+        )
+
+    def serialize(self) -> bytes:
+        """Return the payload."""
+        return _RIGHTS.pack(len(self.entries), 0) + b"".join(
+            _RIGHTS_ENTRY.pack(entry.name, entry.operation, entry.value) for entry in self.entries
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """Payload of NODE HELLO: what training told, once more."""
+
+    incarnation: int
+    protocol_minimum: int = 1
+    protocol_maximum: int = 1
+    data_model: int
+    byte_order: int
+
+    @classmethod
+    def parse(cls, payload: bytes) -> Self:
+        """Return the greeting in a payload.
+
+        Raises:
+            MalformedMessage: Wrong length.
+        """
+        if len(payload) != _HELLO.size:
+            raise MalformedMessage(f"hello of {len(payload)} bytes")
+        incarnation, minimum, maximum, data_model, byte_order, _ = _HELLO.unpack(payload)
+        return cls(
+            incarnation=incarnation,
+            protocol_minimum=minimum,
+            protocol_maximum=maximum,
+            data_model=data_model,
+            byte_order=byte_order,
+        )
+
+    def serialize(self) -> bytes:
+        """Return the payload."""
+        return _HELLO.pack(
+            self.incarnation,
+            self.protocol_minimum,
+            self.protocol_maximum,
+            self.data_model,
+            self.byte_order,
+            0,
+        )

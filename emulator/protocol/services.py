@@ -9,6 +9,7 @@ of the wrong size and `ServiceError` for a status that is not 0.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag, unique
 from typing import Final, Self
@@ -16,7 +17,8 @@ from typing import Final, Self
 from emulator.errors import GuestError
 from emulator.protocol.constants import LINK_DROP_COUNT
 from emulator.protocol.link_types import LinkStatistics
-from emulator.protocol.mnl import MalformedMessage
+from emulator.protocol.message_parts import Part, PortPart
+from emulator.protocol.wire_types import Disposition, MalformedMessage
 
 REPLY_OFFSET: Final = 100
 SERVICE_NAME_BYTES: Final = 32
@@ -27,6 +29,7 @@ _PING_REPLY: Final = struct.Struct("<iIIIQQQ")
 _NODE_STATISTICS: Final = struct.Struct("<16Q")
 _LINK_STATISTICS: Final = struct.Struct(f"<IIII{11 + LINK_DROP_COUNT}Q")
 _LEDGER: Final = struct.Struct("<IIQIIQQQQQQQQQQQQQ")
+_NODE_LOOKUP: Final = struct.Struct(f"<{SERVICE_NAME_BYTES}sII")
 _START: Final = struct.Struct("<QQIIQQQII")
 
 
@@ -47,6 +50,9 @@ class Service(IntEnum):
     TRAFFIC_LEDGER = 2203
     TRAFFIC_CLOSE = 2204
     HOSTILE_GARBAGE = 2400
+    NODE_REGISTER = 2700
+    NODE_UNREGISTER = 2701
+    NODE_LOOKUP = 2702
 
 
 @unique
@@ -265,6 +271,37 @@ def parse_lookup_reply(body: bytes) -> int:
     return int.from_bytes(rest, "little")
 
 
+def node_lookup_request(name: str, node_id: int) -> bytes:
+    """Return the body of NODE_LOOKUP: whose service of that name; raises as `lookup_request()`
+    does."""
+    return _NODE_LOOKUP.pack(lookup_request(name), node_id, 0)
+
+
+def parse_node_lookup_request(body: bytes) -> tuple[str, int]:
+    """Return the service's name and the node id in the body of NODE_LOOKUP.
+
+    Raises:
+        MalformedMessage: The body has another size, or the name is none.
+    """
+    if len(body) != _NODE_LOOKUP.size:
+        raise MalformedMessage(f"lookup of {len(body)} bytes, not {_NODE_LOOKUP.size}")
+    padded, node_id, _ = _NODE_LOOKUP.unpack(body)
+    name = padded.partition(b"\0")[0]
+    if not 0 < len(name) < SERVICE_NAME_BYTES or not name.isascii():
+        raise MalformedMessage(f"lookup of {name!r}")
+    return name.decode("ascii"), node_id
+
+
+def parse_node_lookup_reply(body: bytes, parts: Sequence[Part]) -> PortPart:
+    """Return the send right in a reply to NODE_LOOKUP; raises as `take_status()` does."""
+    if take_status(body):
+        raise MalformedMessage(f"lookup reply of {len(body)} bytes")
+    match tuple(parts):
+        case (PortPart(disposition=Disposition.SEND) as port,):
+            return port
+    raise MalformedMessage(f"lookup reply of {len(parts)} parts")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficStart:
     """Ask a traffic server to send a checked stream.
@@ -278,6 +315,7 @@ class TrafficStart:
         interval_ns: Between two sends; 0 as fast as it goes.
         seed: Of the contents.
         check: 0 header only, 1 whole content.
+        rights: Send rights in each message, 0 .. 4.
     """
 
     stream_id: int
@@ -288,6 +326,7 @@ class TrafficStart:
     interval_ns: int
     seed: int
     check: int
+    rights: int = 0
 
     def serialize(self) -> bytes:
         """Return the body."""
@@ -300,7 +339,7 @@ class TrafficStart:
             self.interval_ns,
             self.seed,
             self.check,
-            0,
+            self.rights,
         )
 
 

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from emulator.protocol.mnl import MalformedMessage
+from emulator.protocol.wire_types import MalformedMessage
 
 TRAFFIC_MAGIC: Final = 0x46525448
 CHECK_HEADER: Final = 0

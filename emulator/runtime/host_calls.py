@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from emulator.errors import DeadlineExpired, GuestError, NodeDied
 from emulator.protocol.flipc import Outcome, OutcomeKind
-from emulator.protocol.mnl import MachMessage
+from emulator.protocol.mnl import MachMessage, RightsEntry, RightsOperation
 from emulator.protocol.names import describe
 from emulator.protocol.services import REPLY_OFFSET
 from emulator.runtime.deadline import Deadline
@@ -27,19 +27,21 @@ class Call:
         node_id: The guest that it goes to.
         message: A request, or a message whose settlement is awaited.
         wants_reply: True: its `local` name is a reply right made for it.
+        keeps_rights: Node 0 holds the rights that the reply brings.
     """
 
     node_id: int
     message: MachMessage
     wants_reply: bool
-    future: asyncio.Future[bytes] = field(
+    keeps_rights: bool = False
+    future: asyncio.Future[MachMessage] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
-    def succeed(self, body: bytes) -> None:
+    def succeed(self, message: MachMessage) -> None:
         """End the wait, unless it has ended."""
         if not self.future.done():
-            self.future.set_result(body)
+            self.future.set_result(message)
 
     def fail(self, error: GuestError) -> None:
         """End the wait with an error, unless it has ended."""
@@ -60,8 +62,8 @@ class CallTable:
         if call.wants_reply:
             self._by_reply_name[call.message.local] = call
 
-    async def wait(self, call: Call, deadline: Deadline) -> bytes:
-        """Return the reply's body, or nothing for a message that was settled.
+    async def wait(self, call: Call, deadline: Deadline) -> MachMessage:
+        """Return the reply, or the message itself if only its settlement was awaited.
 
         Raises:
             GuestError: Refused, or answered with a message that is no reply.
@@ -84,18 +86,18 @@ class CallTable:
         if call.wants_reply:
             self._by_reply_name.pop(call.message.local, None)
 
-    def take_reply(self, node_id: int, message: MachMessage) -> bool:
+    def take_reply(self, node_id: int, message: MachMessage) -> Call | None:
         """Give a message to the call that waits for it.
 
         Returns:
-            False if nobody waits for a message to that name from that guest.
+            That call; None if nobody waits for a message to that name from that guest.
         """
         call = self._by_reply_name.get(message.remote)
         if call is None or call.node_id != node_id:
-            return False
+            return None
         del self._by_reply_name[message.remote]  # a send-once right
         if message.id == call.message.id + REPLY_OFFSET:
-            call.succeed(message.body)
+            call.succeed(message)
         else:
             call.fail(
                 GuestError(
@@ -103,7 +105,23 @@ class CallTable:
                     f"not {call.message.id + REPLY_OFFSET}"
                 )
             )
-        return True
+        return call
+
+    def awaits(self, name: int) -> bool:
+        """Return whether a call waits for its reply at the port of that name."""
+        return name in self._by_reply_name
+
+    def rights_told(self, node_id: int, entries: tuple[RightsEntry, ...]) -> None:
+        """A guest let send-once rights die: nobody will answer the calls that they were for."""
+        for entry in entries:
+            if entry.operation == RightsOperation.DEAD_ONCE:
+                self.once_gone(node_id, entry.name)
+
+    def once_gone(self, node_id: int, name: int) -> None:
+        """The right to answer a call is no guest's any more: nobody will."""
+        call = self._by_reply_name.get(name)
+        if call is not None and call.node_id == node_id:
+            call.fail(GuestError(f"node {node_id} will not answer message {call.message.id}"))
 
     def resolved(self, outcome: Outcome) -> None:
         """Take the outcome of a message whose token is a call."""
@@ -112,7 +130,7 @@ class CallTable:
             return
         if outcome.kind is OutcomeKind.SETTLED:
             if not call.wants_reply:
-                call.succeed(b"")
+                call.succeed(call.message)
         elif outcome.reason is not None:
             call.fail(
                 GuestError(

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import socket
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -39,8 +40,16 @@ from emulator.protocol.link_types import (
     StateChanged,
     Transmit,
 )
-from emulator.protocol.mnl import MACH_HEADER_SIZE, MNL_HEADER_SIZE, Death, MachMessage, NakReason
+from emulator.protocol.mnl import (
+    MNL_HEADER_SIZE,
+    Death,
+    MachMessage,
+    NakReason,
+    RightsEntry,
+)
+from emulator.protocol.rights import Peer, Surroundings
 from emulator.protocol.route import route_of
+from emulator.protocol.wire_types import Disposition
 
 __all__ = ["LinkOwner", "ManagementLink"]
 
@@ -50,7 +59,7 @@ _BACKLOG_FULL_BYTES: Final = 256 * 1024  # no new messages beyond this
 _BACKLOG_MAX_BYTES: Final = 1024 * 1024  # beyond this even acks are dropped; replay recovers
 
 
-class LinkOwner(Protocol):
+class LinkOwner(Surroundings, Protocol):
     """What a management link tells the node it belongs to; must not wait."""
 
     def admit(self, node_id: int, incarnation: int, now_ns: int) -> Admission:
@@ -142,7 +151,7 @@ class ManagementLink:
         self._constants = constants
         self._owner = owner
         self._log = logging.getLogger(f"mnlab.host.{node_id}")
-        self.pair = Pair(node_id=0, constants=constants)
+        self.pair = self._new_pair()
         config = LinkConfig(
             node_id=0,
             incarnation=incarnation,
@@ -238,7 +247,7 @@ class ManagementLink:
         Raises:
             UsageError: The message is longer than the guest receives.
         """
-        size = MNL_HEADER_SIZE + MACH_HEADER_SIZE + len(message.body)
+        size = MNL_HEADER_SIZE + message.size_bytes
         if size > self.message_max:
             raise UsageError(
                 f"a message of {size} bytes is too long for node {self.node_id}",
@@ -252,12 +261,28 @@ class ManagementLink:
         self.pair.enqueue_death(death)
         self.service(time.monotonic_ns())
 
-    def consumed(self, pair: Pair, sequence: int) -> None:
-        """A receiver took a message that came through `pair`, which may have died since."""
+    def consumed(self, pair: Pair, sequence: int, *, keep: bool = False) -> None:
+        """A receiver took a message that came through `pair`, which may have died since; `keep`:
+        and holds the rights that it brought."""
         if pair is self.pair:
             now_ns = time.monotonic_ns()
-            pair.consumed(sequence, now_ns)
+            pair.consumed(sequence, now_ns, keep=keep)
             self.service(now_ns)
+
+    def give_back(self, name: int, disposition: Disposition, *, leave: int = 0) -> None:
+        """Give back what is held of a kind to a port of the guest, but `leave` of them."""
+        self.pair.give_back(name, disposition, leave=leave)
+        self.service(time.monotonic_ns())
+
+    def give_all_back(self) -> None:
+        """Give back every right that the guest gave."""
+        self.pair.give_all_back()
+        self.service(time.monotonic_ns())
+
+    def tell_rights(self, entries: Iterable[RightsEntry]) -> None:
+        """Tell the incarnation that is alive accounts of rights."""
+        self.pair.tell_rights(entries)
+        self.service(time.monotonic_ns())
 
     def refuse(self, sequence: int, reason: NakReason) -> None:
         """Send a message back to the incarnation that is alive."""
@@ -350,6 +375,14 @@ class ManagementLink:
                 self._take_change(output, now_ns)
             case PeerTrained():
                 self.message_max = output.record.message_max
+                self.pair.identify(
+                    Peer(
+                        node_id=self.node_id,
+                        incarnation=output.incarnation,
+                        byte_order=output.record.byte_order,
+                        data_model=output.record.data_model,
+                    )
+                )
                 self._owner.peer_trained(self.node_id, output)
             case Refused():
                 self._owner.refused(self.node_id, output)
@@ -379,7 +412,15 @@ class ManagementLink:
         self.pair.died()
         for outcome in self.pair.take_outcomes():
             self._owner.resolved(outcome)
-        self.pair = Pair(node_id=0, constants=self._constants)
+        self.pair = self._new_pair()
+
+    def _new_pair(self) -> Pair:
+        return Pair(
+            node_id=0,
+            constants=self._constants,
+            peer_id=self.node_id,
+            surroundings=self._owner,
+        )
 
     # The socket ----------------------------------------------------------------------------------
 

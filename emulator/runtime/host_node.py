@@ -26,7 +26,14 @@ from emulator.protocol.constants import (
     LinkDrop,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import Arrival, IpcArrived, Outcome, PairStatistics
+from emulator.protocol.flipc import (
+    Arrival,
+    IpcArrived,
+    NodeLeft,
+    Outcome,
+    PairStatistics,
+    RightsTold,
+)
 from emulator.protocol.link_types import (
     ClockSample,
     LinkStatistics,
@@ -34,9 +41,11 @@ from emulator.protocol.link_types import (
     Refused,
     StateChanged,
 )
-from emulator.protocol.mnl import Death, Disposition, MachMessage, NakReason
+from emulator.protocol.mnl import Death, MachMessage, NakReason
 from emulator.protocol.names import (
+    NAME_NULL,
     NameAllocator,
+    bootstrap_port,
     kernel_port,
     node_of,
     serial_of,
@@ -44,16 +53,18 @@ from emulator.protocol.names import (
     tag_of_incarnation,
 )
 from emulator.protocol.node import NodeDeath, NodeTable
+from emulator.protocol.rights import carried
 from emulator.protocol.route import Transit, TransitTable
 from emulator.protocol.services import (
     REPLY_OFFSET,
     ErrorCode,
     NodeStatistics,
     Service,
-    lookup_request,
-    parse_lookup_reply,
+    node_lookup_request,
+    parse_node_lookup_reply,
     statistics_request,
 )
+from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_calls import Call, CallTable
 from emulator.runtime.host_link import ManagementLink
@@ -160,8 +171,9 @@ class HostNode:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of every stream; whatever waits fails."""
-        for node_id in list(self._links):
+        """Give back every right, then let go of every stream; whatever waits fails."""
+        for node_id, link in self._links.items():
+            link.give_all_back()
             self.detach(node_id)
             self._calls.fail_all(
                 node_id, GuestError(f"the host left the cluster before node {node_id} answered")
@@ -347,11 +359,11 @@ class HostNode:
         return self._post(node_of(port_name), message, _Posted(settled))
 
     def reply(self, node_id: int, request: MachMessage, body: bytes) -> None:
-        """Answer a guest's request at the port that it brought, if it brought one.
+        """Answer a guest's request at the port that it brought, if it brought one of its own.
 
         A guest that has died meanwhile, or asks for more than it can receive, is not answered.
         """
-        if request.local:
+        if request.local and request.local_home in (None, node_id):
             message = MachMessage(
                 remote=request.local,
                 id=request.id + REPLY_OFFSET,
@@ -391,7 +403,8 @@ class HostNode:
             local=reply_port.name if reply_port is not None else 0,
             local_disposition=Disposition.SEND if reply_port is not None else Disposition.NONE,
         )
-        await self._exchange(node_of(port_name), message, deadline, wants_reply=False)
+        call = Call(node_of(port_name), message, wants_reply=False)
+        await self._exchange(call, deadline)
 
     async def call(
         self, node_id: int, port_name: int, message_id: int, body: bytes, deadline: Deadline
@@ -414,14 +427,8 @@ class HostNode:
             DeadlineExpired: No reply came in time; a late one is refused.
             UsageError: The request is longer than the guest receives.
         """
-        message = MachMessage(
-            remote=port_name,
-            id=message_id,
-            body=body,
-            local=self._names.allocate(),
-            local_disposition=Disposition.SEND_ONCE,
-        )
-        return await self._exchange(node_id, message, deadline, wants_reply=True)
+        message = self._request(port_name, message_id, body)
+        return (await self._ask(node_id, message, deadline)).body
 
     async def ping(self, node_id: int, deadline: Deadline, *, body: bytes = b"") -> int:
         """Return the nanoseconds of one ECHO round trip to a guest's kernel port.
@@ -436,15 +443,43 @@ class HostNode:
         return time.monotonic_ns() - started_ns
 
     async def lookup(self, node_id: int, service: str, deadline: Deadline) -> int:
-        """Return the port name of a kernel server on a guest.
+        """Ask a guest's node server for a service, and hold a send right to its port.
+
+        One right to a port is held, however often it is looked up; `let_go()` gives it back.
+
+        Args:
+            node_id: The guest.
+            service: Registered there, or a kernel server's name; at most 31 characters.
+            deadline: By when the answer has to be there.
+
+        Returns:
+            The name of the port.
 
         Raises:
-            GuestError: As `call()` does; `ServiceError` if there is no such server.
+            GuestError: As `call()` does, or the service's port is on another node; `ServiceError`
+                if there is no such service.
         """
-        request = lookup_request(service)
-        return parse_lookup_reply(
-            await self.call(node_id, kernel_port(node_id), Service.LOOKUP, request, deadline)
+        request = self._request(
+            bootstrap_port(node_id), Service.NODE_LOOKUP, node_lookup_request(service, node_id)
         )
+        reply = await self._ask(node_id, request, deadline, keeps_rights=True)
+        wanted = 0
+        try:
+            port = parse_node_lookup_reply(reply.body, reply.parts)
+            if port.name == NAME_NULL or port.home not in (None, node_id):
+                raise GuestError(f"service {service!r} of node {node_id} is not there any more")
+            wanted = port.name
+        finally:
+            for right in carried(reply):
+                leave = int(right.name == wanted and right.disposition is Disposition.SEND)
+                self._links[node_id].give_back(right.name, right.disposition, leave=leave)
+        return wanted
+
+    def let_go(self, node_id: int, port_name: int) -> None:
+        """Give back the send right that a lookup at a guest brought; no effect if none is held."""
+        link = self._links.get(node_id)
+        if link is not None:
+            link.give_back(port_name, Disposition.SEND)
 
     async def measure_clock(self, node_id: int, deadline: Deadline) -> ClockSample:
         """Return the relation of a guest's clock to ours as of now, measured by asking for it.
@@ -459,15 +494,33 @@ class HostNode:
         uptime_ns = NodeStatistics.parse(reply).uptime_ns
         return ClockSample.of_echo(sent_ns, uptime_ns, uptime_ns, time.monotonic_ns())
 
-    async def _exchange(
-        self, node_id: int, message: MachMessage, deadline: Deadline, *, wants_reply: bool
-    ) -> bytes:
-        if self.incarnation(node_id) == 0:
-            await self.wait_up(node_id, deadline)
-        call = Call(node_id, message, wants_reply)
+    def _request(self, port_name: int, message_id: int, body: bytes) -> MachMessage:
+        """Return a message with a send-once right to a reply port made for it."""
+        return MachMessage(
+            remote=port_name,
+            id=message_id,
+            body=body,
+            local=self._names.allocate(),
+            local_disposition=Disposition.SEND_ONCE,
+        )
+
+    async def _ask(
+        self,
+        node_id: int,
+        request: MachMessage,
+        deadline: Deadline,
+        *,
+        keeps_rights: bool = False,
+    ) -> MachMessage:
+        call = Call(node_id, request, wants_reply=True, keeps_rights=keeps_rights)
+        return await self._exchange(call, deadline)
+
+    async def _exchange(self, call: Call, deadline: Deadline) -> MachMessage:
+        if self.incarnation(call.node_id) == 0:
+            await self.wait_up(call.node_id, deadline)
         self._calls.open(call)
         try:
-            self._links[node_id].post(message, call)
+            self._links[call.node_id].post(call.message, call)
             return await self._calls.wait(call, deadline)
         finally:
             self._calls.close(call)
@@ -477,6 +530,18 @@ class HostNode:
     def admit(self, node_id: int, incarnation: int, now_ns: int) -> Admission:
         """Decide about a claim; each guest has one link, so its index is the guest's id."""
         return self._table.admit(node_id, node_id, incarnation, now_ns)
+
+    def is_here(self, name: int) -> bool:
+        """Return whether a port of node 0 has that name, reply ports included."""
+        return name in self._ports or name == kernel_port(HOST_ID) or self._calls.awaits(name)
+
+    def gave(self, name: int) -> bool:
+        """Return whether node 0 ever gave out that name."""
+        return (
+            node_of(name) == HOST_ID
+            and tag_of(name) == tag_of_incarnation(self._incarnation)
+            and 0 < serial_of(name) <= self._names.last_serial
+        )
 
     def life_began(self, node_id: int, incarnation: int) -> None:
         """Bury the older life before anything of the new one, then tell the new one what it
@@ -528,11 +593,23 @@ class HostNode:
 
     def arrived(self, link: ManagementLink, arrival: Arrival) -> None:
         """Give a message to its port, or refuse it."""
+        if isinstance(arrival, RightsTold):
+            self._calls.rights_told(link.node_id, arrival.entries)
+            return
+        if isinstance(arrival, NodeLeft):
+            for death in self._table.declare_dead(
+                link.node_id, link.incarnation, NodeDeathCause.LEFT
+            ):
+                self._bury(death)
+            return
         if not isinstance(arrival, IpcArrived):
             return  # a guest's word about deaths means nothing: only node 0 declares them
         message = arrival.message
-        if self._calls.take_reply(link.node_id, message):
-            link.consumed(link.pair, arrival.sequence)
+        call = self._calls.take_reply(link.node_id, message)
+        if call is not None:
+            link.consumed(link.pair, arrival.sequence, keep=call.keeps_rights)
+        elif message.remote_disposition is Disposition.SEND_ONCE and self.is_here(message.remote):
+            link.refuse(arrival.sequence, NakReason.NO_RIGHT)
         elif message.remote in self._ports:
             self._ports[message.remote].deliver(link, arrival)
         elif message.remote == kernel_port(HOST_ID):
@@ -540,6 +617,10 @@ class HostNode:
             self._answer(link, message)
         else:
             link.refuse(arrival.sequence, self._no_such_port(message.remote))
+            return
+        for right in carried(message):
+            if right.disposition is Disposition.SEND_ONCE and right.home == HOST_ID:
+                self._calls.once_gone(link.node_id, right.name)
 
     def resolved(self, outcome: Outcome) -> None:
         """End the wait of a message that failed, or whose settlement was awaited."""
@@ -615,12 +696,9 @@ class HostNode:
         return _status(ErrorCode.NONE) + port.to_bytes(8, "little")
 
     def _no_such_port(self, name: int) -> NakReason:
-        was_ours = (
-            node_of(name) == HOST_ID
-            and tag_of(name) == tag_of_incarnation(self._incarnation)
-            and 0 < serial_of(name) <= self._names.last_serial
-        )
-        return NakReason.DEAD_PORT if was_ours else NakReason.UNKNOWN_NAME
+        if node_of(name) != HOST_ID:
+            return NakReason.NOT_PRINCIPAL
+        return NakReason.DEAD_PORT if self.gave(name) else NakReason.UNKNOWN_NAME
 
     def _link_in_words(self, node_id: int) -> str:
         link = self._links.get(node_id)

@@ -2,19 +2,22 @@
 """A guest in Python: the other end of a management link, for tests of whatever talks to node 0 or
 through it.
 
-It speaks the same protocol as the firmware over a socket, but has one link only. Its kernel port
-answers ECHO and LOOKUP; other requests go to `handler`. Not a model of a kernel's timing.
+It speaks the same protocol as the firmware over a socket, but has one link only. Its node server
+knows `services`; other requests go to `handler`, which by itself answers ECHO at the kernel port.
+Not a model of a kernel's timing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from emulator.protocol.constants import MESSAGE_MAX_DEFAULT, ClusterConstants, Verdict
-from emulator.protocol.flipc import Arrival, DeathTold, IpcArrived, Outcome, Pair
+from emulator.protocol.flipc import Arrival, DeathTold, IpcArrived, Outcome, Pair, RightsTold
 from emulator.protocol.frames import FrameStream
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.link_types import (
@@ -25,9 +28,15 @@ from emulator.protocol.link_types import (
     StateChanged,
     Transmit,
 )
-from emulator.protocol.mnl import Death, MachMessage, NakReason
-from emulator.protocol.names import kernel_port
-from emulator.protocol.services import REPLY_OFFSET, Service
+from emulator.protocol.message_parts import PortPart
+from emulator.protocol.mnl import Death, MachMessage, NakReason, RightsEntry, RightsOperation
+from emulator.protocol.names import bootstrap_port, kernel_port
+from emulator.protocol.services import (
+    REPLY_OFFSET,
+    ErrorCode,
+    Service,
+    parse_node_lookup_request,
+)
 
 __all__ = ["FakeGuest"]
 
@@ -57,7 +66,9 @@ class _Flow:
 class FakeGuest:
     """One incarnation of a guest on a socket of the running loop.
 
-    `deaths`, `outcomes`, `refusals` and `changes` record what it was told, in order.
+    `deaths`, `outcomes`, `refusals`, `changes` and `rights` record what it was told, in order.
+    `services` are ports by name that its node server gives send rights to; `given` counts those that
+    node 0 has on its account.
     """
 
     def __init__(
@@ -85,6 +96,10 @@ class FakeGuest:
         self.outcomes: list[Outcome] = []
         self.refusals: list[Refused] = []
         self.changes: list[StateChanged] = []
+        self.rights: list[RightsEntry] = []
+        self.services: dict[str, PortPart] = {}
+        self.given: Counter[int] = Counter()
+        self.node_id = node_id
         self.pair = Pair(node_id=node_id, constants=constants)
         self._handler = handler
         self._sock = sock
@@ -128,6 +143,11 @@ class FakeGuest:
     def post(self, message: MachMessage, token: object = None) -> None:
         """Send a message to node 0."""
         self.pair.enqueue(message, token)
+        self._service()
+
+    def tell_rights(self, *entries: RightsEntry) -> None:
+        """Tell node 0 accounts of rights."""
+        self.pair.tell_rights(entries)
         self._service()
 
     def nudge(self) -> None:
@@ -196,21 +216,47 @@ class FakeGuest:
     def _take(self, arrival: Arrival, now_ns: int) -> None:
         if isinstance(arrival, DeathTold):
             self.deaths.append(arrival.death)
+        if isinstance(arrival, RightsTold):
+            self._take_rights(arrival.entries)
         if not isinstance(arrival, IpcArrived):
             return
         message = arrival.message
+        if (message.remote, message.id) == (bootstrap_port(self.node_id), Service.NODE_LOOKUP):
+            self.pair.consumed(arrival.sequence, now_ns)
+            self._look_up(message)
+            return
         answer = self._handler(message)
         if isinstance(answer, NakReason):
             self.pair.refuse(arrival.sequence, answer)
             return
         self.pair.consumed(arrival.sequence, now_ns)
         if answer is not None and message.local:
-            self.pair.enqueue(
-                MachMessage(
-                    remote=message.local,
-                    id=message.id + REPLY_OFFSET,
-                    body=answer,
-                    remote_disposition=message.local_disposition,
-                ),
-                None,
-            )
+            self._reply(message, answer)
+
+    def _reply(self, message: MachMessage, body: bytes, *parts: PortPart) -> None:
+        self.pair.enqueue(
+            MachMessage(
+                remote=message.local,
+                id=message.id + REPLY_OFFSET,
+                body=body,
+                remote_disposition=message.local_disposition,
+                parts=parts,
+            ),
+            None,
+        )
+
+    def _look_up(self, message: MachMessage) -> None:
+        """Answer as the node server does; each right that is given is on node 0's account."""
+        name, node_id = parse_node_lookup_request(message.body)
+        port = self.services.get(name)
+        if port is None or node_id != self.node_id:
+            self._reply(message, struct.pack("<iI", ErrorCode.NOT_FOUND, 0))
+            return
+        self.given[port.name] += 1
+        self._reply(message, bytes(8), port)
+
+    def _take_rights(self, entries: tuple[RightsEntry, ...]) -> None:
+        self.rights += entries
+        for entry in entries:
+            if entry.operation == RightsOperation.DROP_SEND:
+                self.given[entry.name] -= entry.value

@@ -20,6 +20,8 @@ void flow_init(struct flow *flow, const struct cluster_constants *constants)
     list_init(&flow->outstanding);
     list_init(&flow->control);
     list_init(&flow->ready);
+    list_init(&flow->notices);
+    list_init(&flow->batch);
     list_init(&flow->unsettled);
     flow->resend = &flow->outstanding;
 }

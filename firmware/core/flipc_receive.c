@@ -11,7 +11,9 @@
 #include "heap.h"
 #include "name_table.h"
 #include "node.h"
+#include "node_notice.h"
 #include "port.h"
+#include "rights.h"
 #include <kernel/string.h>
 
 enum arrival {
@@ -68,70 +70,31 @@ static bool mach_header_is_sound(const struct kmsg *kmsg)
 
     if (size < sizeof(*mach) || le32_load(mach->size) != size ||
         le64_load(mach->remote) != le64_load(kmsg->header.object) ||
-        le32_load(mach->voucher) != 0 || (bits & ~MACH_BITS_USED) != 0 ||
-        !disposition_is_right(MACH_BITS_REMOTE(bits)))
+        (bits & ~MACH_BITS_USED) != 0 || !disposition_is_right(MACH_BITS_REMOTE(bits)))
         return false;
-    return local == PORT_NONE ? local_name == NAME_NULL
+    return local == PORT_NONE ? local_name == NAME_NULL && le16_load(mach->local_home) == 0
                               : local_name != NAME_NULL && disposition_is_right(local);
 }
 
 /* --- Delivery --------------------------------------------------------------------------------- */
 
-enum delivery {
-    DELIVERY_POSSIBLE = 0, /* other values: enum flipc_nak_reason */
-    DELIVERY_NEEDS_PORT = 100,
-};
-
+/* Returns 0, or an enum flipc_nak_reason. */
 static int find_destination(struct mach_host *host, uint64_t name, struct port **port)
 {
+    *port = name_lookup(host, name);
+    if (*port != NULL && port_is_here(*port))
+        return 0;
+    if (*port != NULL && (*port)->home->held.send != 0)
+        return FLIPC_NAK_MOVED;
     if (NAME_NODE(name) != host->node_id)
         return FLIPC_NAK_NOT_PRINCIPAL;
-    *port = name_lookup(host, name);
-    if (*port != NULL)
-        return DELIVERY_POSSIBLE;
     return name_was_ours(host, name) ? FLIPC_NAK_DEAD_PORT : FLIPC_NAK_UNKNOWN_NAME;
 }
 
-/* Sets kmsg->local. A reply port of ours that died is none; one of a third node must be known here.
- */
-static int find_reply_port(struct node *node, struct kmsg *kmsg, struct port **spare)
+static bool has_rights(const struct kmsg *kmsg)
 {
-    struct mach_host *host = node->host;
-    uint64_t name = le64_load(kmsg->mach.local);
-    enum resolution resolution;
-
-    if (name == NAME_NULL)
-        return DELIVERY_POSSIBLE;
-    if (NAME_NODE(name) != node->id && name_lookup(host, name) == NULL) {
-        if (NAME_NODE(name) != host->node_id)
-            return FLIPC_NAK_BAD_MESSAGE;
-        kmsg->mach.bits =
-            le32_of(MACH_BITS(MACH_BITS_REMOTE(le32_load(kmsg->mach.bits)), PORT_NONE));
-        return DELIVERY_POSSIBLE;
-    }
-    resolution = port_resolve(host, name, spare, &kmsg->local);
-    switch (resolution) {
-    case RESOLVED:
-        return DELIVERY_POSSIBLE;
-    case RESOLUTION_NEEDS_PORT:
-        return DELIVERY_NEEDS_PORT;
-    case RESOLUTION_UNKNOWN:
-        break;
-    }
-    return FLIPC_NAK_BAD_MESSAGE;
-}
-
-static int prepare_delivery(struct node *node, struct kmsg *kmsg, struct port **spare,
-                            struct port **port)
-{
-    int delivery;
-
-    if (!mach_header_is_sound(kmsg))
-        return FLIPC_NAK_BAD_MESSAGE;
-    delivery = find_destination(node->host, le64_load(kmsg->header.object), port);
-    if (delivery == DELIVERY_POSSIBLE)
-        delivery = find_reply_port(node, kmsg, spare);
-    return delivery;
+    return le64_load(kmsg->mach.local) != NAME_NULL || kmsg_is_complex(kmsg) ||
+           kmsg_was_sent_once(kmsg);
 }
 
 static void accept_message(struct node *node, struct kmsg *kmsg)
@@ -141,6 +104,7 @@ static void accept_message(struct node *node, struct kmsg *kmsg)
     kmsg->source = node;
     kmsg->source_node = node->id;
     kmsg->source_incarnation = node->incarnation;
+    kmsg->source_sender = le16_load(kmsg->mach.sender);
     kmsg->sequence_in = flow->next_expected;
     list_append(&flow->unsettled, &kmsg->flow);
     flow->unsettled_count++;
@@ -148,14 +112,42 @@ static void accept_message(struct node *node, struct kmsg *kmsg)
     node->host->nodes->counters.received++;
 }
 
-void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred)
+/* A send-once right is used by its message, whether that is received or not; so that its owner does
+ * not wait for ever, it is told that the right died. */
+static void refuse_once(const struct kmsg *kmsg, enum flipc_nak_reason reason,
+                        struct deferred *deferred)
+{
+    struct port *port;
+
+    if (!kmsg_was_sent_once(kmsg) || reason == FLIPC_NAK_MOVED || reason == FLIPC_NAK_NO_RIGHT)
+        return;
+    port = name_lookup(kmsg->host, le64_load(kmsg->header.object));
+    if (port != NULL && port_is_here(port) && rights_use_once(port, kmsg->source, deferred))
+        port_once_died(port, 1, deferred);
+}
+
+static void refuse_moved(const struct kmsg *kmsg)
+{
+    struct port *port = name_lookup(kmsg->host, le64_load(kmsg->header.object));
+
+    if (port != NULL)
+        share_refuse(port, kmsg->source);
+}
+
+void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resend_to,
+                  struct deferred *deferred)
 {
     struct node *node = kmsg->source;
     struct flipc_nak_body *body = (struct flipc_nak_body *)(void *)&kmsg->mach;
 
-    if (kmsg->local != NULL)
-        port_unreference(kmsg->local, deferred);
-    kmsg->local = NULL;
+    if (reason == FLIPC_NAK_MOVED)
+        refuse_moved(kmsg);
+    if (kmsg->rights_state == KMSG_RIGHTS_WIRE) {
+        refuse_once(kmsg, reason, deferred);
+        rights_die(kmsg, deferred);
+    }
+    rights_doubt_no_more(kmsg);
+    kmsg->destination = NULL;
     kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_NAK,
@@ -166,7 +158,7 @@ void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferr
     *body = (struct flipc_nak_body){
         .sequence = le32_of(kmsg->sequence_in),
         .reason = le32_of((uint32_t)reason),
-        .resend_to = le32_of((uint32_t)-1),
+        .resend_to = le32_of((uint32_t)resend_to),
     };
     list_append(&node->flow.control, &kmsg->queue);
     node->host->nodes->counters.refused++;
@@ -208,31 +200,57 @@ static kern_return_t check_node(const struct node *node)
 struct receiving {
     struct node *node;
     struct kmsg *kmsg; /* null: it went somewhere */
-    struct port *spare;
-    bool no_memory; /* there is no spare, and there will be none */
-    bool death;     /* `kmsg` is a DEATH message of node 0 */
+    bool death;        /* `kmsg` is a DEATH message of node 0 */
+    uint8_t notice;    /* `kmsg` is another NODE message: its command */
+    int early_reason; /* a message that is refused whatever else there is: an enum flipc_nak_reason */
+    struct share_spares spares; /* for a RIGHTS message */
     struct deferred deferred;
 };
 
-static bool receive_message(struct receiving *receiving)
+static bool brings_rights(const struct kmsg *kmsg)
 {
-    struct node *node = receiving->node;
-    struct kmsg *kmsg = receiving->kmsg;
-    struct port *port;
-    int delivery = prepare_delivery(node, kmsg, &receiving->spare, &port);
+    return le64_load(kmsg->mach.local) != NAME_NULL || kmsg->rights != NULL;
+}
 
-    if (delivery == DELIVERY_NEEDS_PORT) {
-        if (!receiving->no_memory)
-            return false;
-        delivery = FLIPC_NAK_NO_RESOURCES;
-    }
-    accept_message(node, kmsg);
+static int check_message(const struct receiving *receiving, struct port **port)
+{
+    struct kmsg *kmsg = receiving->kmsg;
+    int reason = receiving->early_reason;
+
+    if (reason == 0)
+        reason = find_destination(receiving->node->host, le64_load(kmsg->header.object), port);
+    if (reason == 0 && !share_accepts(*port, receiving->node, kmsg_is_resumed(kmsg)))
+        reason = FLIPC_NAK_MOVED;
+    if (reason == 0 && brings_rights(kmsg) &&
+        receiving->node->flow.notice_count >= FLOW_NOTICES_MAXIMUM)
+        reason = FLIPC_NAK_NO_RESOURCES;
+    if (reason == 0 && brings_rights(kmsg))
+        reason = rights_check_names(receiving->node, kmsg);
+    return reason;
+}
+
+static void receive_message(struct receiving *receiving)
+{
+    struct kmsg *kmsg = receiving->kmsg;
+    struct port *port = NULL;
+    int reason = check_message(receiving, &port);
+
+    accept_message(receiving->node, kmsg);
     receiving->kmsg = NULL;
-    if (delivery == DELIVERY_POSSIBLE)
+    kmsg_set_resumed(kmsg, false);
+    kmsg->rights_state = KMSG_RIGHTS_OURS;
+    if (receiving->early_reason != FLIPC_NAK_BAD_MESSAGE && has_rights(kmsg))
+        kmsg->rights_state = KMSG_RIGHTS_WIRE;
+    kmsg->destination = port;
+    if (reason == 0 && (kmsg->rights != NULL || !list_is_empty(&port->doubted)) &&
+        rights_are_doubtful(port, kmsg))
+        rights_doubt(port, kmsg);
+    else if (reason == 0)
         port_enqueue(port, kmsg);
     else
-        flipc_refuse(kmsg, (enum flipc_nak_reason)delivery, &receiving->deferred);
-    return true;
+        flipc_refuse(kmsg, (enum flipc_nak_reason)reason,
+                     reason == FLIPC_NAK_MOVED ? (int32_t)port_home(port) : -1,
+                     &receiving->deferred);
 }
 
 /* Unknown commands are counted and settled like any other: a newer peer may have reasons. */
@@ -241,20 +259,27 @@ COLD static void receive_control(struct receiving *receiving)
     struct node *node = receiving->node;
     const struct wire_mnl_header *header = &receiving->kmsg->header;
     const void *payload = &receiving->kmsg->mach;
+    uint32_t size_bytes = le32_load(header->size);
     bool understood = false;
 
     flipc_settle_control(node);
     if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_NAK)
-        understood =
-            flipc_nak_received(node, payload, le32_load(header->size), &receiving->deferred);
-    else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0)
-        understood = receiving->death = le32_load(header->size) == sizeof(struct node_death_body);
+        understood = flipc_nak_received(node, payload, size_bytes, &receiving->deferred);
+    else if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_RIGHTS &&
+             flipc_rights_check(payload, size_bytes) >= 0) {
+        understood = true;
+        flipc_rights_received(node, payload, &receiving->spares, &receiving->deferred);
+    } else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0) {
+        understood = receiving->death = size_bytes == sizeof(struct node_death_body);
+    } else if (header->sub == MNL_SUB_NODE && node_notice_is_sound(node, header, payload)) {
+        receiving->notice = header->cmd;
+        understood = true;
+    }
     if (!understood)
         node->host->nodes->counters.dropped++;
 }
 
-/* Returns the function's result, or -1: unlock, provide a spare port and come again. */
-static int receive_locked(struct receiving *receiving, enum arrival arrival)
+static kern_return_t receive_locked(struct receiving *receiving, enum arrival arrival)
 {
     struct node *node = receiving->node;
     const struct wire_mnl_header *header = &receiving->kmsg->header;
@@ -281,56 +306,67 @@ static int receive_locked(struct receiving *receiving, enum arrival arrival)
     }
     if (arrival == ARRIVAL_CONTROL)
         receive_control(receiving);
-    else if (!receive_message(receiving))
-        return -1;
+    else
+        receive_message(receiving);
     return KERN_SUCCESS;
 }
 
-static void provide_spare(struct receiving *receiving)
+/* What has to be looked at or allocated before the lock is taken. False: no memory. */
+static bool prepare(struct receiving *receiving, enum arrival arrival)
 {
-    struct mach_host *host = receiving->node->host;
+    struct kmsg *kmsg = receiving->kmsg;
+    struct mach_host *host = kmsg->host;
+    struct kmsg_rights *rights;
+    int count;
 
-    receiving->spare = port_allocate(host, PORT_PROXY, host->constants.window);
-    receiving->no_memory = receiving->spare == NULL;
-}
-
-/* Who asks once, mostly asks again and from a new port: then the spare is there at the first try. */
-static void foresee_reply_port(struct receiving *receiving)
-{
-    if (__atomic_load_n(&receiving->node->brings_reply_ports, __ATOMIC_RELAXED) &&
-        le64_load(receiving->kmsg->mach.local) != NAME_NULL)
-        provide_spare(receiving);
-}
-
-static void note_reply_port(struct receiving *receiving, bool was_needed)
-{
-    __atomic_store_n(&receiving->node->brings_reply_ports, was_needed, __ATOMIC_RELAXED);
+    if (arrival == ARRIVAL_CONTROL && kmsg->header.sub == MNL_SUB_FLIPC &&
+        kmsg->header.cmd == FLIPC_RIGHTS) {
+        share_spares_init(&receiving->spares);
+        count = flipc_rights_check((const void *)&kmsg->mach, le32_load(kmsg->header.size));
+        return count <= 0 || share_spares_fill(host, &receiving->spares, (uint32_t)count);
+    }
+    if (arrival != ARRIVAL_MESSAGE)
+        return true;
+    if (!mach_header_is_sound(kmsg)) {
+        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
+        return true;
+    }
+    if (!kmsg_is_complex(kmsg))
+        return true;
+    count = rights_check_form(kmsg, le32_load(kmsg->header.size) - (uint32_t)sizeof(kmsg->mach));
+    if (count < 0) {
+        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
+        return true;
+    }
+    rights = kmsg_rights_allocate(kmsg, (uint32_t)count);
+    if (rights == NULL) {
+        receiving->early_reason = FLIPC_NAK_NO_RESOURCES;
+        return true;
+    }
+    rights_index(kmsg, rights);
+    return true;
 }
 
 static kern_return_t receive_classified(struct receiving *receiving, enum arrival arrival)
 {
     struct mach_host *host = receiving->node->host;
-    int result;
+    kern_return_t result = KERN_RESOURCE_SHORTAGE;
+    bool prepared = prepare(receiving, arrival);
 
-    if (arrival == ARRIVAL_MESSAGE)
-        foresee_reply_port(receiving);
-
-    for (;;) {
-        ipc_lock(host);
+    ipc_lock(host);
+    if (prepared)
         result = receive_locked(receiving, arrival);
-        if (result > 0)
-            host->nodes->counters.dropped++;
-        ipc_unlock(host);
-        if (result >= 0)
-            return result;
-        provide_spare(receiving);
-        note_reply_port(receiving, true);
-    }
+    if (result != KERN_SUCCESS)
+        host->nodes->counters.dropped++;
+    ipc_unlock(host);
+    return result;
 }
 
 kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_bytes)
 {
     struct mach_host *host = node->host;
+    uint64_t incarnation = node->incarnation;
+    uint32_t node_id = node->id;
     struct receiving receiving = {.node = node, .kmsg = kmsg};
     enum arrival arrival = classify(node, kmsg, length_bytes);
     kern_return_t result;
@@ -343,14 +379,15 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
         return KERN_INVALID_ARGUMENT;
     }
     deferred_init(&receiving.deferred);
+    receiving.spares.count = 0;
     result = receive_classified(&receiving, arrival);
     deferred_run(host, &receiving.deferred);
+    share_spares_free(host, &receiving.spares);
+    if (receiving.notice != 0)
+        node_notice_received(host, node_id, incarnation, receiving.notice);
     if (receiving.death)
         node_death_received(host, (const struct node_death_body *)(const void *)&kmsg->mach);
-    if (receiving.spare != NULL) {
-        note_reply_port(&receiving, false);
-        heap_free(host, receiving.spare);
-    }
-    heap_free(host, receiving.kmsg);
+    if (receiving.kmsg != NULL)
+        kmsg_discard(receiving.kmsg);
     return result;
 }

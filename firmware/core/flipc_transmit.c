@@ -7,9 +7,11 @@
  * on a link that failed; NAKs; new messages, one proxy after another. All of it is the link's only
  * while a link fetches; nothing here knows links.
  */
-#include "name_table.h"
+#include "migrate.h"
 #include "node.h"
+#include "node_notice.h"
 #include "port.h"
+#include "rights.h"
 #include <kernel/panic.h>
 
 /* --- Room ------------------------------------------------------------------------------------- */
@@ -36,7 +38,12 @@ static void wake_senders(struct node *node)
     }
 }
 
-static void waits_no_more(struct node *node, const struct kmsg *kmsg)
+void flipc_waits(struct node *node, const struct kmsg *kmsg)
+{
+    node->flow.waiting_bytes += cost_of(kmsg);
+}
+
+void flipc_waits_no_more(struct node *node, const struct kmsg *kmsg)
 {
     bool was_full = !flipc_has_room(node);
 
@@ -84,6 +91,13 @@ static bool may_transmit(const struct node *node)
 
 /* --- In --------------------------------------------------------------------------------------- */
 
+/* Nothing has to happen before the proxy's messages go out. A port that ended has no home. */
+static bool proxy_may_transmit(const struct port *proxy)
+{
+    return proxy->kind == PORT_PROXY && !proxy->moving && proxy->home != NULL &&
+           proxy->home->add.once == 0 && proxy->home->add.send == 0;
+}
+
 /* Would a new message be what flipc_fetch() returns next, and is there somebody to ask to take it? */
 static bool may_pass(const struct node *node)
 {
@@ -94,11 +108,18 @@ static bool may_pass(const struct node *node)
            flow->resend == &flow->outstanding && !flow->snapshot_due && may_send_message(flow);
 }
 
-bool flipc_send(struct port *proxy, struct kmsg *kmsg)
+void flipc_make_ready(struct port *proxy)
+{
+    /* A right has to be on the home's account before it is used. */
+    if (!proxy_may_transmit(proxy) || list_is_empty(&proxy->queue) || !list_is_empty(&proxy->ready))
+        return;
+    list_append(&proxy->node->flow.ready, &proxy->ready);
+    node_kick(proxy->node);
+}
+
+static void write_headers(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
 {
     struct node *node = proxy->node;
-
-    uint64_t local = kmsg->local != NULL ? port_name_locked(kmsg->local) : NAME_NULL;
 
     kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
@@ -109,35 +130,70 @@ bool flipc_send(struct port *proxy, struct kmsg *kmsg)
         .size = kmsg->mach.size,
     };
     kmsg->mach.remote = kmsg->header.object;
-    kmsg->mach.local = le64_of(local);
-    kmsg->mach.voucher = le32_of(0);
-    if (local == NAME_NULL)
-        kmsg->mach.bits = le32_of(MACH_BITS(PORT_SEND, PORT_NONE));
+    kmsg->mach.local = le64_of(NAME_NULL);
+    kmsg->mach.local_home = le16_of(0);
+    kmsg->mach.sender = le16_of(kmsg->source_sender);
+    if (kmsg->local != NULL || kmsg->rights != NULL)
+        rights_give(kmsg, node, spares);
+    if (le64_load(kmsg->mach.local) == NAME_NULL)
+        kmsg_set_local_right(kmsg, PORT_NONE);
     kmsg->remote = proxy;
     port_reference(proxy);
+    proxy->holds++;
     proxy->count++;
-    if (may_pass(node)) {
+}
+
+static void enqueue(struct port *proxy, struct kmsg *kmsg)
+{
+    flipc_waits(proxy->node, kmsg);
+    list_append(&proxy->queue, &kmsg->queue);
+    flipc_make_ready(proxy);
+}
+
+void flipc_queue(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
+{
+    write_headers(proxy, kmsg, spares);
+    enqueue(proxy, kmsg);
+}
+
+/* It leaves its proxy's queue, or never enters it. */
+static void begin_flight(struct port *proxy, struct kmsg *kmsg)
+{
+    proxy->in_flight++;
+    if (proxy->resume) {
+        kmsg_set_resumed(kmsg, true);
+        proxy->resume = false;
+    }
+    proxy->host->nodes->counters.sent++;
+}
+
+bool flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares)
+{
+    struct node *node = proxy->node;
+
+    write_headers(proxy, kmsg, spares);
+    if (may_pass(node) && proxy_may_transmit(proxy) && list_is_empty(&proxy->queue)) {
+        begin_flight(proxy, kmsg);
         number_message(&node->flow, kmsg);
-        node->host->nodes->counters.sent++;
         node->fetched_count++;
         kmsg->held++;
         return true;
     }
-    node->flow.waiting_bytes += cost_of(kmsg);
-    list_append(&proxy->queue, &kmsg->queue);
-    if (list_is_empty(&proxy->ready))
-        list_append(&node->flow.ready, &proxy->ready);
-    node_kick(node);
+    enqueue(proxy, kmsg);
     return false;
 }
 
 /* It is the newest, so whatever else goes out again comes before it. */
-void flipc_untake(struct node *node, struct kmsg *kmsg)
+void flipc_untake(struct node *node, struct kmsg *kmsg, struct deferred *deferred)
 {
     struct flow *flow = &node->flow;
 
-    kmsg->held--;
     node->fetched_count--;
+    if (kmsg->disposal != KMSG_OWNED) {
+        flipc_complete(node, msg_of_kmsg(kmsg), deferred);
+        return;
+    }
+    kmsg->held--;
     if (flow->resend == &flow->outstanding)
         flow->resend = &kmsg->queue;
     node_kick(node);
@@ -152,11 +208,11 @@ static struct kmsg *take_untransmitted(struct node *node)
     struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
 
     list_remove(&kmsg->queue);
-    waits_no_more(node, kmsg);
+    flipc_waits_no_more(node, kmsg);
     list_remove(&port->ready);
     if (!list_is_empty(&port->queue))
         list_append(&flow->ready, &port->ready);
-    node->host->nodes->counters.sent++;
+    begin_flight(port, kmsg);
     return kmsg;
 }
 
@@ -170,6 +226,14 @@ static struct kmsg *take_new(struct node *node)
             return NULL;
         kmsg = kmsg_of_queue(flow->control.next);
         list_remove(&kmsg->queue);
+    } else if (node_notice_is_due(node)) {
+        if (!may_send_control(flow))
+            return NULL;
+        kmsg = node_notice_take(node);
+    } else if (!list_is_empty(&flow->notices) && !flow->rights_busy && flow->rights->held == 0) {
+        if (!may_send_control(flow))
+            return NULL;
+        kmsg = flipc_rights_take(node);
     } else {
         if (list_is_empty(&flow->ready) || !may_send_message(flow))
             return NULL;
@@ -203,9 +267,27 @@ mnl_msg_t flipc_fetch(struct node *node)
     kmsg->held++;
     panic_unless(kmsg->held != 0);
     if (list_is_empty(&flow->ready) && list_is_empty(&flow->control) &&
-        flow->resend == &flow->outstanding && !flow->snapshot_due)
+        list_is_empty(&flow->notices) && node->untold == 0 && flow->resend == &flow->outstanding &&
+        !flow->snapshot_due)
         node_set_kicked(node, false); /* that was all */
     return msg_of_kmsg(kmsg);
+}
+
+/* One that was transmitted is so no longer. */
+static void message_back(struct port *port, struct deferred *deferred)
+{
+    if (--port->in_flight == 0 && (port->moving || port->kind == PORT_PREPRINCIPAL))
+        migrate_landed(port, deferred);
+}
+
+/* Until no link has it any more a message cannot be sent anew: it counts as on its way. */
+static void message_returned(struct kmsg *kmsg, struct deferred *deferred)
+{
+    struct port *port = kmsg->remote;
+
+    kmsg->disposal = kmsg->held != 0 ? KMSG_RETURNING : KMSG_OWNED;
+    if (kmsg->held == 0)
+        message_back(port, deferred);
 }
 
 /* The memory of an orphan is freed by way of `deferred`; there is nobody left to tell. */
@@ -219,8 +301,17 @@ void flipc_complete(struct node *node, mnl_msg_t msg, struct deferred *deferred)
         return;
     }
     panic_unless(kmsg->held != 0);
-    if (--kmsg->held == 0 && kmsg->disposal == KMSG_ORPHAN)
+    if (kmsg == node->flow.rights || kmsg == node->flow.notice) {
+        if (--kmsg->held == 0 && (node->untold != 0 || !list_is_empty(&node->flow.notices)))
+            node_kick(node);
+        return;
+    }
+    if (--kmsg->held != 0)
+        return;
+    if (kmsg->disposal == KMSG_ORPHAN)
         kmsg_defer(kmsg, (enum message_outcome)0, deferred);
+    else if (kmsg->disposal == KMSG_RETURNING)
+        message_returned(kmsg, deferred);
 }
 
 void flipc_resume(struct node *node, uint32_t next_expected)
@@ -260,16 +351,37 @@ static void count_outcome(struct mach_host *host, enum message_outcome outcome)
     }
 }
 
-/* The message is at its end; it is in no list. */
-static void message_done(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred)
+/* The message is at its end; it is in no list. `node` lives, or is null. */
+static void message_done(struct kmsg *kmsg, struct node *node, enum message_outcome outcome,
+                         struct deferred *deferred)
 {
     struct port *proxy = kmsg->remote;
 
     count_outcome(kmsg->host, outcome);
+    if (kmsg->local != NULL || kmsg->rights != NULL) {
+        if (outcome == MESSAGE_FAILED && node != NULL && kmsg->rights_state == KMSG_RIGHTS_GIVEN)
+            rights_return(kmsg, node, deferred);
+        if (kmsg->rights_state == KMSG_RIGHTS_GIVEN)
+            rights_leave(kmsg, node, deferred);
+        else
+            rights_die(kmsg, deferred);
+    }
+    if (node != NULL && kmsg_was_sent_once(kmsg)) {
+        if (proxy->home != NULL && proxy->home->node == node)
+            share_once_back(proxy->home); /* it stays, whatever is left in it */
+        else
+            share_once_arrived(proxy, node, deferred);
+    }
     kmsg->remote = NULL;
     kmsg_defer(kmsg, outcome, deferred);
     port_room_made(proxy);
+    proxy->holds--;
     port_unreference(proxy, deferred);
+}
+
+void flipc_message_done(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred)
+{
+    message_done(kmsg, kmsg->remote->node, outcome, deferred);
 }
 
 static void outstanding_remove(struct flow *flow, struct kmsg *kmsg)
@@ -286,7 +398,17 @@ static void outstanding_settled(struct node *node, struct kmsg *kmsg, struct def
 {
     outstanding_remove(&node->flow, kmsg);
     if (kmsg->remote != NULL) {
-        message_done(kmsg, MESSAGE_SETTLED, deferred);
+        kmsg->remote->moves = 0;
+        message_back(kmsg->remote, deferred);
+        message_done(kmsg, node, MESSAGE_SETTLED, deferred);
+        return;
+    }
+    if (kmsg == node->flow.rights) {
+        flipc_rights_settled(node, deferred);
+        return;
+    }
+    if (kmsg == node->flow.notice) {
+        node_notice_settled(node);
         return;
     }
     flipc_settle(kmsg);
@@ -297,7 +419,8 @@ static void kick_if_sendable(struct node *node)
 {
     const struct flow *flow = &node->flow;
 
-    if (!list_is_empty(&flow->ready) || !list_is_empty(&flow->control))
+    if (!list_is_empty(&flow->ready) || !list_is_empty(&flow->control) ||
+        !list_is_empty(&flow->notices))
         node_kick(node);
 }
 
@@ -395,6 +518,28 @@ bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *bod
     return true;
 }
 
+/* A message that did not find its port goes after it. */
+static void refused(struct node *node, struct kmsg *kmsg, const struct flipc_nak_body *body,
+                    struct deferred *deferred)
+{
+    int32_t resend_to = (int32_t)le32_load(body->resend_to);
+    struct port *port = kmsg->remote;
+
+    if (le32_load(body->reason) != FLIPC_NAK_MOVED || resend_to < 0 || port->dead ||
+        (port->kind == PORT_PROXY && port->node != node)) {
+        message_back(port, deferred);
+        message_done(kmsg, node, MESSAGE_FAILED, deferred);
+        return;
+    }
+    node->host->nodes->counters.moved++;
+    rights_return(kmsg, node, deferred);
+    port_reference(port);
+    migrate_returned(port, kmsg, node, (uint32_t)resend_to, deferred);
+    if (!port->dead)
+        message_returned(kmsg, deferred);
+    port_unreference(port, deferred);
+}
+
 /* The peer keeps the refused number unsettled until this NAK is settled, so it is still outstanding
  * here. */
 bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, uint32_t size_bytes,
@@ -413,7 +558,7 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
         if (kmsg->remote == NULL)
             return false; /* a NAK cannot be refused */
         outstanding_remove(flow, kmsg);
-        message_done(kmsg, MESSAGE_FAILED, deferred);
+        refused(node, kmsg, body, deferred);
         return true;
     }
     return false;
@@ -421,50 +566,49 @@ bool flipc_nak_received(struct node *node, const struct flipc_nak_body *body, ui
 
 /* --- Death ------------------------------------------------------------------------------------ */
 
-static void abandon_proxy(struct port *port, struct deferred *deferred)
+/* Nothing of a life is received after its death was told: what waits in a queue is removed. A
+ * receiver that is just taking it sees that it has no source any more; a refused message ends as the
+ * NAK that it is. */
+static void unsettled_drop(struct node *node, struct kmsg *kmsg, struct deferred *deferred)
 {
-    port_reference(port);
-    name_remove(port->host, port);
-    list_remove(&port->member);
-    list_remove(&port->ready);
-    port->dead = true;
-    port_tell_death(port);
-    port->node = NULL;
-    while (!list_is_empty(&port->queue)) {
-        struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
-
-        list_remove(&kmsg->queue);
-        message_done(kmsg, MESSAGE_FAILED, deferred);
-    }
-    condition_broadcast(&port->senders); /* and with the node goes its account of what waits */
-    port_unreference(port, deferred);
+    list_remove(&kmsg->flow);
+    rights_doubt_no_more(kmsg);
+    rights_use_once_of(kmsg, node, deferred);
+    kmsg->source = NULL;
+    if (kmsg->destination == NULL || list_is_empty(&kmsg->queue))
+        return;
+    port_withdraw(kmsg->destination, kmsg);
+    kmsg_end(kmsg, (enum message_outcome)0, deferred);
 }
 
 void flipc_abandon(struct node *node, struct deferred *deferred)
 {
     struct flow *flow = &node->flow;
+    struct port *spare;
 
-    while (!list_is_empty(&flow->unsettled)) {
-        struct kmsg *kmsg = kmsg_of_flow(flow->unsettled.next);
-
-        list_remove(&kmsg->flow);
-        kmsg->source = NULL;
-    }
+    while (!list_is_empty(&flow->unsettled))
+        unsettled_drop(node, kmsg_of_flow(flow->unsettled.next), deferred);
     flow->resend = &flow->outstanding;
     list_splice(&flow->outstanding, &flow->control);
     while (!list_is_empty(&flow->outstanding)) {
         struct kmsg *kmsg = kmsg_of_queue(flow->outstanding.next);
 
         list_remove(&kmsg->queue);
-        if (kmsg->remote != NULL)
-            message_done(kmsg, MESSAGE_UNKNOWN, deferred);
-        else
+        if (kmsg->remote != NULL) {
+            message_back(kmsg->remote, deferred);
+            message_done(kmsg, NULL, MESSAGE_UNKNOWN, deferred);
+        } else if (kmsg != flow->rights && kmsg != flow->notice) {
             kmsg_defer(kmsg, (enum message_outcome)0, deferred);
+        }
     }
     flow->outstanding_count = 0;
     flow->unsettled_count = 0;
     word_store(&flow->owed, 0);
     word_store(&flow->apart, 0);
+    share_node_died(node, deferred);
     while (!list_is_empty(&node->proxies))
-        abandon_proxy(port_of_member(node->proxies.next), deferred);
+        port_die(port_of_member(node->proxies.next), deferred);
+    spare = port_spare_take(node);
+    if (spare != NULL)
+        port_defer_free(spare, deferred);
 }

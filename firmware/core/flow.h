@@ -21,6 +21,7 @@
 
 #include "ipc_state.h"
 #include "kmsg.h"
+#include "share.h"
 #include <abi/flipc.h>
 
 struct node;
@@ -34,7 +35,13 @@ struct port;
 
 /* Bytes, at most, that wait to be transmitted to one node, over all proxies: a peer that asks without
  * end and takes no answer costs no more. One message more may begin below it. */
-#define FLOW_WAITING_MAXIMUM (512u * 1024u)
+#define FLOW_WAITING_MAXIMUM (256u * 1024u)
+
+/* Accounts, at most, that have something to tell one node before messages from it that bring rights are
+ * refused, and rights to names that nobody has are not answered: a peer that does not listen costs no
+ * more. Each may be the last of a port that ended, so these are as many struct ports, about as much
+ * again as FLOW_WAITING_MAXIMUM twice. */
+#define FLOW_NOTICES_MAXIMUM 1024u
 
 struct flow_snapshot {
     _Alignas(8) struct wire_mnl_header header;
@@ -55,6 +62,14 @@ struct flow {
     struct list control;  /* NAKs that have no sequence number yet */
     struct list ready;    /* port.ready: proxies with untransmitted messages, in turn */
     size_t waiting_bytes; /* of those messages */
+    struct list notices;  /* share.notice: accounts with something to tell */
+    uint32_t notice_count;
+    struct list batch;   /* share.notice: those that `rights` tells of */
+    struct kmsg *rights; /* the one RIGHTS message, sent again and again */
+    bool rights_busy;    /* it is outstanding */
+    struct kmsg
+        *notice;      /* the one message for NODE notices (node_notice.c), used again and again */
+    bool notice_busy; /* it is outstanding */
 
     /* From the peer. */
     uint32_t next_expected; /* (published) */
@@ -92,17 +107,36 @@ static inline void word_store(uint32_t *word, uint32_t value)
 
 void flow_init(struct flow *flow, const struct cluster_constants *constants);
 
+/* What flow.rights is; without the lock. Null: no memory. */
+struct kmsg *flow_rights_allocate(struct mach_host *host);
+
 /* --- Transmit (flipc_transmit.c) -------------------------------------------------------------- */
 
 /* May a message to any port of that node be queued? */
 bool flipc_has_room(const struct node *node);
 
-/* Send a message to a living proxy; the port has room. True: it is fetched, and the caller gives it
- * to the node's transmitter; false: it is queued. */
-bool flipc_send(struct port *proxy, struct kmsg *kmsg);
+/* Send a message to a living proxy; the port has room, and `spares` what rights_give_needs() asks for
+ * (null: it carries no rights). True: it is fetched, and the caller gives it to the node's
+ * transmitter; false: it is queued. */
+bool flipc_send(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares);
 
-/* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it. */
-void flipc_untake(struct node *node, struct kmsg *kmsg);
+/* The same, but it is queued in any case. */
+void flipc_queue(struct port *proxy, struct kmsg *kmsg, struct share_spares *spares);
+
+/* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it,
+ * unless it is at its end by now; the peer may say so of what it never got. */
+void flipc_untake(struct node *node, struct kmsg *kmsg, struct deferred *deferred);
+
+/* A message that is in a proxy's queue waits for the node, or not any more. */
+void flipc_waits(struct node *node, const struct kmsg *kmsg);
+void flipc_waits_no_more(struct node *node, const struct kmsg *kmsg);
+
+/* The proxy may transmit what it has queued, if there is nothing that has to go first. */
+void flipc_make_ready(struct port *proxy);
+
+/* The end of a message that was sent to a living node, or was going to be, and is in no list: its
+ * rights are the node's when it was settled, died with it when not. */
+void flipc_message_done(struct kmsg *kmsg, enum message_outcome outcome, struct deferred *deferred);
 
 /* The next message for the link; null: nothing may be sent now. */
 mnl_msg_t flipc_fetch(struct node *node);
@@ -134,8 +168,30 @@ COLD void flipc_abandon(struct node *node, struct deferred *deferred);
  * mnl_msg_take_from_node(). */
 kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_bytes);
 
-/* Refuse an accepted message: it becomes its own NAK. */
-COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, struct deferred *deferred);
+/* Refuse an accepted message: it becomes its own NAK. `resend_to`: a node id for FLIPC_NAK_MOVED,
+ * else -1. */
+COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t resend_to,
+                       struct deferred *deferred);
+
+/* --- Rights (flipc_rights.c) ------------------------------------------------------------------ */
+
+/* Make the next RIGHTS message, if there is something to tell and the last one is over; else null.
+ */
+COLD struct kmsg *flipc_rights_take(struct node *node);
+
+/* If the port's home has all our rights on its account, those who answered for them need not any
+ * more. */
+void flipc_rights_told(struct port *port, struct deferred *deferred);
+
+/* The peer has it. */
+COLD void flipc_rights_settled(struct node *node, struct deferred *deferred);
+
+/* Accounts that a RIGHTS message of `size_bytes` will need, -1: malformed. */
+int flipc_rights_check(const struct flipc_rights_body *body, uint32_t size_bytes);
+
+/* Do what it says; `spares` has what flipc_rights_check() asked for. */
+COLD void flipc_rights_received(struct node *node, const struct flipc_rights_body *body,
+                                struct share_spares *spares, struct deferred *deferred);
 
 /* --- Acknowledge (flipc_ack.c) ---------------------------------------------------------------- */
 

@@ -26,6 +26,8 @@ static int ipc_state_open(struct mach_host *host)
     if (host->ipc == NULL)
         return ERROR_NO_MEMORY;
     lock_init(&host->ipc->lock);
+    list_init(&host->ipc->idle);
+    host->ipc->idle_count = 0;
     return 0;
 }
 

@@ -16,6 +16,9 @@
 
 struct ipc_state {
     struct lock lock;
+    struct list idle; /* port.idle: names to take back, the longest unused first */
+    uint32_t idle_count;
+    uint32_t doubted_count; /* messages in port.doubted */
 };
 
 static inline void ipc_lock(struct mach_host *host)
@@ -30,14 +33,26 @@ static inline void ipc_unlock(struct mach_host *host)
 
 /* Work collected under the IPC lock. */
 struct deferred {
-    struct list messages; /* by kmsg.queue: tell the outcome, then free */
-    struct port *ports;   /* by port.name_next: free */
+    struct list messages;       /* by kmsg.queue: tell the outcome, then free */
+    struct port *ports;         /* by port.name_next: free */
+    struct share *shares;       /* by share.next_free: free */
+    struct kmsg_rights *rights; /* by kmsg_rights.next: free */
+    struct port *work;          /* by port.work_next: enum port_work; each with a reference */
 };
 
 static inline void deferred_init(struct deferred *deferred)
 {
     list_init(&deferred->messages);
     deferred->ports = NULL;
+    deferred->shares = NULL;
+    deferred->rights = NULL;
+    deferred->work = NULL;
+}
+
+static inline bool deferred_is_empty(const struct deferred *deferred)
+{
+    return list_is_empty(&deferred->messages) && deferred->ports == NULL &&
+           deferred->shares == NULL && deferred->rights == NULL && deferred->work == NULL;
 }
 
 /* deferred_run() where there is something to do. */
@@ -46,7 +61,7 @@ APART void deferred_finish(struct mach_host *host, struct deferred *deferred);
 /* Do it all; the IPC lock is not held. */
 static inline void deferred_run(struct mach_host *host, struct deferred *deferred)
 {
-    if (!list_is_empty(&deferred->messages) || deferred->ports != NULL)
+    if (!deferred_is_empty(deferred))
         deferred_finish(host, deferred);
 }
 

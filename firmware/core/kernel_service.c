@@ -141,10 +141,7 @@ static void lookup_answer(struct mach_host *host, struct kmsg *message)
 
     if (service_read(message, &request, sizeof(request)) &&
         request.name[sizeof(request.name) - 1] == '\0') {
-        port_name = server_table_lookup(host, request.name);
-        if (port_name == NAME_NULL) {
-            port_name = kern_server_service_name(host, request.name);
-        }
+        port_name = service_port_name(host, request.name);
         status = port_name == NAME_NULL ? ERROR_NOT_FOUND : ERROR_NONE;
     }
     struct lookup_reply reply = {
@@ -152,6 +149,17 @@ static void lookup_answer(struct mach_host *host, struct kmsg *message)
         .port_name = le64_of(port_name),
     };
     service_answer(host, message, &reply, sizeof(reply));
+}
+
+/* What ends a node or makes it useless, only a kernel may ask for. */
+static void power_handle(struct kernel_service *service, struct kmsg *message)
+{
+    if (kmsg_id(message) == KERNEL_PANIC) {
+        service->operations.panic(service->operations.context, kmsg_source_node(message));
+    } else {
+        service->operations.hang(service->operations.context);
+    }
+    kmsg_free(message);
 }
 
 static void request_handle(struct kernel_service *service, struct kmsg *message)
@@ -171,12 +179,12 @@ static void request_handle(struct kernel_service *service, struct kmsg *message)
         lookup_answer(service->host, message);
         break;
     case KERNEL_PANIC:
-        service->operations.panic(service->operations.context, kmsg_source_node(message));
-        kmsg_free(message);
-        break;
     case KERNEL_HANG:
-        service->operations.hang(service->operations.context);
-        kmsg_free(message);
+        if (!kmsg_is_from_kernel(message)) {
+            service_answer_status(service->host, message, ERROR_DENIED);
+            break;
+        }
+        power_handle(service, message);
         break;
     default:
         service_answer_status(service->host, message, ERROR_INVALID);

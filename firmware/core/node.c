@@ -6,6 +6,7 @@
 #include "node.h"
 #include "heap.h"
 #include "name_table.h"
+#include "node_notice.h"
 #include "port.h"
 
 kern_return_t node_allows(const struct node *node, enum node_call call)
@@ -27,6 +28,15 @@ static bool is_reapable(const struct node *node, uint32_t node_id)
     return node->id == node_id && node->state == NODE_DEAD &&
            (!node->knows_incarnation || node->is_detached) && !node->is_leaving &&
            node->fetchers_waiting == 0 && node->fetched_count == 0;
+}
+
+static void node_free(struct node *node)
+{
+    struct mach_host *host = node->host;
+
+    heap_free(host, node->flow.rights);
+    heap_free(host, node->flow.notice);
+    heap_free(host, node);
 }
 
 /* Free the dead lives of an id but the last one, whose handle still has to answer that it is dead.
@@ -56,7 +66,7 @@ static void reap_antecedents(struct mach_host *host, uint32_t node_id)
         struct list *link = reaped.next;
 
         list_remove(link);
-        heap_free(host, LIST_CONTAINER(link, struct node, handle));
+        node_free(LIST_CONTAINER(link, struct node, handle));
     }
 }
 
@@ -64,6 +74,7 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
 {
     struct mach_host *host = thread_current_host();
     struct node *node;
+    struct kmsg *rights, *notice;
 
     (void)flags;
     if (host == NULL || nid < 0 || node_slot_of(host, (uint32_t)nid) == NULL)
@@ -72,6 +83,14 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     node = heap_allocate_kind(host, sizeof(*node), HEAP_NODE);
     if (node == NULL)
         return MNL_NODE_NULL;
+    rights = flow_rights_allocate(host);
+    notice = node_notice_allocate(host);
+    if (rights == NULL || notice == NULL) {
+        heap_free(host, rights);
+        heap_free(host, notice);
+        heap_free(host, node);
+        return MNL_NODE_NULL;
+    }
     *node = (struct node){
         .info = {.node_id = nid},
         .host = host,
@@ -81,8 +100,11 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
     };
     list_init(&node->handle);
     list_init(&node->proxies);
+    list_init(&node->shares);
     condition_init(&node->fetch);
     flow_init(&node->flow, &host->constants);
+    node->flow.rights = rights;
+    node->flow.notice = notice;
     ipc_lock(host);
     list_append(&host->nodes->handles, &node->handle);
     ipc_unlock(host);
@@ -154,6 +176,7 @@ static kern_return_t register_locked(struct node *node)
     else if (node->incarnation <= slot->dead_incarnation)
         return KERN_NODE_DOWN;
     node->state = NODE_REGISTERED;
+    node->tag = NAME_TAG_OF_INCARNATION(node->incarnation);
     slot->live = node;
     return KERN_SUCCESS;
 }
@@ -201,6 +224,7 @@ bool node_becomes_up(struct node *node)
     if (node->state != NODE_REGISTERED || node->link != NODE_GATE_PUBLISH || node->told_up)
         return false;
     node->told_up = true;
+    node_notice_up(node);
     return true;
 }
 
@@ -369,5 +393,5 @@ void mnl_node_release(mnl_node_info_t handle, uint32_t flags)
     ipc_lock(node->host);
     list_remove(&node->handle);
     ipc_unlock(node->host);
-    heap_free(node->host, node);
+    node_free(node);
 }

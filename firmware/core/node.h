@@ -70,11 +70,12 @@ struct node {
     bool told_up;
     bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
                     it all yet */
-    bool brings_reply_ports; /* (published) its last message named a port that was not known */
-    bool knows_incarnation;  /* the driver told it; else it is a number of our own */
-    bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
-    bool is_detached;     /* it lives, but has no driver: its handle is nobody's */
-    struct server *owner; /* the kernel server that drives it; null: the link manager */
+    bool knows_incarnation; /* the driver told it; else it is a number of our own */
+    bool flow_in_headers;   /* acks and credit travel in frame headers; else only in ACK messages */
+    bool is_detached;       /* it lives, but has no driver: its handle is nobody's */
+    struct server *owner;   /* the kernel server that drives it; null: the link manager */
+    bool bootstrap_up;      /* it has a bootstrap port */
+    uint8_t untold;         /* notices that it has to be told (node_notice.c) */
     struct mnl_transmitter transmitter; /* transmit() is null: none */
     bool is_suspended;
     bool is_leaving; /* mnl_node_release() has it */
@@ -82,6 +83,9 @@ struct node {
     uint32_t fetched_count; /* messages that the driver has fetched and not completed */
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
+    struct port *spare;     /* an ended proxy, to be the next one; null: none */
+    uint16_t tag;           /* of its names */
+    struct list shares;     /* share.of_node */
     struct flow flow;
 };
 
@@ -98,6 +102,7 @@ struct node_counters {
     uint64_t unknown;
     uint64_t received;
     uint64_t refused;
+    uint64_t moved; /* came back because their port had moved, to be sent after it */
     uint64_t duplicates;
     uint64_t deaths;
     uint64_t dropped; /* arrived for a node that is dead, not registered or not listening, or broke
@@ -108,6 +113,8 @@ struct node_table {
     struct node_observer *observers;
     struct list handles; /* node.handle */
     struct node_counters counters;
+    struct port *bootstrap; /* with a reference; null: none */
+    uint32_t spare_count;   /* nodes that have a spare */
     uint32_t slot_count;
     struct node_slot slots[];
 };
@@ -133,6 +140,9 @@ int node_table_open(struct mach_host *host) MUST_CHECK;
 /* The slot of an id; null: out of range, or the local id. */
 struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id);
 
+/* The registered, living node of an id; null: none. */
+struct node *node_live(struct mach_host *host, uint32_t node_id);
+
 /* The living node that a name of another node can belong to; null: none. */
 struct node *node_of_name(struct mach_host *host, uint64_t name);
 
@@ -144,6 +154,12 @@ static inline bool node_is_kicked(const struct node *node)
 static inline void node_set_kicked(struct node *node, bool kicked)
 {
     __atomic_store_n(&node->kicked, kicked, __ATOMIC_RELAXED);
+}
+
+/* Does the node take messages of this size? */
+static inline bool kmsg_fits(const struct kmsg *kmsg, const struct node *node)
+{
+    return le32_load(kmsg->mach.size) <= node->message_max - sizeof(struct mnl_msg);
 }
 
 /* Tell the link that there is something to fetch. Cheap when it knows. */

@@ -9,6 +9,7 @@
 #include "heap.h"
 #include "name_table.h"
 #include "node.h"
+#include "node_notice.h"
 #include <kernel/string.h>
 
 int node_table_open(struct mach_host *host)
@@ -35,13 +36,19 @@ struct node_slot *node_slot_of(struct mach_host *host, uint32_t node_id)
     return &table->slots[node_id];
 }
 
+struct node *node_live(struct mach_host *host, uint32_t node_id)
+{
+    const struct node_slot *slot = node_slot_of(host, node_id);
+
+    return slot == NULL ? NULL : slot->live;
+}
+
 /* A well-known name means the life that is registered now; an ordinary one belongs to one life. A
  * driver that never told the peer's incarnation has no tags to check: there a name lives as long as
  * its node. */
 struct node *node_of_name(struct mach_host *host, uint64_t name)
 {
-    struct node_slot *slot = node_slot_of(host, NAME_NODE(name));
-    struct node *node = slot == NULL ? NULL : slot->live;
+    struct node *node = node_live(host, NAME_NODE(name));
     uint16_t tag = NAME_TAG(name);
 
     if (node == NULL)
@@ -99,6 +106,7 @@ int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarna
                       enum node_death_cause cause)
 {
     struct node_slot *slot = node_slot_of(host, node_id);
+    bool had_bootstrap = false;
     uint64_t older = 0; /* an incarnation that lived here and must have died unnoticed */
     struct deferred deferred;
 
@@ -118,6 +126,7 @@ int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarna
             older = slot->live->incarnation;
             host->nodes->counters.deaths++;
         }
+        had_bootstrap = slot->live->bootstrap_up;
         node_end(slot->live, &deferred);
     }
     ipc_unlock(host);
@@ -125,6 +134,8 @@ int node_declare_dead(struct mach_host *host, uint32_t node_id, uint64_t incarna
     if (older != 0)
         node_tell_dead(host, node_id, older, NODE_DEATH_INCARNATION);
     node_tell_dead(host, node_id, incarnation, cause);
+    if (had_bootstrap)
+        node_bootstrap_gone(host, node_id);
     ipc_lock(host);
     slot->closing--;
     ipc_unlock(host);
@@ -188,18 +199,19 @@ void node_statistics_read(struct mach_host *host, struct node_statistics *statis
 {
     struct heap_statistics heap = heap_statistics(host);
     struct node_counters counters;
-    uint64_t names;
+    uint64_t names, ports;
 
     ipc_lock(host);
     counters = host->nodes->counters;
     names = name_count(host);
+    ports = heap_count(host, HEAP_PORT) - host->nodes->spare_count;
     ipc_unlock(host);
     *statistics = (struct node_statistics){
         .uptime_ns = clock_now_ns(),
         .heap_used_bytes = heap.used_bytes,
         .heap_peak_bytes = heap.peak_bytes,
         .heap_size_bytes = heap.size_bytes,
-        .ports = heap_count(host, HEAP_PORT),
+        .ports = ports,
         .messages = heap_count(host, HEAP_KMSG),
         .names = names,
         .nodes = heap_count(host, HEAP_NODE),

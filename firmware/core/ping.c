@@ -10,6 +10,7 @@
  */
 #include "ping.h"
 
+#include <abi/flipc.h>
 #include <kernel/host.h>
 #include <kernel/service.h>
 #include <kernel/string.h>
@@ -118,6 +119,9 @@ static int answer_receive(struct ping *ping, uint64_t now_ns)
 
 static int answer_check(struct ping *ping, uint64_t iteration)
 {
+    if (kmsg_id(ping->message) == NOTIFY_SEND_ONCE) {
+        return ERROR_DOWN; /* nobody will answer */
+    }
     bool good = kmsg_id(ping->message) == KERNEL_ECHO + SERVICE_REPLY_OFFSET &&
                 kmsg_body_size(ping->message) == ping->size_bytes &&
                 pattern_matches(kmsg_body(ping->message), ping->size_bytes, iteration);

@@ -8,7 +8,12 @@
 #include "kmsg.h"
 #include "name_table.h"
 #include "node.h"
+#include "notify.h"
+#include "rights.h"
 #include <kernel/panic.h>
+
+/* Names without use that are kept in case they are needed again: a reply port is, for each call. */
+#define NAMES_IDLE_MAXIMUM 64u
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
@@ -18,11 +23,19 @@ struct port *port_allocate(struct mach_host *host, enum port_kind kind, uint32_t
 
     if (port == NULL)
         return NULL;
-    *port = (struct port){
-        .host = host, .references = 1, .limit = limit, .kind = (uint8_t)kind, .dead = false};
+    *port = (struct port){.host = host,
+                          .references = 1,
+                          .holds = kind == PORT_PRINCIPAL ? 1 : 0,
+                          .limit = limit,
+                          .kind = (uint8_t)kind};
     list_init(&port->queue);
     list_init(&port->ready);
     list_init(&port->member);
+    list_init(&port->shares);
+    list_init(&port->idle);
+    list_init(&port->held);
+    list_init(&port->doubted);
+    port->held_mark = &port->held;
     condition_init(&port->senders);
     condition_init(&port->receivers);
     return port;
@@ -37,16 +50,98 @@ int port_create(struct mach_host *host, struct port **port)
     return 0;
 }
 
-void port_unreference(struct port *port, struct deferred *deferred)
+void port_defer_free(struct port *port, struct deferred *deferred)
 {
-    if (--port->references != 0)
-        return;
-    if (port->kind == PORT_PROXY && !port->dead) {
-        name_remove(port->host, port);
-        list_remove(&port->member);
-    }
     port->name_next = deferred->ports;
     deferred->ports = port;
+}
+
+void port_defer_work(struct port *port, enum port_work work, struct deferred *deferred)
+{
+    port->work |= (uint8_t)work;
+    if (port->work_queued)
+        return;
+    port_reference(port);
+    port->holds++;
+    port->work_queued = true;
+    port->work_next = deferred->work;
+    deferred->work = port;
+}
+
+/* Who gave us rights answers for them until the home has heard of them, even if they are gone by
+ * then: it is told that they need no answer when the home was told. */
+static bool must_linger(const struct port *port)
+{
+    return port->kind == PORT_PROXY && !port->dead && port->home != NULL &&
+           share_is_adding(port->home);
+}
+
+void port_stop_lingering(struct port *port, struct deferred *deferred)
+{
+    if (!port->lingers)
+        return;
+    port->lingers = false;
+    port_unreference(port, deferred);
+}
+
+/* The next right that the node sends will want a proxy again: one is kept for it, as if it were new.
+ * False: there is one. */
+static bool spare_put(struct node *node, struct port *port)
+{
+    if (node->spare != NULL || port->pinned || port->limit != port->host->constants.window)
+        return false;
+    port->name = NAME_NULL;
+    port->node = NULL;
+    port->resume = false;
+    port->moves = 0;
+    list_init(&port->shares);
+    node->spare = port;
+    node->host->nodes->spare_count++;
+    return true;
+}
+
+struct port *port_spare_take(struct node *node)
+{
+    struct port *port = node->spare;
+
+    if (port == NULL)
+        return NULL;
+    node->spare = NULL;
+    node->host->nodes->spare_count--;
+    port->references = 1;
+    return port;
+}
+
+/* Nobody has a right to the proxy any more. */
+static void proxy_ended(struct port *port, struct deferred *deferred)
+{
+    struct node *node = port->node;
+
+    name_remove(port->host, port);
+    list_remove(&port->member);
+    if (port->requests != NULL)
+        notify_requests_forget(port, deferred);
+    if (port->host->ipc->doubted_count != 0)
+        rights_review(port->host);
+    if (share_port_ended(port, deferred) && !spare_put(node, port))
+        port_defer_free(port, deferred);
+}
+
+void port_unreferenced(struct port *port, struct deferred *deferred)
+{
+    if (port->references != 0) {
+        port_check_senders(port, deferred);
+        return;
+    }
+    if (must_linger(port)) {
+        port->lingers = true;
+        port->references = 1;
+        return;
+    }
+    if (port->kind == PORT_PROXY && !port->dead)
+        proxy_ended(port, deferred);
+    else if (share_port_ended(port, deferred))
+        port_defer_free(port, deferred);
 }
 
 void port_retain(struct port *port)
@@ -68,20 +163,123 @@ void port_release(struct port *port)
     deferred_run(host, &deferred);
 }
 
+void port_release_right(struct port *port, enum port_disposition right)
+{
+    struct mach_host *host = port->host;
+    struct deferred deferred;
+
+    deferred_init(&deferred);
+    ipc_lock(host);
+    port_right_die(port, right, &deferred);
+    ipc_unlock(host);
+    deferred_run(host, &deferred);
+}
+
+void port_right_die(struct port *port, enum port_disposition right, struct deferred *deferred)
+{
+    switch (right) {
+    case PORT_NONE:
+        return;
+    case PORT_RECEIVE:
+        port->transit = NULL;
+        port_defer_work(port, PORT_WORK_DESTROY, deferred);
+        return;
+    case PORT_SEND_ONCE:
+        port_once_died(port, 1, deferred);
+        break;
+    case PORT_SEND:
+        break;
+    }
+    port_unreference(port, deferred);
+}
+
+void port_once_died(struct port *port, uint32_t count, struct deferred *deferred)
+{
+    if (port->dead || count == 0)
+        return;
+    if (port_is_here(port)) {
+        port->once -= count < port->once ? count : port->once;
+        port->once_died += count;
+        port_defer_work(port, PORT_WORK_NOTIFY, deferred);
+        return;
+    }
+    if (port->home == NULL)
+        return;
+    if (count > port->home->held.once)
+        count = port->home->held.once;
+    port->home->held.once -= count;
+    port->home->dead_once += count;
+    if (count != 0)
+        share_tell(port->home);
+}
+
 /* What is queued here will never be received: remote senders are told by a NAK, local ones by the
  * outcome. */
-static void refuse_queued(struct port *port, struct deferred *deferred)
+static void refuse_list(struct list *queue, struct deferred *deferred)
 {
-    while (!list_is_empty(&port->queue)) {
-        struct kmsg *kmsg = kmsg_of_queue(port->queue.next);
+    while (!list_is_empty(queue)) {
+        struct kmsg *kmsg = kmsg_of_queue(queue->next);
 
         list_remove(&kmsg->queue);
         if (kmsg->source != NULL)
-            flipc_refuse(kmsg, FLIPC_NAK_DEAD_PORT, deferred);
+            flipc_refuse(kmsg, FLIPC_NAK_DEAD_PORT, -1, deferred);
+        else if (kmsg->remote != NULL)
+            flipc_message_done(kmsg, MESSAGE_FAILED, deferred);
         else
-            kmsg_defer(kmsg, MESSAGE_FAILED, deferred);
+            kmsg_end(kmsg, MESSAGE_FAILED, deferred);
     }
-    port->count = 0;
+}
+
+/* A proxy's queue is over; its messages are still there. */
+static void nothing_waits(struct port *proxy)
+{
+    for (struct list *link = proxy->queue.next; link != &proxy->queue; link = link->next)
+        flipc_waits_no_more(proxy->node, kmsg_of_queue(link));
+}
+
+void port_die(struct port *port, struct deferred *deferred)
+{
+    if (port->dead)
+        return;
+    port_reference(port);
+    port_in_use(port);
+    port->dead = true;
+    port_tell_death(port);
+    if (port->name != NAME_NULL)
+        name_remove(port->host, port);
+    port->once = 0;
+    port->moving = false;
+    port->transit = NULL;
+    list_remove(&port->ready);
+    list_remove(&port->member);
+    port->set = NULL;
+    port->held_mark = &port->held;
+    refuse_list(&port->held, deferred);
+    if (!port_is_here(port))
+        nothing_waits(port);
+    refuse_list(&port->queue, deferred);
+    refuse_list(&port->doubted, deferred);
+    if (port_is_here(port))
+        port->count = port->in_flight;
+    share_port_died(port, deferred);
+    port->node = NULL;
+    notify_dead(port, deferred);
+    notify_requests_forget(port, deferred);
+    condition_broadcast(&port->senders);
+    condition_broadcast(&port->receivers);
+    port_stop_lingering(port, deferred);
+    rights_review(port->host);
+    port_unreference(port, deferred);
+}
+
+void port_destroy_deferred(struct port *port, struct deferred *deferred)
+{
+    ipc_lock(port->host);
+    panic_unless(port_is_here(port) && !port->dead);
+    port_die(port, deferred);
+    port->holds--;
+    port_unreference(port, deferred);
+    ipc_unlock(port->host);
 }
 
 void port_destroy(struct port *port)
@@ -90,20 +288,7 @@ void port_destroy(struct port *port)
     struct deferred deferred;
 
     deferred_init(&deferred);
-    ipc_lock(host);
-    panic_unless(port->kind == PORT_PRINCIPAL && !port->dead);
-    port->dead = true;
-    port_tell_death(port);
-    if (port->name != NAME_NULL)
-        name_remove(host, port);
-    list_remove(&port->ready);
-    list_remove(&port->member);
-    port->set = NULL;
-    refuse_queued(port, &deferred);
-    condition_broadcast(&port->senders);
-    condition_broadcast(&port->receivers);
-    port_unreference(port, &deferred);
-    ipc_unlock(host);
+    port_destroy_deferred(port, &deferred);
     deferred_run(host, &deferred);
 }
 
@@ -157,12 +342,44 @@ uint64_t port_name_locked(struct port *port)
     return port->name;
 }
 
+void port_in_use(struct port *port)
+{
+    if (list_is_empty(&port->idle))
+        return;
+    list_remove(&port->idle);
+    port->host->ipc->idle_count--;
+}
+
+/* Its name goes, unless it found a use meanwhile. */
+static void name_review(struct port *port)
+{
+    port_in_use(port);
+    if (port_is_needed(port))
+        return;
+    name_remove(port->host, port);
+    port->name = NAME_NULL;
+}
+
+void port_out_of_use(struct port *port)
+{
+    struct ipc_state *ipc = port->host->ipc;
+
+    if (port->dead || port->pinned || port->name == NAME_NULL || port->kind != PORT_PRINCIPAL ||
+        !list_is_empty(&port->idle))
+        return;
+    list_append(&ipc->idle, &port->idle);
+    if (++ipc->idle_count > NAMES_IDLE_MAXIMUM)
+        name_review(LIST_CONTAINER(ipc->idle.next, struct port, idle));
+}
+
 uint64_t port_name(struct port *port)
 {
     uint64_t name;
 
     ipc_lock(port->host);
     name = port_name_locked(port);
+    port->pinned = true;
+    port_in_use(port);
     ipc_unlock(port->host);
     return name;
 }
@@ -182,16 +399,23 @@ int port_publish(struct port *port, uint64_t well_known_name)
         error = ERROR_EXISTS;
     } else {
         port->name = well_known_name;
+        port->pinned = true;
         name_insert(host, port);
     }
     ipc_unlock(host);
     return error;
 }
 
-static void port_become_proxy(struct port *port, struct node *node, uint64_t name)
+uint32_t port_home(const struct port *port)
+{
+    return port_is_here(port) ? port->host->node_id : port->node->id;
+}
+
+void port_become_proxy(struct port *port, struct node *node, uint64_t name)
 {
     port->name = name;
     port->node = node;
+    port->home = share_open(port, node, NULL); /* the port's own: it is new */
     list_append(&node->proxies, &port->member);
     name_insert(port->host, port);
 }
@@ -277,7 +501,25 @@ struct kmsg *port_dequeue(struct port *port)
         if (!list_is_empty(&port->queue))
             list_append(&port->set->ready, &port->ready);
     }
-    if (kmsg->source != NULL)
-        flipc_settle(kmsg);
     return kmsg;
+}
+
+void port_withdraw(struct port *port, struct kmsg *kmsg)
+{
+    list_remove(&kmsg->queue);
+    port_room_made(port);
+    if (list_is_empty(&port->queue))
+        list_remove(&port->ready);
+}
+
+void port_deliver(struct port *port, struct kmsg *kmsg)
+{
+    if (port->in_flight == 0 && list_is_empty(&port->held)) {
+        port_enqueue(port, kmsg);
+        return;
+    }
+    list_append(&port->held, &kmsg->queue);
+    port->count++;
+    if (port->held_mark == &port->held)
+        port->held_mark = &kmsg->queue;
 }

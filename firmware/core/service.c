@@ -2,24 +2,28 @@
  *
  * Answers of services: sending a message to a reply port without waiting for it.
  */
+#include <abi/flipc.h>
+#include <kernel/kern_server.h>
+#include <kernel/server_table.h>
 #include <kernel/service.h>
 #include <kernel/string.h>
 
-/* Takes over both. */
-static void answer_send(struct kmsg *answer, struct port *reply)
+/* Takes over both. A send-once right has its place in the queue; others may find it full: a client
+ * with many requests under way and one reply port. Raising the limit here keeps the usual case free
+ * of it; what is queued stays bounded, and is its own loss. */
+static void answer_send(struct kmsg *answer, struct port *reply, enum port_disposition right)
 {
-    mach_msg_return_t result = mach_msg_send(answer, reply, NULL, PORT_NONE, 0);
-
-    if (result == MACH_SEND_TIMED_OUT) {
-        /* A client with many requests under way and one reply port. Raising the limit here keeps
-         * the usual case free of it; what is queued stays bounded, and is its own loss. */
-        port_set_limit(reply, PORT_LIMIT_MAXIMUM);
-        result = mach_msg_send(answer, reply, NULL, PORT_NONE, 0);
+    if (right != PORT_SEND_ONCE &&
+        mach_msg_send(answer, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS) {
+        port_release(reply);
+        return;
     }
-    if (result != MACH_MSG_SUCCESS) {
+    if (right != PORT_SEND_ONCE) {
+        port_set_limit(reply, PORT_LIMIT_MAXIMUM);
+    }
+    if (mach_msg_reply(answer, reply, right) != MACH_MSG_SUCCESS) {
         kmsg_free(answer);
     }
-    port_release(reply);
 }
 
 void service_echo(struct kmsg *request)
@@ -31,7 +35,7 @@ void service_echo(struct kmsg *request)
         return;
     }
     kmsg_set_id(request, kmsg_id(request) + SERVICE_REPLY_OFFSET);
-    answer_send(request, reply);
+    answer_send(request, reply, kmsg_reply_disposition(request));
 }
 
 int service_promise_make(struct mach_host *host, struct kmsg *request, size_t len_bytes,
@@ -45,7 +49,9 @@ int service_promise_make(struct mach_host *host, struct kmsg *request, size_t le
         return ERROR_NO_MEMORY;
     }
     kmsg_set_id(answer, kmsg_id(request) + SERVICE_REPLY_OFFSET);
-    *promise = (struct service_promise){.answer = answer, .reply = kmsg_take_reply_port(request)};
+    *promise = (struct service_promise){.answer = answer,
+                                        .reply = kmsg_take_reply_port(request),
+                                        .right = kmsg_reply_disposition(request)};
     kmsg_free(request);
     return ERROR_NONE;
 }
@@ -56,7 +62,7 @@ void service_promise_keep(struct service_promise *promise, const void *body)
 
     *promise = (struct service_promise){.answer = NULL, .reply = NULL};
     memcpy(kmsg_body(kept.answer), body, kmsg_body_size(kept.answer));
-    answer_send(kept.answer, kept.reply);
+    answer_send(kept.answer, kept.reply, kept.right);
 }
 
 void service_answer(struct mach_host *host, struct kmsg *request, const void *body,
@@ -76,10 +82,11 @@ void service_answer(struct mach_host *host, struct kmsg *request, const void *bo
 
 void service_answer_with(struct kmsg *request, struct kmsg *answer)
 {
+    enum port_disposition right = kmsg_reply_disposition(request);
     struct port *reply = kmsg_take_reply_port(request);
 
     if (reply != NULL) {
-        answer_send(answer, reply);
+        answer_send(answer, reply, right);
     } else {
         kmsg_free(answer);
     }
@@ -100,4 +107,11 @@ bool service_read(struct kmsg *message, void *request, size_t len_bytes)
     }
     memcpy(request, kmsg_body(message), len_bytes);
     return true;
+}
+
+uint64_t service_port_name(struct mach_host *host, const char *name)
+{
+    uint64_t port_name = server_table_lookup(host, name);
+
+    return port_name != NAME_NULL ? port_name : kern_server_service_name(host, name);
 }

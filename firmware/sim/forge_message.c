@@ -81,7 +81,8 @@ static uint32_t make_ipc(struct forged_message *message, const struct forge_targ
         .size = le32_of(word(size)),
         .remote = le64_of(forge_one_in(16) ? any_name(target) : remote),
         .local = le64_of(local),
-        .voucher = le32_of(word(0)),
+        .local_home = le16_of((uint16_t)word(0)),
+        .sender = le16_of((uint16_t)word(0)),
         .id = le32_of((uint32_t)fiber_random()),
     };
     for (uint32_t i = 0; i < body_bytes; i++) {

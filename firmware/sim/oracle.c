@@ -48,6 +48,7 @@ struct oracle_message {
     uint8_t received;
     bool is_accepted; /* it was in the receiver's hands when that was told of the sender's death */
     bool is_excused;  /* it may fail: memory was short, or its reply port is a third node's */
+    bool is_diverted; /* it was sent to where a suspect said that the port is */
 };
 
 struct body {
@@ -217,7 +218,7 @@ static bool life_is_suspect(uint32_t life)
 /* A suspect had a hand in it: what is said to have become of it proves nothing. */
 static bool is_of_suspect(const struct oracle_message *message)
 {
-    return message->port == SIM_NONE || life_is_suspect(message->life) ||
+    return message->port == SIM_NONE || message->is_diverted || life_is_suspect(message->life) ||
            life_is_suspect(ports[message->port].life);
 }
 
@@ -301,6 +302,11 @@ uint32_t oracle_message(uint32_t node, void *bytes, size_t size, uint32_t port, 
         body->words[i] = content(message->seed, i);
     }
     return message_count++;
+}
+
+void oracle_diverted(uint32_t index)
+{
+    messages[index].is_diverted = true;
 }
 
 void oracle_sent(uint32_t index)

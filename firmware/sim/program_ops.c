@@ -132,13 +132,31 @@ static bool is_own(const struct program *program, uint32_t port)
     return oracle_port_life(port) == program->node->life;
 }
 
+/* Is, or was, the port where only a suspect says that it is? It may say so of any port whose right it
+ * sends, and whoever did not know the port believes it. Read without the lock: no other fiber runs. */
+static bool is_diverted(const struct program *program, const struct port *right)
+{
+    if (right->kind != PORT_PROXY) {
+        return false;
+    }
+    if (right->node != NULL) {
+        return node_id_is_suspect(right->node->id);
+    }
+    for (uint32_t life = 0; life < sim_life_count; life++) { /* dead, with its home */
+        if (program->node->told_dead[life] && sim_nodes[sim_lives[life].node].is_suspect) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* I8: a send to a right known to be dead fails as dead, and only such a send does. */
-static void check_destination(const struct program *program, uint32_t port, bool was_dead,
-                              mach_msg_return_t result)
+static void check_destination(const struct program *program, uint32_t port,
+                              const struct port *right, bool was_dead, mach_msg_return_t result)
 {
     const struct sim_life *life = &sim_lives[oracle_port_life(port)];
 
-    if (is_of_suspect(port)) {
+    if (is_of_suspect(port) || is_diverted(program, right)) {
         return;
     }
     sim_exercised(8);
@@ -148,9 +166,9 @@ static void check_destination(const struct program *program, uint32_t port, bool
     if (result != MACH_SEND_INVALID_DEST) {
         return;
     }
-    if (is_own(program, port)
-            ? !oracle_port_is_dead(port)
-            : !node_is_declared_dead(program->host, sim_nodes[life->node].id, life->incarnation)) {
+    if (!oracle_port_is_dead(port) &&
+        (is_own(program, port) ||
+         !node_is_declared_dead(program->host, sim_nodes[life->node].id, life->incarnation))) {
         sim_violated(8, "node %u was told that a living right is dead", program->node->id);
     }
 }
@@ -173,34 +191,50 @@ static uint32_t account(const struct program *program, struct kmsg *kmsg, uint32
     return message;
 }
 
-/* Send `kmsg`, which is taken over, to `port` by `right`. */
-static bool send(struct program *program, struct kmsg *kmsg, struct port *right, uint32_t port,
-                 struct port *local, uint32_t reply_port, enum port_disposition disposition,
-                 uint64_t duration_ns)
+/* Send `kmsg`, which is taken over, to `port` by `right`; a send-once right is used up by it. */
+static bool send_by(struct program *program, struct kmsg *kmsg, struct port *right,
+                    enum port_disposition kind, uint32_t port, struct port *local,
+                    uint32_t reply_port, enum port_disposition disposition, uint64_t duration_ns)
 {
     uint32_t message = account(program, kmsg, port, reply_port);
     bool was_dead =
         is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port);
     struct call call = call_begin(duration_ns);
+    bool was_diverted = is_diverted(program, right);
     mach_msg_return_t result;
 
     if (message == SIM_NONE) {
         kmsg_free(kmsg);
         return false;
     }
-    result = mach_msg_send(kmsg, right, local, disposition, call.deadline_ns);
+    port_retain(right); /* a send-once right is gone afterwards */
+    result = kind == PORT_SEND_ONCE
+                 ? mach_msg_send_once(kmsg, right, local, disposition)
+                 : mach_msg_send(kmsg, right, local, disposition, call.deadline_ns);
     if (result == MACH_MSG_SUCCESS) {
         oracle_sent(message);
     } else {
         oracle_unsent(message);
     }
+    if (was_diverted || is_diverted(program, right)) {
+        oracle_diverted(message);
+    }
     call_end(program, &call, result == MACH_SEND_TIMED_OUT, "a send");
-    check_destination(program, port, was_dead, result);
+    check_destination(program, port, right, was_dead, result);
+    port_release(right);
     if (result != MACH_MSG_SUCCESS) {
         kmsg_set_completion(kmsg, NULL, NULL);
         kmsg_free(kmsg);
     }
     return result == MACH_MSG_SUCCESS;
+}
+
+static bool send(struct program *program, struct kmsg *kmsg, struct port *right, uint32_t port,
+                 struct port *local, uint32_t reply_port, enum port_disposition disposition,
+                 uint64_t duration_ns)
+{
+    return send_by(program, kmsg, right, PORT_SEND, port, local, reply_port, disposition,
+                   duration_ns);
 }
 
 static struct kmsg *make_message(struct program *program, uint32_t bytes)
@@ -285,26 +319,30 @@ static void operate_stream(struct program *program, const struct sim_entry *entr
 /* --- Receiving
  * ------------------------------------------------------------------------------------ */
 
-/* Whoever asks is answered, wherever the right leads that a suspect sent. */
-static void answer_foreign(struct program *program, struct port *reply)
+/* Whoever asks is answered, wherever the right leads that a suspect sent. False: the right is still
+ * there. */
+static bool answer_foreign(struct program *program, struct port *reply, enum port_disposition right)
 {
     struct kmsg *answer = make_message(program, REPLY_BYTES);
     uint32_t message;
 
     if (answer == NULL) {
-        return;
+        return false;
     }
     message = account(program, answer, SIM_NONE, SIM_NONE);
     if (message != SIM_NONE &&
-        mach_msg_send(answer, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS) {
+        (right == PORT_SEND_ONCE
+             ? mach_msg_send_once(answer, reply, NULL, PORT_NONE)
+             : mach_msg_send(answer, reply, NULL, PORT_NONE, 0)) == MACH_MSG_SUCCESS) {
         oracle_sent(message);
-        return;
+        return right == PORT_SEND_ONCE;
     }
     if (message != SIM_NONE) {
         oracle_unsent(message);
     }
     kmsg_set_completion(answer, NULL, NULL);
     kmsg_free(answer);
+    return false;
 }
 
 static uint32_t take_account(const struct program *program, struct kmsg *kmsg, uint32_t port,
@@ -322,25 +360,44 @@ static uint32_t take_account(const struct program *program, struct kmsg *kmsg, u
     return oracle_received(&arrival);
 }
 
+/* The kernel's own message: a send-once right died unused. */
+static bool is_notification(struct kmsg *kmsg)
+{
+    return kmsg_id(kmsg) == NOTIFY_SEND_ONCE && kmsg_body_size(kmsg) == 0;
+}
+
+/* False: the right is still there. */
+static bool answer(struct program *program, struct port *reply, enum port_disposition right,
+                   uint32_t reply_port)
+{
+    struct kmsg *kmsg;
+
+    if (reply_port == SIM_FOREIGN) {
+        return answer_foreign(program, reply, right);
+    }
+    kmsg = reply_port == SIM_NONE ? NULL : make_message(program, REPLY_BYTES);
+    return kmsg != NULL &&
+           send_by(program, kmsg, reply, right, reply_port, NULL, SIM_NONE, PORT_NONE, 0) &&
+           right == PORT_SEND_ONCE;
+}
+
 void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, bool is_set)
 {
-    uint32_t reply_port = take_account(program, kmsg, port, is_set);
-    struct port *reply = kmsg_take_reply_port(kmsg);
+    enum port_disposition right;
+    uint32_t reply_port;
+    struct port *reply;
 
-    kmsg_free(kmsg);
-    if (reply == NULL) {
+    if (is_notification(kmsg)) {
+        kmsg_free(kmsg);
         return;
     }
-    if (reply_port == SIM_FOREIGN) {
-        answer_foreign(program, reply);
-    } else if (reply_port != SIM_NONE) {
-        struct kmsg *answer = make_message(program, REPLY_BYTES);
-
-        if (answer != NULL) {
-            (void)send(program, answer, reply, reply_port, NULL, SIM_NONE, PORT_NONE, 0);
-        }
+    reply_port = take_account(program, kmsg, port, is_set);
+    right = kmsg_reply_disposition(kmsg);
+    reply = kmsg_take_reply_port(kmsg);
+    kmsg_free(kmsg);
+    if (reply != NULL && !answer(program, reply, right, reply_port)) {
+        port_release_right(reply, right);
     }
-    port_release(reply);
 }
 
 static void check_receive(const struct program *program, mach_msg_return_t result, bool is_over,
@@ -394,6 +451,22 @@ static void operate_set_receive(struct program *program, const struct sim_entry 
     leave_set(slot);
 }
 
+/* Send what was received on as another message, in the same memory. */
+static void forward(struct program *program, struct kmsg *kmsg, const struct program_port *from,
+                    const struct program_right *to, uint64_t duration_ns)
+{
+    enum port_disposition right;
+    struct port *reply;
+
+    (void)take_account(program, kmsg, from->id, false);
+    right = kmsg_reply_disposition(kmsg);
+    reply = kmsg_take_reply_port(kmsg);
+    (void)send(program, kmsg, to->port, to->id, NULL, SIM_NONE, PORT_NONE, duration_ns);
+    if (reply != NULL) {
+        port_release_right(reply, right);
+    }
+}
+
 /* Receive, then send the same memory on as another message. */
 static void operate_forward(struct program *program, const struct sim_entry *entry)
 {
@@ -407,13 +480,10 @@ static void operate_forward(struct program *program, const struct sim_entry *ent
     from->users++;
     to->users++;
     if (mach_msg_receive(from->port, &kmsg, 0) == MACH_MSG_SUCCESS) {
-        struct port *reply;
-
-        (void)take_account(program, kmsg, from->id, false);
-        reply = kmsg_take_reply_port(kmsg);
-        (void)send(program, kmsg, to->port, to->id, NULL, SIM_NONE, PORT_NONE, entry->duration_ns);
-        if (reply != NULL) {
-            port_release(reply);
+        if (is_notification(kmsg)) {
+            kmsg_free(kmsg);
+        } else {
+            forward(program, kmsg, from, to, entry->duration_ns);
         }
     }
     leave_right(to);

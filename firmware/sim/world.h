@@ -265,6 +265,8 @@ uint32_t oracle_port_life(uint32_t port);
  * about to be sent: fill its body and watch it. SIM_NONE: too many, or no room for an account. */
 uint32_t oracle_message(uint32_t node, void *body, size_t size, uint32_t port, uint32_t reply_port);
 void oracle_outcome(uint32_t message, enum message_outcome outcome);
+/* It goes to where a suspect said that its port is. */
+void oracle_diverted(uint32_t message);
 /* mach_msg_send() took it, or did not. */
 void oracle_sent(uint32_t message);
 void oracle_unsent(uint32_t message);

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 from emulator.protocol.flipc import IpcArrived, Outcome, OutcomeKind, Pair
-from emulator.protocol.mnl import Disposition, MachMessage, NakReason
+from emulator.protocol.mnl import MachMessage, NakReason
 from emulator.protocol.names import (
     NameAllocator,
     is_well_known,
@@ -23,6 +23,7 @@ from emulator.protocol.names import (
     tag_of,
     tag_of_incarnation,
 )
+from emulator.protocol.wire_types import Disposition
 from emulator.sim.agent.node import Life, Peer
 
 __all__ = ["Mach", "Message", "Port", "PortSet", "Proxy", "Right", "Sent"]

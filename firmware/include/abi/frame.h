@@ -151,6 +151,7 @@ enum node_death_cause {
     NODE_DEATH_INCARNATION = 2, /* a larger incarnation trained */
     NODE_DEATH_SILENCE = 3,     /* dead_after_ns without a link */
     NODE_DEATH_DRIVER = 4,      /* its link driver ended it: mnl_terminate() */
+    NODE_DEATH_LEFT = 5,        /* it said so itself */
 };
 
 _Static_assert(sizeof(struct frame_header) == FRAME_HEADER_SIZE, "frame header");

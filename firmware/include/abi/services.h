@@ -36,6 +36,46 @@ enum raw_service {
     RAW_STREAM = 2301,
 };
 
+enum node_request {
+    NODE_REGISTER = 2700,
+    NODE_UNREGISTER = 2701,
+    NODE_LOOKUP = 2702,
+};
+
+/* A registration message, from the kernel to the bootstrap port. */
+#define NODE_REGISTRATION_ID 0x45444f4e
+
+enum node_registration {
+    NODE_REGISTRATION_LOCAL = 0, /* this node */
+    NODE_REGISTRATION_REMOTE =
+        1,                      /* another: its reply right is one to that node's bootstrap port */
+    NODE_REGISTRATION_GONE = 2, /* another: it died, or its bootstrap port did */
+};
+
+struct node_registration_body {
+    le32 identifier; /* enum node_registration */
+    le32 options;    /* 0 */
+    le32 node_id;
+    uint8_t data_model;
+    uint8_t byte_order;
+    uint8_t reserved[2];
+};
+
+#define SERVICE_NAME_SIZE 32u
+
+/* With one send right, for REGISTER. */
+struct node_service_request {
+    char name[SERVICE_NAME_SIZE]; /* NUL-padded */
+};
+
+#define NODE_LOOKUP_ANY 0xffffffffu
+
+struct node_lookup_request {
+    char name[SERVICE_NAME_SIZE]; /* NUL-padded */
+    le32 node_id;                 /* whose service, or NODE_LOOKUP_ANY */
+    le32 origin; /* 0; between node servers: 1 + id of the node that was asked first */
+};
+
 enum fault_request {
     FAULT_LOG = 2600,
     FAULT_GIVE_UP = 2601,
@@ -133,6 +173,7 @@ struct lookup_reply {
 #define TRAFFIC_MAGIC 0x46525448u
 #define TRAFFIC_CHECK_HEADER 0u
 #define TRAFFIC_CHECK_CONTENT 1u
+#define TRAFFIC_RIGHTS_MAXIMUM 4u
 
 struct traffic_header {
     le32 magic;
@@ -153,7 +194,7 @@ struct traffic_start_request {
     le64 interval_ns;
     le64 seed;
     le32 check;
-    le32 reserved;
+    le32 rights;
 };
 
 struct traffic_stop_request {

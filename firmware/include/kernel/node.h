@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct mach_host;
+struct port;
 
 /* What an interested party is told, once for each incarnation, from the thread that learned it,
  * with no lock held. The functions may call everything of the node and message layers, must not
@@ -50,6 +51,18 @@ bool node_is_declared_dead(struct mach_host *host, uint32_t node_id, uint64_t in
 
 /* The registered, living incarnation of `node_id`; 0: none. */
 uint64_t node_incarnation(struct mach_host *host, uint32_t node_id);
+
+/* Make `port`, which has no name, this node's bootstrap port: the well-known name of serial 1, under
+ * which the node server of every node is found. Every node is told, those that come up later too,
+ * and the port gets a registration message (abi/services.h) for this node and for each other node
+ * with a bootstrap port. 0, or port_publish()'s error. */
+int node_set_bootstrap(struct mach_host *host, struct port *port) MUST_CHECK;
+
+/* The node has no bootstrap port any more; before it is destroyed. Every node is told. */
+void node_clear_bootstrap(struct mach_host *host);
+
+/* Tell every node that this incarnation ends. Each declares it dead when it reads that. */
+void node_leave(struct mach_host *host);
 
 /* Fill in every field of the kernel's node statistics. */
 void node_statistics_read(struct mach_host *host, struct node_statistics *statistics);

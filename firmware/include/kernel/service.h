@@ -34,6 +34,7 @@ void service_answer_status(struct mach_host *host, struct kmsg *request, int sta
 struct service_promise {
     struct kmsg *answer;
     struct port *reply;
+    enum port_disposition right; /* to `reply` */
 };
 
 /* Make an answer of `len_bytes` ready and free the request. 0, or ERROR_NO_MEMORY or ERROR_INVALID
@@ -43,6 +44,10 @@ int service_promise_make(struct mach_host *host, struct kmsg *request, size_t le
 
 /* Send it with `body` of the promised length. The promise is empty afterwards. */
 void service_promise_keep(struct service_promise *promise, const void *body);
+
+/* The 64-bit name of the port of a service that the loader brought or the image has, as the kernel
+ * answers a LOOKUP; 0: none. */
+uint64_t service_port_name(struct mach_host *host, const char *name);
 
 /* 0 or a negative enum error, as every answer begins. */
 static inline struct service_status service_status_of(int status)

@@ -16,6 +16,7 @@
 #define ARENA_BYTES (16u << 20)
 #define ROUNDS 5
 #define BATCH 16u
+#define BATCH_BYTES (192u * 1024u) /* below what may wait for a node */
 
 struct bench {
     struct mach_host hosts[2];
@@ -23,6 +24,7 @@ struct bench {
     struct port *server;
     struct port *client;
     struct port *proxy;
+    struct port *carried[4];
 };
 
 static void require(int holds, const char *what)
@@ -66,6 +68,8 @@ static void bring_up(struct bench *bench)
     require(port_create(&bench->hosts[0], &bench->client) == 0, "port");
     bench->proxy = port_from_name(&bench->hosts[0], port_name(bench->server));
     require(bench->proxy != NULL, "proxy");
+    for (unsigned i = 0; i < 4; i++)
+        require(port_create(&bench->hosts[0], &bench->carried[i]) == 0, "port");
 }
 
 /* What a link does, without a link. */
@@ -101,10 +105,11 @@ static void send_one(struct bench *bench, size_t size_bytes, struct port *reply)
 
 static void one_way(struct bench *bench, size_t size_bytes, unsigned count)
 {
+    unsigned batch = size_bytes * BATCH <= BATCH_BYTES ? BATCH : BATCH_BYTES / size_bytes;
     struct kmsg *kmsg;
 
-    for (unsigned i = 0; i < count; i += BATCH) {
-        for (unsigned k = 0; k < BATCH; k++)
+    for (unsigned i = 0; i < count; i += batch) {
+        for (unsigned k = 0; k < batch; k++)
             send_one(bench, size_bytes, NULL);
         carry(bench, 0);
         while (mach_msg_receive(bench->server, &kmsg, 0) == MACH_MSG_SUCCESS)
@@ -123,12 +128,62 @@ static void round_trips(struct bench *bench, size_t size_bytes, unsigned count)
         carry(bench, 0);
         require(mach_msg_receive(bench->server, &kmsg, 0) == MACH_MSG_SUCCESS, "receive");
         reply = kmsg_take_reply_port(kmsg);
-        require(mach_msg_send(kmsg, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS, "reply");
-        port_release(reply);
+        require(mach_msg_reply(kmsg, reply, PORT_SEND_ONCE) == MACH_MSG_SUCCESS, "reply");
         carry(bench, 1);
         require(mach_msg_receive(bench->client, &kmsg, 0) == MACH_MSG_SUCCESS, "answer");
         kmsg_free(kmsg);
     }
+}
+
+/* Frees a message, and its four rights with it; keeps them if `kept` is empty. */
+static void take_rights(struct kmsg *kmsg, struct port **kept)
+{
+    enum port_disposition right;
+
+    for (uint32_t k = 0; kept != NULL && k < 4; k++) {
+        if (kept[k] == NULL)
+            kept[k] = kmsg_take_port(kmsg, k, 0, &right);
+        require(kept[k] != NULL, "right");
+    }
+    kmsg_free(kmsg);
+}
+
+/* One way with four port rights, which end with their message: in `kept`, which may be null, the
+ * receiver keeps one to each port. */
+static void rights(struct bench *bench, size_t size_bytes, unsigned count, struct port **kept)
+{
+    struct message_item items[4];
+    struct kmsg *kmsg;
+
+    for (unsigned i = 0; i < 4; i++)
+        items[i] = (struct message_item){
+            .type = MESSAGE_PORT, .transfer = PORT_MAKE_SEND, .port = bench->carried[i]};
+    for (unsigned i = 0; i < count; i += BATCH) {
+        for (unsigned k = 0; k < BATCH; k++)
+            require(kmsg_create(&bench->hosts[0], size_bytes, items, 4, &kmsg) == 0 &&
+                        mach_msg_send(kmsg, bench->proxy, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS,
+                    "send");
+        carry(bench, 0);
+        while (mach_msg_receive(bench->server, &kmsg, 0) == MACH_MSG_SUCCESS)
+            take_rights(kmsg, kept);
+        carry(bench, 1);
+    }
+}
+
+static void four_rights(struct bench *bench, size_t size_bytes, unsigned count)
+{
+    struct port *kept[4] = {NULL};
+
+    rights(bench, size_bytes, count, kept);
+    for (unsigned i = 0; i < 4; i++)
+        port_release(kept[i]);
+    carry(bench, 1);
+}
+
+/* To ports that the receiver does not know: each right makes a proxy, and ends it. */
+static void four_new_rights(struct bench *bench, size_t size_bytes, unsigned count)
+{
+    rights(bench, size_bytes, count, NULL);
 }
 
 static void report(struct bench *bench, const char *name, size_t size_bytes, unsigned count,
@@ -145,7 +200,7 @@ static void report(struct bench *bench, const char *name, size_t size_bytes, uns
         if (round == 0 || each_ns < best_ns)
             best_ns = each_ns;
     }
-    printf("%-12s %7zu B  %9.1f ns  %12.0f /s\n", name, size_bytes, best_ns, 1e9 / best_ns);
+    printf("%-16s %7zu B  %9.1f ns  %12.0f /s\n", name, size_bytes, best_ns, 1e9 / best_ns);
 }
 
 int main(void)
@@ -155,7 +210,9 @@ int main(void)
     bring_up(&bench);
     report(&bench, "one way", 64, 200000, one_way);
     report(&bench, "one way", 4096, 50000, one_way);
-    report(&bench, "one way", 65536, 5000, one_way);
+    report(&bench, "one way", 65536, 6000, one_way);
+    report(&bench, "four rights", 64, 100000, four_rights);
+    report(&bench, "four new rights", 64, 50000, four_new_rights);
     report(&bench, "round trip", 64, 100000, round_trips);
     return 0;
 }

@@ -230,9 +230,10 @@ static void death_decides_every_outcome_at_once(void)
     mnl_msg_complete(pair.nodes[0], held, 0);
     EXPECT_EQUAL(test_statistics(pair.hosts[0]).messages, 0);
     EXPECT_EQUAL(test_statistics(pair.hosts[0]).names, 0);
-    /* What had arrived from the dead node is still received. */
+    /* Nothing of a dead node is received after its death was told. */
     EXPECT_EQUAL(mnl_terminate(pair.nodes[1], 0), KERN_SUCCESS);
-    EXPECT(test_receive(principal, 1));
+    EXPECT(!test_receive(principal, 1));
+    EXPECT_EQUAL(test_statistics(pair.hosts[1]).messages, 0);
     EXPECT_EQUAL(mnl_flow_ack_deadline_ns(pair.nodes[1]), DEADLINE_NEVER);
     /* A reply port that was a proxy of it stays refusable as long as somebody has it. */
     local = port_from_name(pair.hosts[0], TEST_KERNEL_PORT(pair.hosts[1]));

@@ -274,6 +274,34 @@ static void a_source_never_runs_so_far_ahead_that_numbers_become_ambiguous(void)
     talk_destroy(&talk);
 }
 
+/* The peer settles what it never got. */
+static bool transmit_nothing(void *context, mnl_msg_t msg)
+{
+    mnl_node_info_t node = context;
+
+    mnl_flow_peer(node, msg->options + 1u, msg->options + 1u + TEST_WINDOW);
+    return false;
+}
+
+static void a_message_that_was_settled_before_it_was_transmitted_is_at_its_end(void)
+{
+    struct talk talk = talk_create();
+    struct outcomes outcomes = {0};
+    mnl_node_info_t node = talk.pair.nodes[0];
+
+    EXPECT_EQUAL(test_send(talk.proxy, 1), MACH_MSG_SUCCESS);
+    pair_settle(&talk.pair);
+    EXPECT(test_receive(talk.principal, 1));
+    pair_settle(&talk.pair);
+    node_of_handle(node)->transmitter =
+        (struct mnl_transmitter){.transmit = transmit_nothing, .context = node};
+    EXPECT_EQUAL(test_send_counted(talk.proxy, 2, &outcomes), MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(outcomes.settled, 1);
+    EXPECT(pair_fetch(&talk.pair, 0) == MNL_MSG_NULL);
+    node_of_handle(node)->transmitter.transmit = NULL;
+    talk_destroy(&talk);
+}
+
 static const struct unit_test flow_tests[] = {
     {"a message is settled once, when it is received and not before",
      a_message_is_settled_once_when_it_is_received_and_not_before},
@@ -291,6 +319,8 @@ static const struct unit_test flow_tests[] = {
      what_is_settled_between_resume_and_fetch_is_not_repeated},
     {"a message that was settled while the link held it is freed by the link",
      a_message_that_was_settled_while_the_link_held_it_is_freed_by_the_link},
+    {"a message that was settled before it was transmitted is at its end",
+     a_message_that_was_settled_before_it_was_transmitted_is_at_its_end},
     {"sequence numbers wrap", sequence_numbers_wrap},
     {"a source never runs so far ahead that numbers become ambiguous",
      a_source_never_runs_so_far_ahead_that_numbers_become_ambiguous},

@@ -12,6 +12,10 @@
 #define PEER 2u
 #define ITS_TAG NAME_TAG_OF_INCARNATION(TEST_INCARNATION(1))
 
+/* What one peer may cost that asks without end and takes nothing: what waits for it, what it is to be
+ * told, and both windows of small messages. */
+#define PEER_COST_MAXIMUM (1u << 20)
+
 struct victim {
     struct mach_host *host;
     mnl_node_info_t node;
@@ -186,16 +190,16 @@ static void bad_mach_headers_are_refused(void)
         messages[i] = good_message(&victim);
     le32_add(&messages[0].mach.size, 1);
     le64_add(&messages[1].mach.remote, 1);
-    STORE(messages[2].mach.voucher, 1);
+    STORE(messages[2].mach.local_home, WIRE_HOME(PEER)); /* of no reply port */
     STORE(messages[3].mach.bits, 0);
     STORE(messages[4].mach.bits, 19);
-    STORE(messages[5].mach.bits, 0x80000000u | PORT_SEND);
+    STORE(messages[5].mach.bits, 0x20000000u | PORT_SEND);
     STORE(messages[6].mach.bits, PORT_SEND | PORT_SEND << 8);   /* a reply right to nothing */
     STORE(messages[7].mach.local, NAME_MAKE(PEER, ITS_TAG, 1)); /* a name without a right */
     STORE(messages[8].mach.bits, PORT_SEND | 20u << 8);
     STORE(messages[8].mach.local, NAME_MAKE(PEER, ITS_TAG, 1));
-    STORE(messages[9].mach.bits, PORT_SEND | PORT_SEND << 8); /* of a third node */
-    STORE(messages[9].mach.local, NAME_MAKE(3, ITS_TAG, 1));
+    STORE(messages[9].mach.bits, PORT_SEND | PORT_SEND << 8); /* of a node that cannot be */
+    STORE(messages[9].mach.local, NAME_MAKE(64, ITS_TAG, 1));
     STORE(messages[10].mach.bits, PORT_SEND | PORT_SEND << 8); /* of another life */
     STORE(messages[10].mach.local, NAME_MAKE(PEER, ITS_TAG + 1, 1));
     STORE(messages[11].mach.bits, PORT_SEND | PORT_SEND << 8); /* serial 0 */
@@ -358,21 +362,22 @@ static bool answer_one(const struct victim *victim)
     struct port *reply;
     bool is_sent;
 
-    REQUIRE(mach_msg_receive(victim->port, &request, 0) == MACH_MSG_SUCCESS);
+    if (mach_msg_receive(victim->port, &request, 0) != MACH_MSG_SUCCESS)
+        return false; /* refused: it listens to nothing that it is told */
     reply = kmsg_take_reply_port(request);
     REQUIRE(reply != NULL);
     kmsg_free(request);
     answer = test_message(victim->host, 1);
-    is_sent = mach_msg_send(answer, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS;
+    is_sent = mach_msg_reply(answer, reply, PORT_SEND_ONCE) == MACH_MSG_SUCCESS;
     if (!is_sent)
         kmsg_free(answer);
-    port_release(reply);
     return is_sent;
 }
 
 static void endless_questions_are_not_answered_endlessly(void)
 {
     struct victim victim = victim_create();
+    size_t used_bytes = heap_statistics(victim.host).used_bytes;
     unsigned answered = 0;
 
     for (uint32_t i = 0; i < 20000; i++) {
@@ -380,13 +385,115 @@ static void endless_questions_are_not_answered_endlessly(void)
 
         STORE(message.mach.bits, PORT_SEND | PORT_SEND_ONCE << 8);
         STORE(message.mach.local, NAME_MAKE(PEER, ITS_TAG, i + 1u));
-        REQUIRE(deliver(&victim, &message) == KERN_SUCCESS);
+        if (deliver(&victim, &message) != KERN_SUCCESS)
+            break; /* beyond its credit: refusals are not taken either */
         answered += answer_one(&victim);
     }
     EXPECT(answered >= TEST_WINDOW);
     EXPECT(answered < 2000);
-    EXPECT_EQUAL(test_statistics(victim.host).messages, answered);
-    EXPECT_EQUAL(test_statistics(victim.host).ports, answered + 1);
+    EXPECT(test_statistics(victim.host).messages <= answered + TEST_WINDOW);
+    EXPECT(test_statistics(victim.host).ports <= answered + FLOW_NOTICES_MAXIMUM + 2);
+    EXPECT(heap_statistics(victim.host).used_bytes - used_bytes < PEER_COST_MAXIMUM);
+    victim_destroy(&victim);
+}
+
+/* Each is answered by the news that the port is dead, which it does not take either. */
+static void endless_rights_to_nothing_are_not_answered_endlessly(void)
+{
+    struct victim victim = victim_create();
+    const struct flow *flow = &node_of_handle(victim.node)->flow;
+    uint64_t dropped = victim.host->nodes->counters.dropped;
+    struct {
+        struct mnl_msg header;
+        le32 count;
+        le32 reserved;
+        struct flipc_rights_entry entries[FLIPC_RIGHTS_MAXIMUM];
+    } message = {.header = {.sub = MNL_SUB_FLIPC,
+                            .cmd = FLIPC_RIGHTS,
+                            .flags = MNL_FLAG_SEQUENCED,
+                            .node_id = PEER,
+                            .size = sizeof(struct flipc_rights_body) + sizeof(message.entries)}};
+
+    STORE(message.count, FLIPC_RIGHTS_MAXIMUM);
+    for (uint32_t i = 0; i < 2u * FLOW_NOTICES_MAXIMUM / FLIPC_RIGHTS_MAXIMUM; i++) {
+        for (uint32_t k = 0; k < FLIPC_RIGHTS_MAXIMUM; k++) {
+            STORE(message.entries[k].name, NAME_MAKE(1, 1, i * FLIPC_RIGHTS_MAXIMUM + k + 1u));
+            STORE(message.entries[k].operation, RIGHTS_ADD_SEND);
+            STORE(message.entries[k].value, 1);
+        }
+        message.header.options = mnl_flow_next(victim.node);
+        EXPECT_EQUAL(mnl_msg_from_node_bounded(victim.node, &message.header,
+                                               sizeof(message.header) + message.header.size, 0),
+                     KERN_SUCCESS);
+    }
+    EXPECT_EQUAL(flow->notice_count, FLOW_NOTICES_MAXIMUM);
+    EXPECT_EQUAL(victim.host->nodes->counters.dropped - dropped, FLOW_NOTICES_MAXIMUM);
+    victim_destroy(&victim);
+}
+
+/* `node` says that it has `value` rights to the port. */
+static void add_rights(const struct victim *victim, mnl_node_info_t node, uint32_t node_id,
+                       uint32_t operation, uint32_t value)
+{
+    struct {
+        struct mnl_msg header;
+        le32 count;
+        le32 reserved;
+        struct flipc_rights_entry entry;
+    } message = {.header = {.sub = MNL_SUB_FLIPC,
+                            .cmd = FLIPC_RIGHTS,
+                            .flags = MNL_FLAG_SEQUENCED,
+                            .node_id = node_id,
+                            .options = mnl_flow_next(node),
+                            .size = sizeof(message) - sizeof(message.header)},
+                 .count = le32_of(1),
+                 .entry = {.name = le64_of(victim->name),
+                           .operation = le32_of(operation),
+                           .value = le32_of(value)}};
+
+    EXPECT_EQUAL(mnl_msg_from_node_bounded(node, &message.header, sizeof(message), 0),
+                 KERN_SUCCESS);
+}
+
+/* Its last right is used by the very message that brings one to the same port. */
+static void a_message_may_end_an_account_that_its_rights_need(void)
+{
+    struct victim victim = victim_create();
+    mnl_node_info_t other = test_node_create(victim.host, 3, TEST_INCARNATION(1));
+    struct wire_message message;
+    struct kmsg *kmsg;
+
+    add_rights(&victim, other, 3, RIGHTS_ADD_SEND, 1);
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, 1);
+    message = good_message(&victim);
+    STORE(message.mach.bits, PORT_SEND_ONCE | PORT_SEND << 8);
+    STORE(message.mach.local, victim.name); /* which the peer says is at the peer */
+    EXPECT_EQUAL(deliver(&victim, &message), KERN_SUCCESS);
+    EXPECT_EQUAL(mach_msg_receive(victim.port, &kmsg, 0), MACH_MSG_SUCCESS);
+    kmsg_free(kmsg);
+    mnl_node_release(other, 0);
+    victim_destroy(&victim);
+}
+
+/* Each is told when the one before was received: what a peer says in a word costs no memory. */
+static void rights_that_die_by_the_thousand_are_told_one_by_one(void)
+{
+    struct victim victim = victim_create();
+    size_t used_bytes;
+    uint32_t told = 0;
+    struct kmsg *kmsg;
+
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, RIGHTS_ONCE_MAXIMUM);
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, 1); /* one too many */
+    used_bytes = heap_statistics(victim.host).used_bytes;
+    EXPECT_EQUAL(mnl_terminate(victim.node, 0), KERN_SUCCESS);
+    EXPECT(heap_statistics(victim.host).used_bytes < used_bytes + 1024);
+    while (mach_msg_receive(victim.port, &kmsg, 0) == MACH_MSG_SUCCESS) {
+        EXPECT_EQUAL(kmsg_id(kmsg), NOTIFY_SEND_ONCE);
+        kmsg_free(kmsg);
+        told++;
+    }
+    EXPECT_EQUAL(told, RIGHTS_ONCE_MAXIMUM);
     victim_destroy(&victim);
 }
 
@@ -464,6 +571,12 @@ static const struct unit_test hostile_tests[] = {
     {"refusals of what is not outstanding do nothing",
      refusals_of_what_is_not_outstanding_do_nothing},
     {"endless questions are not answered endlessly", endless_questions_are_not_answered_endlessly},
+    {"endless rights to nothing are not answered endlessly",
+     endless_rights_to_nothing_are_not_answered_endlessly},
+    {"a message may end an account that its rights need",
+     a_message_may_end_an_account_that_its_rights_need},
+    {"rights that die by the thousand are told one by one",
+     rights_that_die_by_the_thousand_are_told_one_by_one},
     {"random bytes do no harm", random_bytes_do_no_harm},
 };
 UNIT_SUITE("hostile", hostile_tests);

@@ -111,8 +111,7 @@ static void a_reply_right_travels_with_its_disposition(void)
     EXPECT(reply == client);
     EXPECT(kmsg_take_reply_port(kmsg) == NULL);
     /* The same message is the answer. */
-    EXPECT_EQUAL(mach_msg_send(kmsg, reply, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
-    port_release(reply);
+    EXPECT_EQUAL(mach_msg_reply(kmsg, reply, PORT_SEND_ONCE), MACH_MSG_SUCCESS);
     EXPECT_EQUAL(mach_msg_receive(client, &kmsg, 0), MACH_MSG_SUCCESS);
     EXPECT_EQUAL(kmsg_reply_disposition(kmsg), PORT_NONE);
     kmsg_free(kmsg);

@@ -157,9 +157,8 @@ static void a_hundred_thousand_calls_leave_nothing_behind(void)
         REQUIRE(kmsg_reply_disposition(kmsg) == disposition);
         reply = kmsg_take_reply_port(kmsg);
         REQUIRE(reply != NULL && port_name(reply) == port_name(client));
-        REQUIRE(mach_msg_send(kmsg, reply, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
-        port_release(reply);
-        REQUIRE(pair_move_one(&talk.pair, 1));
+        REQUIRE(mach_msg_reply(kmsg, reply, disposition) == MACH_MSG_SUCCESS);
+        pair_settle(&talk.pair);
         REQUIRE(test_receive(client, i));
     }
     pair_settle(&talk.pair);

@@ -376,10 +376,8 @@ static void serve(void *argument)
         struct port *reply = kmsg_take_reply_port(kmsg);
 
         if (reply == NULL ||
-            mach_msg_send(kmsg, reply, NULL, PORT_NONE, DEADLINE_NEVER) != MACH_MSG_SUCCESS)
+            mach_msg_reply(kmsg, reply, kmsg_reply_disposition(kmsg)) != MACH_MSG_SUCCESS)
             kmsg_free(kmsg);
-        if (reply != NULL)
-            port_release(reply);
     }
 }
 

@@ -29,13 +29,13 @@ from emulator.protocol.mnl import (
     Death,
     FlipcCommand,
     MachMessage,
-    MalformedMessage,
     MnlHeader,
     Nak,
     NakReason,
     Sub,
 )
 from emulator.protocol.names import make_name
+from emulator.protocol.wire_types import MalformedMessage
 
 VECTORS = Path(__file__).parents[2] / "data" / "vectors" / "flipc"
 MESSAGES = json.loads((VECTORS / "messages.json").read_text())
@@ -222,7 +222,8 @@ def describe_arrival(arrival: Arrival | None) -> list[Any] | None:
             return ["credit", sequence, limit]
         case DeathTold(death):
             return ["death", death.node_id]
-        case None:
+        case _:
+            assert arrival is None
             return None
 
 
@@ -242,7 +243,7 @@ def state_of(player: PairPlayer, step: Json) -> Json:
         found["arrival"] = describe_arrival(player.arrival)
     if "outcomes" in step:
         found["outcomes"] = [
-            [o.token, o.kind.value, *([o.reason.name] if o.reason else [])]
+            [o.token, o.kind.value, *([o.reason.name] if o.reason is not None else [])]
             for o in pair.take_outcomes()
         ]
     if "statistics" in step:

@@ -22,7 +22,6 @@ from emulator.protocol.mnl import (
     AckSnapshot,
     Death,
     MachMessage,
-    MalformedMessage,
     MnlHeader,
     Nak,
 )
@@ -35,6 +34,7 @@ from emulator.protocol.services import (
     parse_lookup_reply,
     take_status,
 )
+from emulator.protocol.wire_types import MalformedMessage
 
 Parser = Callable[[bytes], object]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from emulator.protocol.constants import LINK_DROP_COUNT, LinkDrop
-from emulator.protocol.mnl import MalformedMessage
+from emulator.protocol.message_parts import BytesPart, Part, PortPart
 from emulator.protocol.services import (
     ErrorCode,
     Ledger,
@@ -20,8 +20,11 @@ from emulator.protocol.services import (
     ServiceError,
     TrafficStart,
     lookup_request,
+    node_lookup_request,
     parse_link_statistics,
     parse_lookup_reply,
+    parse_node_lookup_reply,
+    parse_node_lookup_request,
     parse_traffic_ledger_reply,
     parse_traffic_stop_reply,
     statistics_request,
@@ -29,6 +32,7 @@ from emulator.protocol.services import (
     traffic_ledger_request,
     traffic_stop_request,
 )
+from emulator.protocol.wire_types import Disposition, MalformedMessage
 
 OK = bytes(8)
 LEDGER_FIELDS = (4, 1, 77, 3, 64, 0x1_0000_0002, 10, 0xABCD, 10, 7, 1, 1, 0, 0, 0, 0, 1, 0)
@@ -51,10 +55,11 @@ def test_requests() -> None:
         interval_ns=6,
         seed=7,
         check=1,
+        rights=4,
     )
     assert start.serialize().hex() == (
         "01000000000000000300000001000200400000001000000005000000000000000600000000000000"
-        "07000000000000000100000000000000"
+        "07000000000000000100000004000000"
     )
 
 
@@ -62,6 +67,47 @@ def test_requests() -> None:
 def test_service_names_are_short_ascii(name: str) -> None:
     with pytest.raises(ValueError, match=r"service name|ascii"):
         lookup_request(name)
+    with pytest.raises(ValueError, match=r"service name|ascii"):
+        node_lookup_request(name, 1)
+
+
+def test_node_lookup_request() -> None:
+    body = b"traffic" + bytes(25) + bytes.fromhex("0300000000000000")
+    assert node_lookup_request("traffic", 3) == body
+    assert parse_node_lookup_request(body) == ("traffic", 3)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", bytes(40), b"x" * 40, b"x" + bytes(40), "é".encode() + bytes(38)]
+)
+def test_node_lookup_request_that_is_none(body: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        parse_node_lookup_request(body)
+
+
+RIGHT = PortPart(name=0x0002000100000003, disposition=Disposition.SEND)
+
+
+def test_node_lookup_reply() -> None:
+    assert parse_node_lookup_reply(OK, (RIGHT,)) is RIGHT
+    with pytest.raises(ServiceError):
+        parse_node_lookup_reply(struct.pack("<iI", ErrorCode.NOT_FOUND, 0), ())
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (OK, ()),
+        (OK, (RIGHT, RIGHT)),
+        (OK, (BytesPart(b"x"),)),
+        (OK, (PortPart(name=RIGHT.name, disposition=Disposition.SEND_ONCE),)),
+        (OK + b"x", (RIGHT,)),
+        (OK[:7], (RIGHT,)),
+    ],
+)
+def test_node_lookup_reply_that_is_none(body: bytes, parts: tuple[Part, ...]) -> None:
+    with pytest.raises(MalformedMessage):
+        parse_node_lookup_reply(body, parts)
 
 
 def test_ping_reply() -> None:

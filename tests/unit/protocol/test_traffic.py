@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from emulator.core import library_path
-from emulator.protocol.mnl import MalformedMessage
 from emulator.protocol.traffic import (
     HEADER_SIZE,
     TrafficHeader,
@@ -22,6 +21,7 @@ from emulator.protocol.traffic import (
     traffic_hash,
     traffic_message,
 )
+from emulator.protocol.wire_types import MalformedMessage
 
 VECTORS = json.loads((Path(__file__).parents[2] / "data" / "vectors" / "traffic.json").read_text())
 NUMBERS = ("stream_id", "sequence", "source_incarnation", "seed")

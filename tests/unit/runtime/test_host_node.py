@@ -21,10 +21,11 @@ from emulator.protocol.constants import (
 from emulator.protocol.flipc import OutcomeKind
 from emulator.protocol.frames import FrameHeader, encode_frame
 from emulator.protocol.link_types import PeerTrained, Refused, StateChanged
-from emulator.protocol.mnl import Death, Disposition, MachMessage, NakReason
+from emulator.protocol.mnl import Death, MachMessage, NakReason
 from emulator.protocol.names import kernel_port, make_name, tag_of_incarnation
 from emulator.protocol.node import NodeDeath
 from emulator.protocol.route import Transit
+from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode, HostObserver
 from emulator.testing.fake_guest import FakeGuest
@@ -351,7 +352,7 @@ async def test_host_kernel_port_echoes(bench: Bench) -> None:
             remote=kernel_port(0),
             id=2000,
             body=b"hello",
-            local=make_name(1, 1, 1),
+            local=make_name(1, tag_of_incarnation(LIFE), 1),
             local_disposition=Disposition.SEND_ONCE,
         )
     )
@@ -371,7 +372,7 @@ async def test_guest_that_cannot_take_its_answer_gets_none(bench: Bench) -> None
                 remote=kernel_port(0),
                 id=2000,
                 body=body,
-                local=make_name(1, 1, 1),
+                local=make_name(1, tag_of_incarnation(LIFE), 1),
                 local_disposition=Disposition.SEND_ONCE,
             )
         )

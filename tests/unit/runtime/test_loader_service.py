@@ -24,9 +24,10 @@ from emulator.loader.messages import (
 from emulator.loader.service import LoaderService
 from emulator.loader.table import State
 from emulator.protocol.constants import ClusterConstants
-from emulator.protocol.mnl import Disposition, MachMessage, NakReason
+from emulator.protocol.mnl import MachMessage, NakReason
 from emulator.protocol.names import kernel_port, make_name, tag_of_incarnation
 from emulator.protocol.services import Service, lookup_request, parse_lookup_reply
+from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode
 from emulator.runtime.loader_service import GuestDoor

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Receive rights that move between nodes. Tests are named by the rows of docs/spec/gaps.md that they
+ * hold up.
+ */
+#include "core/kmsg.h"
+#include "core/node.h"
+#include "core/port.h"
+#include "mesh.h"
+#include "unit.h"
+#include <string.h>
+
+static struct port *new_port(struct mesh *mesh, unsigned which)
+{
+    struct port *port;
+
+    REQUIRE(port_create(mesh->hosts[which], &port) == 0);
+    return port;
+}
+
+static void send_receive_right(struct mesh *mesh, unsigned from, struct port *port, unsigned to,
+                               struct outcomes *outcomes)
+{
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
+    struct kmsg *kmsg;
+
+    REQUIRE(there != NULL);
+    REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
+    if (outcomes != NULL)
+        kmsg_set_completion(kmsg, outcomes_count, outcomes);
+    REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
+    port_release(there);
+}
+
+static struct port *take_receive_right(struct mesh *mesh, unsigned at)
+{
+    enum port_disposition right;
+    struct kmsg *kmsg;
+    struct port *port;
+
+    REQUIRE(mach_msg_receive(mesh_door(mesh, at), &kmsg, 0) == MACH_MSG_SUCCESS);
+    port = kmsg_take_port(kmsg, 0, 0, &right);
+    EXPECT_EQUAL(right, PORT_RECEIVE);
+    kmsg_free(kmsg);
+    return port;
+}
+
+static struct port *move(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
+{
+    struct port *moved;
+
+    send_receive_right(mesh, from, port, to, NULL);
+    mesh_settle(mesh);
+    moved = take_receive_right(mesh, to);
+    REQUIRE(moved != NULL);
+    return moved;
+}
+
+static void send_numbers(struct port *port, uint64_t first, uint64_t end, struct outcomes *outcomes)
+{
+    for (uint64_t i = first; i < end; i++)
+        EXPECT_EQUAL(test_send_counted(port, i, outcomes), MACH_MSG_SUCCESS);
+}
+
+static void receive_numbers(struct mesh *mesh, struct port *port, uint64_t first, uint64_t end)
+{
+    for (uint64_t i = first; i < end; i++) {
+        mesh_settle(mesh);
+        EXPECT(test_receive(port, i));
+    }
+    mesh_settle(mesh);
+    EXPECT(!test_receive(port, 0));
+}
+
+static void m3_a_port_moves_with_its_name(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0), *moved, *proxy;
+    struct kmsg *kmsg;
+    uint64_t name = port_name(port);
+
+    port_retain(port);
+    port_set_limit(port, 33);
+    moved = move(&mesh, 0, port, 1);
+    EXPECT_EQUAL(port_name(moved), name);
+    EXPECT_EQUAL(moved->limit, 33);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(port->kind, PORT_PROXY);
+    EXPECT_EQUAL(mach_msg_receive(port, &kmsg, 0), MACH_RCV_PORT_CHANGED);
+    proxy = port_from_name(mesh.hosts[0], name);
+    EXPECT(proxy == port);
+    send_numbers(port, 0, 3, NULL);
+    receive_numbers(&mesh, moved, 0, 3);
+    EXPECT_EQUAL(port_notify_no_senders(moved, moved), 0);
+    port_release(proxy);
+    port_release(port);
+    mesh_settle(&mesh);
+    REQUIRE(mach_msg_receive(moved, &kmsg, 0) == MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(kmsg_id(kmsg), NOTIFY_NO_SENDERS);
+    kmsg_free(kmsg);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_receive_right_moves_within_a_node(void)
+{
+    struct mesh mesh = mesh_create(1);
+    struct port *port = new_port(&mesh, 0);
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct kmsg *kmsg;
+
+    send_receive_right(&mesh, 0, port, 0, NULL);
+    EXPECT_EQUAL(test_send(port, 1), MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(mach_msg_receive(port, &kmsg, 0), MACH_RCV_PORT_CHANGED);
+    EXPECT(take_receive_right(&mesh, 0) == port);
+    EXPECT(test_receive(port, 1));
+    /* A right in the queue that it is the right to would never be received. */
+    REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
+    EXPECT_EQUAL(mach_msg_send(kmsg, port, NULL, PORT_NONE, 0), MACH_SEND_INVALID_RIGHT);
+    kmsg_free(kmsg);
+    mesh_destroy(&mesh);
+}
+
+static void m3_circles_of_receive_rights_are_refused(void)
+{
+    struct mesh mesh = mesh_create(1);
+    struct port *first = new_port(&mesh, 0), *second = new_port(&mesh, 0);
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = first};
+    struct kmsg *kmsg;
+
+    REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
+    EXPECT_EQUAL(mach_msg_send(kmsg, second, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
+    item.port = second;
+    REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
+    EXPECT_EQUAL(mach_msg_send(kmsg, first, NULL, PORT_NONE, 0), MACH_SEND_INVALID_RIGHT);
+    kmsg_free(kmsg); /* with it the second, with that the first */
+    mesh_destroy(&mesh);
+}
+
+static void m3_the_queue_moves_too(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct outcomes here = {0}, there = {0};
+
+    port_set_limit(port, 100);
+    port_retain(port);
+    send_numbers(port, 0, 5, &here);
+    send_numbers(third, 10, 15, &there);
+    mesh_settle(&mesh);
+    moved = move(&mesh, 0, port, 1);
+    EXPECT_EQUAL(here.settled + there.settled, 0);
+    send_numbers(port, 5, 8, &here);
+    send_numbers(third, 15, 18, &there);
+    for (uint64_t here_next = 0, there_next = 10; here_next < 8 || there_next < 18;) {
+        struct kmsg *kmsg;
+        uint64_t number;
+
+        mesh_settle(&mesh);
+        if (mach_msg_receive(moved, &kmsg, 0) != MACH_MSG_SUCCESS) {
+            EXPECT(false);
+            break;
+        }
+        number = test_number(kmsg);
+        EXPECT_EQUAL(number, number < 10 ? here_next++ : there_next++);
+        EXPECT_EQUAL(kmsg_source_node(kmsg), number < 10 ? 1 : 3);
+        kmsg_free(kmsg);
+    }
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(here.settled, 8);
+    EXPECT_EQUAL(there.settled, 8);
+    EXPECT_EQUAL(third->node->id, 2);
+    port_release(port);
+    port_release(third);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+/* Messages of ours are on their way to the former home when the port comes here. */
+static void g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0), *moved, *proxy = mesh_give(&mesh, 0, port, 1);
+    struct outcomes outcomes = {0};
+    unsigned i;
+
+    port_set_limit(port, 100);
+    send_receive_right(&mesh, 0, port, 1, NULL);
+    send_numbers(proxy, 0, 10, &outcomes);
+    for (i = 0; i < 4; i++)
+        EXPECT(mesh_move_one(&mesh, 1, 0));
+    mesh.cut[1][0] = true;
+    mesh_settle(&mesh);
+    moved = take_receive_right(&mesh, 1);
+    EXPECT(moved == proxy);
+    EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
+    send_numbers(moved, 10, 13, &outcomes);
+    EXPECT(!test_receive(moved, 0));
+    mesh.cut[1][0] = false;
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(moved->kind, PORT_PRINCIPAL);
+    receive_numbers(&mesh, moved, 0, 13);
+    EXPECT_EQUAL(outcomes.settled, 13);
+    port_release(proxy);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    const struct flipc_nak_body *body;
+    struct outcomes outcomes = {0};
+    mnl_msg_t msg;
+
+    moved = move(&mesh, 0, port, 1);
+    mesh.cut[0][2] = true;
+    mesh_settle(&mesh);
+    send_numbers(third, 1, 2, &outcomes);
+    EXPECT(mesh_move_one(&mesh, 2, 0));
+    mesh_settle(&mesh);
+    msg = mnl_msg_try_to_node(mesh.nodes[0][2], 0);
+    REQUIRE(msg != MNL_MSG_NULL);
+    body = MNL_MSG_PAYLOAD(msg);
+    if (msg->cmd == FLIPC_NAK) {
+        EXPECT_EQUAL(le32_load(body->reason), FLIPC_NAK_MOVED);
+        EXPECT_EQUAL(le32_load(body->resend_to), 2);
+    }
+    mnl_msg_complete(mesh.nodes[0][2], msg, 0);
+    mesh.cut[0][2] = false;
+    mnl_flow_resume(mesh.nodes[0][2], mnl_flow_next(mesh.nodes[2][0]));
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 1));
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(outcomes.settled, 1);
+    EXPECT_EQUAL(outcomes.failed, 0);
+    /* The former home has nothing to do with it any more. */
+    EXPECT_EQUAL(test_statistics(mesh.hosts[0]).ports, 0);
+    port_release(third);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_message_with_rights_follows_the_port(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *reply = new_port(&mesh, 2), *carried = new_port(&mesh, 2), *got;
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MAKE_SEND, .port = carried};
+    enum port_disposition right;
+    struct kmsg *kmsg;
+
+    REQUIRE(kmsg_create(mesh.hosts[2], 0, &item, 1, &kmsg) == 0);
+    EXPECT_EQUAL(mach_msg_send(kmsg, third, reply, PORT_SEND_ONCE, 0), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    moved = move(&mesh, 0, port, 1);
+    mesh_settle(&mesh);
+    REQUIRE(mach_msg_receive(moved, &kmsg, 0) == MACH_MSG_SUCCESS);
+    got = kmsg_take_port(kmsg, 0, 0, &right);
+    REQUIRE(got != NULL);
+    EXPECT_EQUAL(mach_msg_reply(test_message(mesh.hosts[1], 4), kmsg_take_reply_port(kmsg),
+                                kmsg_reply_disposition(kmsg)),
+                 MACH_MSG_SUCCESS);
+    kmsg_free(kmsg);
+    EXPECT_EQUAL(test_send(got, 5), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(reply, 4));
+    EXPECT(!test_receive(reply, 0)); /* no right was lost on the way */
+    EXPECT(test_receive(carried, 5));
+    port_release(got);
+    mesh_settle(&mesh);
+    EXPECT(!port_has_senders(carried));
+    EXPECT_EQUAL(reply->given.once + reply->once, 0);
+    port_release(third);
+    port_destroy(reply);
+    port_destroy(carried);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+static struct port *give_once(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
+{
+    struct message_item item = {
+        .type = MESSAGE_PORT, .transfer = PORT_MAKE_SEND_ONCE, .port = port};
+    struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
+    enum port_disposition right;
+    struct kmsg *kmsg;
+    struct port *got;
+
+    REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
+    REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
+    mesh_settle(mesh);
+    REQUIRE(mach_msg_receive(mesh_door(mesh, to), &kmsg, 0) == MACH_MSG_SUCCESS);
+    got = kmsg_take_port(kmsg, 0, 0, &right);
+    kmsg_free(kmsg);
+    port_release(there);
+    mesh_settle(mesh);
+    return got;
+}
+
+/* One used on its way after the port, one unused, one used after the move, one that dies. */
+static void m3_send_once_rights_follow_the_port(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *moved, *once[3];
+    struct kmsg *kmsg;
+
+    for (int i = 0; i < 3; i++)
+        once[i] = give_once(&mesh, 0, port, 2);
+    mesh.cut[2][0] = true;
+    EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 1), once[0], NULL, PORT_NONE),
+                 MACH_MSG_SUCCESS);
+    moved = move(&mesh, 0, port, 1);
+    mesh.cut[2][0] = false;
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 1));
+    EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 2), once[1], NULL, PORT_NONE),
+                 MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 2));
+    port_release_right(once[2], PORT_SEND_ONCE);
+    mesh_settle(&mesh);
+    REQUIRE(mach_msg_receive(moved, &kmsg, 0) == MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(kmsg_id(kmsg), NOTIFY_SEND_ONCE);
+    kmsg_free(kmsg);
+    EXPECT(!test_receive(moved, 0));
+    EXPECT_EQUAL(moved->given.once, 0);
+    EXPECT_EQUAL(test_statistics(mesh.hosts[0]).ports, 0);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_port_moves_on_and_comes_back(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *sender = mesh_give(&mesh, 0, port, 2);
+    struct outcomes outcomes = {0};
+    uint64_t name = port_name(port);
+    uint64_t number = 0;
+    unsigned at = 0;
+
+    for (unsigned round = 0; round < 30; round++) {
+        unsigned next = (at + 1 + round % 2) % 3;
+
+        send_numbers(sender, number, number + 2, &outcomes);
+        if (round % 3 == 0)
+            (void)mesh_move_one(&mesh, 2, at == 2 ? 0 : at);
+        port = move(&mesh, at, port, next);
+        EXPECT_EQUAL(port_name(port), name);
+        at = next;
+        receive_numbers(&mesh, port, number, number + 2);
+        number += 2;
+    }
+    EXPECT_EQUAL(outcomes.settled, 60);
+    port_release(sender);
+    mesh_settle(&mesh);
+    EXPECT(!port_has_senders(port));
+    port_destroy(port);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_port_whose_receiver_dies_on_the_way_is_dead(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
+    struct outcomes outcomes = {0}, carrier = {0};
+
+    send_numbers(third, 0, 2, &outcomes);
+    mesh_settle(&mesh);
+    send_receive_right(&mesh, 0, port, 1, &carrier);
+    mesh_settle(&mesh);
+    mesh_kill(&mesh, 1);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(carrier.unknown, 1);
+    EXPECT_EQUAL(outcomes.failed, 2);
+    EXPECT(port_is_dead(third));
+    port_release(third);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_receive_right_that_is_refused_dies(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0), *proxy = mesh_give(&mesh, 0, port, 1);
+    struct port *doomed = new_port(&mesh, 1);
+    struct port *there = port_from_name(mesh.hosts[0], port_name(doomed));
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct kmsg *kmsg;
+
+    REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
+    EXPECT_EQUAL(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    port_destroy(doomed);
+    mesh_settle(&mesh);
+    EXPECT(port_is_dead(proxy));
+    port_release(proxy);
+    port_release(there);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_port_that_moves_out_of_reach_is_dead_there(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct outcomes outcomes = {0};
+
+    EXPECT_EQUAL(mnl_terminate(mesh.nodes[2][1], 0), KERN_SUCCESS);
+    mesh.cut[2][1] = mesh.cut[1][2] = true;
+    moved = move(&mesh, 0, port, 1);
+    send_numbers(third, 0, 1, &outcomes);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(outcomes.failed, 1);
+    EXPECT(port_is_dead(third));
+    EXPECT(!port_has_senders(moved));
+    port_release(third);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+/* The receiver knows the port at its first home, which cannot tell it that the port moved. */
+static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *second, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *door = port_from_name(mesh.hosts[1], port_name(mesh_door(&mesh, 2)));
+    struct outcomes outcomes = {0};
+    struct kmsg *kmsg;
+
+    mesh.cut[0][2] = true;
+    second = move(&mesh, 0, port, 1);
+    send_receive_right(&mesh, 1, second, 2, &outcomes);
+    send_numbers(door, 7, 9, &outcomes);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(mach_msg_receive(mesh_door(&mesh, 2), &kmsg, 0), MACH_RCV_TIMED_OUT);
+    EXPECT_EQUAL(test_send(mesh_door(&mesh, 2), 5), MACH_MSG_SUCCESS); /* others do not wait */
+    EXPECT(test_receive(mesh_door(&mesh, 2), 5));
+    mesh.cut[0][2] = false;
+    mesh_settle(&mesh);
+    EXPECT(take_receive_right(&mesh, 2) == third);
+    receive_numbers(&mesh, mesh_door(&mesh, 2), 7, 9);
+    EXPECT_EQUAL(outcomes.settled, 3);
+    EXPECT_EQUAL(test_send(third, 1), MACH_MSG_SUCCESS);
+    EXPECT(test_receive(third, 1));
+    port_release(door);
+    port_destroy(third);
+    port_release(third);
+    mesh_settle(&mesh);
+    mesh_destroy(&mesh);
+}
+
+/* Sends the receive right to a port of its own under the name of another. */
+static void send_stolen(struct mesh *mesh, unsigned from, uint64_t name, unsigned to)
+{
+    struct message_item item = {
+        .type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = new_port(mesh, from)};
+    struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
+    struct kmsg *kmsg;
+
+    REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
+    REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
+    kmsg_descriptors(kmsg)->name = le64_of(name);
+    port_release(there);
+}
+
+static void m3_a_port_that_is_elsewhere_cannot_be_stolen(bool has_account)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *second;
+    struct kmsg *kmsg;
+
+    second =
+        has_account ? mesh_give(&mesh, 0, port, 1) : port_from_name(mesh.hosts[1], port_name(port));
+    send_stolen(&mesh, 2, port_name(port), 1);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(mach_msg_receive(mesh_door(&mesh, 1), &kmsg, 0), MACH_RCV_TIMED_OUT);
+    EXPECT_EQUAL(test_send(second, 6), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(port, 6));
+    mesh_kill(&mesh, 2);
+    EXPECT_EQUAL(mach_msg_receive(mesh_door(&mesh, 1), &kmsg, 0), MACH_RCV_TIMED_OUT);
+    port_release(second);
+    mesh_settle(&mesh);
+    port_destroy(port);
+    mesh_destroy(&mesh);
+}
+
+static void m3_a_port_known_by_account_cannot_be_stolen(void)
+{
+    m3_a_port_that_is_elsewhere_cannot_be_stolen(true);
+}
+
+static void m3_a_port_known_by_name_cannot_be_stolen(void)
+{
+    m3_a_port_that_is_elsewhere_cannot_be_stolen(false);
+}
+
+static const struct unit_test migrate_tests[] = {
+    {"M3: a port moves with its name", m3_a_port_moves_with_its_name},
+    {"M3: a receive right moves within a node", m3_a_receive_right_moves_within_a_node},
+    {"M3: circles of receive rights are refused", m3_circles_of_receive_rights_are_refused},
+    {"M3: the queue moves too", m3_the_queue_moves_too},
+    {"G8: a port that comes to its sender waits for what is on its way",
+     g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way},
+    {"J1: a message to a former home is sent to the new one",
+     j1_a_message_to_a_former_home_is_sent_to_the_new_one},
+    {"M3: a message with rights follows the port", m3_a_message_with_rights_follows_the_port},
+    {"M3: send-once rights follow the port", m3_send_once_rights_follow_the_port},
+    {"M3: a port moves on and comes back", m3_a_port_moves_on_and_comes_back},
+    {"M3: a port whose receiver dies on the way is dead",
+     m3_a_port_whose_receiver_dies_on_the_way_is_dead},
+    {"M3: a port that comes sooner than the news waits for it",
+     m3_a_port_that_comes_sooner_than_the_news_waits_for_it},
+    {"M3: a port known by account cannot be stolen", m3_a_port_known_by_account_cannot_be_stolen},
+    {"M3: a port known by name cannot be stolen", m3_a_port_known_by_name_cannot_be_stolen},
+    {"M3: a receive right that is refused dies", m3_a_receive_right_that_is_refused_dies},
+    {"M3: a port that moves out of reach is dead there",
+     m3_a_port_that_moves_out_of_reach_is_dead_there},
+};
+UNIT_SUITE("migrate", migrate_tests);
