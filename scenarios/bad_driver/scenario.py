@@ -23,6 +23,20 @@ async def put_back(cluster: Cluster, node: Node) -> None:
     await cluster.wait_links_up()
 
 
+async def take_out(cluster: Cluster, node: Node) -> None:
+    """Force a driver out that leaves a thread behind, and put the good one in; the life goes on."""
+    life, refusal = node.incarnation, ""
+    try:
+        await node.loader.unload_server(DRIVER, force=True)
+    except LoaderError as error:
+        assert error.code is Code.WONT_UNLOAD
+        refusal = error.message
+    assert "taken out" in refusal
+    await node.loader.add_server(node.server_object(DRIVER))
+    await cluster.wait_links_up()
+    assert node.incarnation == life
+
+
 async def scenario(cluster: Cluster) -> None:
     a, b = cluster.node("a"), cluster.node("b")
     memory, serial = cluster.link("memory"), cluster.link("serial")
@@ -56,20 +70,11 @@ async def scenario(cluster: Cluster) -> None:
     await put_back(cluster, a)
 
     # A thread of the driver's own that keeps the CPU: others run all the same, and it is taken out.
-    life = a.incarnation
     await put_in(a, SPIN)
     await cluster.wait_links_up()
     for stream in streams:
         await stream.wait_received(100)
-    try:
-        await a.loader.unload_server(DRIVER, force=True)
-    except LoaderError as error:
-        refusal = error
-    assert refusal.code is Code.WONT_UNLOAD
-    assert "taken out" in refusal.message
-    await a.loader.add_server(a.server_object(DRIVER))
-    await cluster.wait_links_up()
-    assert a.incarnation == life
+    await take_out(cluster, a)
     for stream in streams:
         await stream.wait_received(100)
         ledger = await stream.stop()
