@@ -25,13 +25,15 @@ async def put_back(cluster: Cluster, node: Node) -> None:
 
 async def take_out(cluster: Cluster, node: Node) -> None:
     """Force a driver out that leaves a thread behind, and put the good one in; the life goes on."""
-    life, refusal = node.incarnation, ""
+    life = node.incarnation
+    refusal: LoaderError | None = None
     try:
         await node.loader.unload_server(DRIVER, force=True)
     except LoaderError as error:
-        assert error.code is Code.WONT_UNLOAD
-        refusal = error.message
-    assert "taken out" in refusal
+        refusal = error
+    assert refusal is not None
+    assert refusal.code is Code.WONT_UNLOAD
+    assert "taken out" in refusal.message
     await node.loader.add_server(node.server_object(DRIVER))
     await cluster.wait_links_up()
     assert node.incarnation == life
