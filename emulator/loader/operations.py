@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.commands import load_commands, port_requests, unload_commands, words_of
