@@ -36,6 +36,7 @@ from emulator.loader.parameters import parse_values
 from emulator.loader.status import Client, Priority, StatusLines
 from emulator.loader.table import Event, Server, State, Table, Taint
 from emulator.machines.machine import ElfKind
+from emulator.machines.symbols import ServerCode
 from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = ["LoaderSetup", "NodeLoader"]
@@ -337,18 +338,20 @@ class NodeLoader:
             ),
         )
 
-    def memory(self) -> tuple[tuple[int, int, str], ...]:
-        """Where servers are on the node: address, bytes and name of each."""
+    def code(self) -> tuple[ServerCode, ...]:
+        """Where servers are on the node, and their functions."""
         return tuple(
-            (server.address, server.size_bytes, server.name)
+            server.linked.code()
             for server in self._table
-            if server.size_bytes
+            if server.linked is not None and server.size_bytes
         )
 
     def server_at(self, address: int) -> str:
         """The server in whose memory an address of the node lies; empty: in none's."""
-        found = (name for start, size, name in self.memory() if 0 <= address - start < size)
-        return next(found, "")
+        for server in self._table:
+            if 0 <= address - server.address < server.size_bytes:
+                return server.name
+        return ""
 
     async def com_port(self, name: str) -> int:
         """A server's communication port, 0 while it is not loaded; waits while it is allocated.

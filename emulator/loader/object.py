@@ -21,6 +21,7 @@ from emulator.loader.link import Layout, LinkedImage, link
 from emulator.loader.parameters import Parameter, parse_parameters, parse_values
 from emulator.loader.script import Script
 from emulator.machines.machine import ElfKind
+from emulator.machines.symbols import ServerCode
 
 __all__ = ["OBJECT_SUFFIX", "LinkedServer", "ServerObject"]
 
@@ -179,6 +180,24 @@ class LinkedServer:
             what = f"{self.server.source}: symbol {symbol} of a script is unresolved"
             raise LoaderError(Code.SERVER_WONT_LINK, what)
         return address
+
+    def code(self) -> ServerCode:
+        """Where it lies, and its functions."""
+        elf, layout, address = self.server.elf, self.image.layout, self.image.address
+        functions = {}
+        for symbol in elf.symbols:
+            offset = None if symbol.section is None else layout.offsets.get(symbol.section)
+            # Those without a name are sections; $ marks data, a dot what the compiler made.
+            if symbol.section is None or offset is None or symbol.name[:1] in ("", "$", "."):
+                continue
+            if elf.sections[symbol.section].executable:
+                functions[address + offset + symbol.value] = symbol.name
+        return ServerCode(
+            name=self.server.name,
+            address=address,
+            size_bytes=layout.size_bytes,
+            functions=tuple(sorted(functions.items())),
+        )
 
     def with_parameters(self, words: Sequence[str]) -> bytes:
         """The image with load parameters set.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.commands import load_commands, port_requests, unload_commands, words_of
@@ -29,6 +30,8 @@ from emulator.loader.table import Event, Server, State, Table, Taint, state_stri
 from emulator.protocol.services import ErrorCode
 
 __all__ = ["Operations"]
+
+_TAKEN_OUT: Final = "its threads did not end and were taken out; what they held is lost"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -201,14 +204,15 @@ class Operations:
         linked, reserved = _placed(server)
         self.table.taint |= Taint.FAILED_LOAD
         self.complain(server, f"{server.name} is not loaded: {error.message}")
-        if error.code is not Code.NODE_UNREACHABLE:
-            request = UnloadRequest(
-                server_id=reserved.server_id,
-                flags=UnloadFlag.QUIESCE | UnloadFlag.FORCE,
-                commands=unload_commands(linked),
-            )
-            await self._try_to_unload(server, request)
-            await self.release(server)
+        # A node that did not answer in time may be up all the same: then a command hangs.
+        is_late = error.code is Code.NODE_UNREACHABLE
+        request = UnloadRequest(
+            server_id=reserved.server_id,
+            flags=UnloadFlag.QUIESCE | UnloadFlag.FORCE,
+            commands=() if is_late else unload_commands(linked),
+        )
+        await self._try_to_unload(server, request)
+        await self.release(server)
         if server.state is State.LOADING:
             self.table.move(server, Event.FAILED, error.message)
 
@@ -271,6 +275,8 @@ class Operations:
             failure = LoaderError(
                 Code.WONT_UNLOAD, f"{server.name}: {_unload_words(server, result)}"
             )
+            if result.status == ErrorCode.TIMED_OUT and flags & UnloadFlag.FORCE:
+                self.table.taint |= Taint.THREADS_ENDED
             if not flags & UnloadFlag.FORCE:
                 await self._try_to_unload(server, _without_script(request))
             await self._unload_failed(server, failure)
@@ -292,9 +298,13 @@ class Operations:
 
     async def _try_to_unload(self, server: Server, request: UnloadRequest) -> None:
         try:
-            await self.half.unload(request)
+            result = await self.half.unload(request)
         except LoaderError as error:
             self.complain(server, f"{server.name}: {error.message}")
+            return
+        if result.status == ErrorCode.TIMED_OUT:
+            self.table.taint |= Taint.THREADS_ENDED
+            self.complain(server, f"{server.name}: {_TAKEN_OUT}")
 
     # --- inside ---
 
@@ -340,6 +350,10 @@ def _load_error(server: Server, result: LoadResult) -> LoaderError:
 
 def _unload_words(server: Server, result: LoadResult) -> str:
     entries = server.object.unload_script.entries
+    if result.status == ErrorCode.TIMED_OUT:
+        return _TAKEN_OUT
+    if result.status == ErrorCode.FAILED and result.done == len(entries):
+        return "its unload script leaves threads of its own behind"
     if result.done < len(entries):
         return f"CALL {entries[result.done].function} of its unload script returned {_signed(result.value)}"
     return f"status {result.status}"

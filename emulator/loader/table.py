@@ -94,6 +94,7 @@ class Taint(IntFlag):
     UNLOADED_WITH_ERRORS = 2
     FAILED_LOAD = 4
     PANICKED = 8
+    THREADS_ENDED = 16
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What the addresses of a panic mean: function, file and line from the image that ran.
+"""What the addresses of a panic mean: function, file and line from the image that ran, server and
+function from the objects that were loaded.
 
 A panic names program counters only (the firmware carries no tables); the image has symbols and line
 tables. The first address of a backtrace lies in the instruction that failed; the others are return
@@ -14,6 +15,7 @@ import functools
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -31,6 +33,36 @@ def backtrace_of(panic_text: str) -> tuple[int, ...]:
     """The addresses of a panic's backtrace, innermost first; empty if it has none."""
     found = _BACKTRACE.search(panic_text)
     return tuple(int(word, 16) for word in found[1].split()) if found else ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerCode:
+    """Where a loaded server lies on its node.
+
+    Args:
+        name: the server's.
+        address: of its image.
+        size_bytes: of its image.
+        functions: address and name of each, ascending.
+    """
+
+    name: str
+    address: int
+    size_bytes: int
+    functions: tuple[tuple[int, str], ...]
+
+    def holds(self, address: int) -> bool:
+        """Whether an address lies in it."""
+        return 0 <= address - self.address < self.size_bytes
+
+    def describe(self, address: int) -> str:
+        """An address in it as `server+0x34 (function+0x12)`, the function as far as it is known."""
+        place = f"{self.name}+{address - self.address:#x}"
+        index = bisect.bisect_right(self.functions, (address, "\U0010ffff")) - 1
+        if index < 0:
+            return place
+        start, function = self.functions[index]
+        return f"{place} ({function}+{address - start:#x})"
 
 
 class Symbols:
@@ -64,20 +96,34 @@ class Symbols:
             words.append(f"({source}:{line})")
         return " ".join(words)
 
-    def describe_backtrace(self, addresses: tuple[int, ...]) -> tuple[str, ...]:
-        """A backtrace, innermost first; return addresses stand for their calls."""
-        return tuple(
-            self.describe(address - (1 if depth else 0)) for depth, address in enumerate(addresses)
-        )
 
+def explain_panic(
+    image: Path, panic_text: str, servers: Sequence[ServerCode] = ()
+) -> tuple[str, ...]:
+    """The backtrace of a panic in words, innermost first; return addresses stand for their calls.
 
-def explain_panic(image: Path, panic_text: str) -> tuple[str, ...]:
-    """The backtrace of a panic in words; the bare addresses if the image tells nothing."""
-    addresses = backtrace_of(panic_text)
+    Args:
+        image: that ran; where it tells nothing, the bare addresses stay.
+        panic_text: of the node.
+        servers: that were loaded then.
+    """
     try:
-        return _symbols_of(image, image.stat().st_mtime_ns).describe_backtrace(addresses)
+        symbols = _symbols_of(image, image.stat().st_mtime_ns)
     except (OSError, ELFError):
-        return tuple(f"{address:#x}" for address in addresses)
+        symbols = None
+    return tuple(
+        _describe(address - (1 if depth else 0), address, symbols, servers)
+        for depth, address in enumerate(backtrace_of(panic_text))
+    )
+
+
+def _describe(
+    address: int, told: int, symbols: Symbols | None, servers: Sequence[ServerCode]
+) -> str:
+    for server in servers:
+        if server.holds(address):
+            return f"{address:#x} {server.describe(address)}"
+    return f"{told:#x}" if symbols is None else symbols.describe(address)
 
 
 @functools.lru_cache(maxsize=8)

@@ -328,7 +328,7 @@ void flipc_resume(struct node *node, uint32_t next_expected)
     }
     flow->resend = link;
     /* A snapshot may have been lost with the link. */
-    if (flow->next_expected - flow->ack != flow->unsettled_count)
+    if (!node->flow_in_headers || flow->next_expected - flow->ack != flow->unsettled_count)
         flow->snapshot_due = true;
     node_kick(node);
 }

@@ -135,6 +135,8 @@ int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes)
     return 0;
 }
 
+const uint32_t kmsg_id_offset = offsetof(struct kmsg, mach.id);
+
 int32_t kmsg_id(const struct kmsg *kmsg)
 {
     return (int32_t)le32_load(kmsg->mach.id);

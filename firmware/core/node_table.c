@@ -53,7 +53,7 @@ struct node *node_of_name(struct mach_host *host, uint64_t name)
 
     if (node == NULL)
         return NULL;
-    if (tag != 0 && node->flow_in_headers && tag != NAME_TAG_OF_INCARNATION(node->incarnation))
+    if (tag != 0 && node->knows_incarnation && tag != NAME_TAG_OF_INCARNATION(node->incarnation))
         return NULL;
     return node;
 }

@@ -44,7 +44,10 @@ struct port *port_allocate(struct mach_host *host, enum port_kind kind, uint32_t
 int port_create(struct mach_host *host, struct port **port)
 {
     *port = port_allocate(host, PORT_PRINCIPAL, PORT_LIMIT_DEFAULT);
-    return *port == NULL ? ERROR_NO_MEMORY : 0;
+    if (*port == NULL)
+        return ERROR_NO_MEMORY;
+    (*port)->owner = thread_owner();
+    return 0;
 }
 
 void port_defer_free(struct port *port, struct deferred *deferred)

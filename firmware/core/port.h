@@ -44,6 +44,7 @@ struct port {
     struct list member;     /* in the set's members or the node's proxies */
     struct port_set *set;   /* of a principal; null: none */
     void *context;          /* for whoever receives from the set */
+    struct server *owner;   /* of a principal: the kernel server whose thread made it, or null */
     struct event *death;    /* signalled when the port dies; null: nobody watches */
     struct node *node;      /* of a living proxy */
     struct condition senders;

@@ -161,7 +161,7 @@ static bool name_is_possible(struct mach_host *host, uint64_t name, uint32_t hom
         return creator == home;
     if (creator == host->node_id)
         return name_was_ours(host, name);
-    return creator != home || node == NULL || !node->flow_in_headers ||
+    return creator != home || node == NULL || !node->knows_incarnation ||
            NAME_TAG(name) == NAME_TAG_OF_INCARNATION(node->incarnation);
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from emulator import Cluster, RunOptions
 from emulator.cli import kl_ld, kl_log, kl_util
 from emulator.cli import main as mnlab
 from emulator.config import parse_topology
-from emulator.errors import GuestError
+from emulator.errors import GuestError, MnlabError
+from emulator.events.types import PanicExplained
 from emulator.loader import State
 from emulator.model import Arch
 
@@ -25,6 +27,7 @@ pytestmark = [
     pytest.mark.usefixtures("real_machines"),
 ]
 
+WRITE_NOWHERE = 2603
 LOG = 2600  # server fault logs something
 EXAMPLE = Path(__file__).parents[2] / "docs" / "guide" / "phy_mailbox"
 PAIR = """
@@ -190,6 +193,22 @@ async def test_the_guide_s_driver_carries_a_link(tmp_path: Path) -> None:
             await node.loader.load_server("phy_ivshmem")
         await link.wait_up()
         await a.ping(b)
+
+
+@pytest.mark.parametrize("arch", list(Arch))
+async def test_a_panic_names_the_function_of_a_server(tmp_path: Path, arch: Arch) -> None:
+    async with pair(tmp_path, arch) as cluster:
+        a = cluster.node("a")
+        await a.loader.add_server(a.server_object("fault"))
+        port = await a.port("fault")
+        with pytest.raises(MnlabError):
+            await a.call(WRITE_NOWHERE, port=port)
+        await a.wait_exited()
+    (explained,) = (item for item in cluster.stream.history if isinstance(item, PanicExplained))
+    assert re.search(
+        r" fault\+0x[0-9a-f]+ \((fault_message|write_nowhere)\+", explained.backtrace[0]
+    )
+    assert any("server_main+" in call for call in explained.backtrace)  # the kernel's half
 
 
 def test_kl_ld_says_what_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from emulator.machines.symbols import Symbols, backtrace_of, explain_panic
+from emulator.machines.symbols import ServerCode, Symbols, backtrace_of, explain_panic
 
 PANIC = """PANIC node=a id=1 incarnation=100000001 at=core/x.c:1 reason=x
 REG pc=0x1000 sp=0x2000
@@ -38,6 +38,23 @@ def test_image_that_tells_nothing(tmp_path: Path, content: bytes | None) -> None
     if content is not None:
         image.write_bytes(content)
     assert explain_panic(image, PANIC) == ("0x178b5b", "0x109313")
+
+
+def test_a_server_s_functions_are_named(tmp_path: Path) -> None:
+    driver = ServerCode(
+        name="driver",
+        address=0x178000,
+        size_bytes=0x1000,
+        functions=((0x178010, "driver_poll"), (0x178B5C, "driver_stop")),
+    )
+    # The first address is where it happened; the others are behind the call.
+    text = "BACKTRACE 0x178b5c 0x178b5c 0x178004 0x179001\n"
+    assert explain_panic(tmp_path / "none", text, [driver]) == (
+        "0x178b5c driver+0xb5c (driver_stop+0x0)",
+        "0x178b5b driver+0xb5b (driver_poll+0xb4b)",
+        "0x178003 driver+0x3",
+        "0x179001",
+    )
 
 
 SOURCE = """
