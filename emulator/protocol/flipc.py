@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.mnl import (
@@ -51,6 +51,8 @@ from emulator.protocol.rights import (
 from emulator.protocol.wire_types import Disposition, MalformedMessage
 
 __all__ = [
+    "RIGHTS_TAKEN",
+    "Accounts",
     "Arrival",
     "CreditBroken",
     "DeathTold",
@@ -77,6 +79,23 @@ def _distance(a: int, b: int) -> int:
     return delta - 0x1_0000_0000 if delta & 0x8000_0000 else delta
 
 
+class Accounts(Protocol):
+    """What a pair asks whoever keeps the accounts of rights with the peer."""
+
+    def may_transmit(self, name: int) -> bool:
+        """Return whether messages to that port may go out; asked again at each turn."""
+
+    def transmitted(self, token: object) -> None:
+        """The message with that token got its number."""
+
+    def take_news(self) -> tuple[RightsEntry, ...]:
+        """Return what the peer has to be told, nothing if there is nothing; taken, it will be
+        told, and is settled with the outcome of `RIGHTS_TAKEN`."""
+
+
+RIGHTS_TAKEN: Final = object()  # token of the outcome of what `take_news()` returned
+
+
 class OutcomeKind(Enum):
     """What became of a message, as its source knows it."""
 
@@ -87,11 +106,13 @@ class OutcomeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """End of one enqueued message; `reason` is set if the peer refused it."""
+    """End of one enqueued message; `reason` is set if the peer refused it, `resend_to` is the node
+    that it names then."""
 
     token: object
     kind: OutcomeKind
     reason: NakReason | None = None
+    resend_to: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +219,7 @@ class Pair:
         constants: ClusterConstants,
         peer_id: int | None = None,
         surroundings: Surroundings | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """Begin with nothing sent and nothing received.
 
@@ -207,11 +229,14 @@ class Pair:
             peer_id: The other node's, if it is known.
             surroundings: To judge the names in messages; None: each that has the form of one is
                 taken for good. Asked only if `peer_id` is known.
+            accounts: Kept by somebody else: then the pair keeps none.
         """
         self._node_id = node_id
         self._constants = constants
         self._peer_id = peer_id
         self._surroundings = surroundings
+        self._accounts = accounts
+        self._is_telling = False  # what `take_news()` returned is on its way
         self._peer: Peer | None = None
         self._held = HeldRights(node_id, peer_id)
         self._outcomes: list[Outcome] = []
@@ -275,12 +300,16 @@ class Pair:
             message: For a port of the peer.
             token: Comes back in its outcome.
         """
-        if message.remote_disposition is Disposition.SEND_ONCE:
+        if self._accounts is None and message.remote_disposition is Disposition.SEND_ONCE:
             self._held.use_once(message.remote)
         queue = self._queues.setdefault(message.remote, deque())
         queue.append(
             _Queued(Sub.FLIPC, FlipcCommand.IPC, message.remote, message.serialize(), token)
         )
+
+    def recall(self, name: int) -> None:
+        """Forget what waits for a port and was not transmitted; it gets no outcome."""
+        self._queues.pop(name, None)
 
     def enqueue_death(self, death: Death) -> None:
         """Queue node 0's word that an incarnation is dead; it goes before every IPC message."""
@@ -320,7 +349,9 @@ class Pair:
             if entry is not None and not send(entry.message):
                 return
             self._resend.popleft()
-        while self._control and self._credit_left() > -CONTROL_RESERVE:
+        while self._credit_left() > -CONTROL_RESERVE:
+            if not self._control and not self._collect_news():
+                break
             if not self._transmit(self._control[0], send):
                 return
             self._control.popleft()
@@ -328,10 +359,15 @@ class Pair:
             if not self._transmit_rights(send):
                 return
         while self._queues and self._may_send():
-            name, queue = next(iter(self._queues.items()))
+            name = self._next_to_send()
+            if name is None:
+                return
+            queue = self._queues[name]
             if not self._transmit(queue[0], send):
                 return
-            queue.popleft()
+            queued = queue.popleft()
+            if self._accounts is not None:
+                self._accounts.transmitted(queued.token)
             del self._queues[name]  # to the end of the turn
             if queue:
                 self._queues[name] = queue
@@ -368,6 +404,7 @@ class Pair:
 
     def died(self) -> None:
         """The peer's incarnation is dead: every message that has no outcome yet gets one."""
+        self._is_telling = False
         for entry in self._outstanding.values():
             if not entry.is_control:
                 self._unknown += 1
@@ -420,10 +457,11 @@ class Pair:
         self._note_settled(now_ns)
         self.tell_rights(self._held.take(rights, keep=keep))
 
-    def refuse(self, sequence: int, reason: NakReason) -> None:
-        """Send the message back; it stays unsettled until the peer knows."""
+    def refuse(self, sequence: int, reason: NakReason, resend_to: int = -1) -> None:
+        """Send the message back, perhaps to another node; it stays unsettled until the peer
+        knows."""
         self._refused += 1
-        nak = Nak(sequence=sequence, reason=reason)
+        nak = Nak(sequence=sequence, reason=reason, resend_to=resend_to)
         self._enqueue_control(Sub.FLIPC, FlipcCommand.NAK, nak.serialize(), sequence)
 
     # Flow: what every frame header carries -------------------------------------------------------
@@ -489,6 +527,26 @@ class Pair:
             and _distance(self._next_seq, self._base()) < SEQUENCE_SPAN
         )
 
+    def _next_to_send(self) -> int | None:
+        """Return the port whose turn it is, None if all have to wait."""
+        if self._accounts is None:
+            return next(iter(self._queues))
+        return next((name for name in self._queues if self._accounts.may_transmit(name)), None)
+
+    def _collect_news(self) -> bool:
+        """Queue what the accounts have to tell, one message at a time."""
+        if self._accounts is None or self._is_telling:
+            return False
+        entries = self._accounts.take_news()
+        if not entries:
+            return False
+        self._is_telling = True
+        payload = Rights(entries=entries).serialize()
+        self._control.append(
+            _Queued(Sub.FLIPC, FlipcCommand.RIGHTS, 0, payload, token=RIGHTS_TAKEN)
+        )
+        return True
+
     def _enqueue_control(self, sub: Sub, cmd: int, payload: bytes, refuses: int | None) -> None:
         self._control.append(_Queued(sub, cmd, 0, payload, refuses=refuses))
 
@@ -530,7 +588,10 @@ class Pair:
         if entry.refuses is not None and entry.refuses in self._unsettled:
             del self._unsettled[entry.refuses]
             self._note_settled(0)
-        if not entry.is_control:
+        if entry.token is RIGHTS_TAKEN:
+            self._is_telling = False
+            self._outcomes.append(Outcome(entry.token, OutcomeKind.SETTLED))
+        elif not entry.is_control:
             self._settled += 1
             self._outcomes.append(Outcome(entry.token, OutcomeKind.SETTLED))
 
@@ -592,6 +653,8 @@ class Pair:
         except MalformedMessage:
             self.refuse(header.options, NakReason.BAD_MESSAGE)
             return None
+        if self._accounts is not None:
+            return IpcArrived(header.options, message)
         rights = carried(message)
         reason = self._refusal_of(rights)
         if reason is not None:
@@ -626,8 +689,9 @@ class Pair:
             return None
         if (header.sub, header.cmd) == (Sub.FLIPC, FlipcCommand.RIGHTS):
             entries = Rights.parse(payload).entries
-            self.tell_rights(self._held.told(entries))
-            self._tell_dead(entries)
+            if self._accounts is None:
+                self.tell_rights(self._held.told(entries))
+                self._tell_dead(entries)
             return RightsTold(entries)
         if header.sub == Sub.NODE:
             return _take_node_command(header.cmd, payload, self._peer)
@@ -656,7 +720,7 @@ class Pair:
             reason = NakReason.UNKNOWN
         del self._outstanding[nak.sequence]
         self._failed += 1
-        self._outcomes.append(Outcome(entry.token, OutcomeKind.FAILED, reason))
+        self._outcomes.append(Outcome(entry.token, OutcomeKind.FAILED, reason, nak.resend_to))
 
 
 def _take_node_command(cmd: int, payload: bytes, peer: Peer | None) -> Arrival | None:
