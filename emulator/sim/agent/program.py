@@ -13,8 +13,11 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Final
 
+from emulator.protocol.ipc import Message, Port, SendResult
 from emulator.protocol.names import kernel_port
-from emulator.sim.agent.ports import Mach, Message, Port, PortSet, Right, Sent
+from emulator.protocol.services import Notification
+from emulator.protocol.wire_types import Disposition
+from emulator.sim.agent.ports import Mach, PortSet, owned_of
 from emulator.sim.agent.world import FOREIGN, NO_PORT, World
 from emulator.sim.kinds import Kind
 from emulator.sim.schedule import Entry
@@ -41,8 +44,9 @@ _Receiving = Generator[int, None, "Message | None"]
 class _Held:
     """A right in a slot, and the account of the port that it leads to."""
 
-    right: Right
+    right: Port
     account: int
+    kind: Disposition = Disposition.SEND
 
 
 @dataclass(slots=True)
@@ -150,7 +154,7 @@ class Program:
             case Kind.RIGHT_GET:
                 self._get_right(slot % _RIGHTS, entry.arguments[1])
             case Kind.RIGHT_DROP:
-                self._rights[slot % _RIGHTS] = None
+                self._drop_right(slot % _RIGHTS)
             case Kind.SEND:
                 yield from self._operate_send(entry)
             case Kind.RECEIVE:
@@ -167,7 +171,8 @@ class Program:
                 self._change_set(entry)
 
     def _close_all(self) -> None:
-        self._rights = [None] * _RIGHTS
+        for index in range(_RIGHTS):
+            self._drop_right(index)
         for index in range(_SETS):
             self._end_set(index)
         for index in range(_PORTS):
@@ -177,98 +182,134 @@ class Program:
     # Sending ----------------------------------------------------------------------------------
 
     def _send(
-        self, right: Right, account: int, size: int, reply: Port | None, duration_ns: int
+        self,
+        held: _Held,
+        size: int,
+        reply: Port | None,
+        duration_ns: int,
+        reply_disposition: Disposition = Disposition.SEND_ONCE,
     ) -> _Sending:
-        """Send a message; wait for room so long. Returns whether it was sent."""
+        """Send a message; wait for room so long. Returns whether it was sent; a send-once right is
+        used up by that."""
         began_ns = self._now_ns
-        before = self._world.port_state(account)
+        before = self._world.port_state(held.account)
         was_dead = before.is_gone if before.is_own else before.was_told_dead
-        message, body = self._world.message(
-            size, account, reply.account if reply is not None else NO_PORT
+        account, body = self._world.message(
+            size, held.account, owned_of(reply).account if reply is not None else NO_PORT
         )
-        if message == NO_PORT:
+        if account == NO_PORT:
             return False
-        result = self._mach.send(right, message, body, reply)
-        while result is Sent.NO_ROOM and self._now_ns < began_ns + duration_ns:
+        message = self._mach.message(account, body)
+        is_once = held.kind is Disposition.SEND_ONCE
+        self._mach.retain(held.right)  # it may be dropped, or used up, meanwhile
+        while True:
+            result = self._mach.send(
+                message,
+                held.right,
+                reply=reply,
+                reply_disposition=reply_disposition,
+                is_once=is_once,
+            )
+            if result is not SendResult.NO_ROOM or self._now_ns >= began_ns + duration_ns:
+                break
             yield began_ns + duration_ns
-            result = self._mach.send(right, message, body, reply)
-        self._world.sent(message, is_sent=result is Sent.DONE)
+        self._mach.release(held.right)
+        is_sent = result is SendResult.DONE
+        self._world.sent(account, is_sent=is_sent)
         self._world.exercised(10)
-        self._check_destination(account, result, was_dead=was_dead)
-        return result is Sent.DONE
+        self._check_destination(held.account, result, was_dead=was_dead)
+        if not is_sent:
+            self._mach.discard(message)
+        return is_sent
 
-    def _check_destination(self, account: int, result: Sent, *, was_dead: bool) -> None:
+    def _check_destination(self, account: int, result: SendResult, *, was_dead: bool) -> None:
         """I8: a send to a right known to be dead fails as dead, and only such a send does."""
         state = self._world.port_state(account)
         if state.is_suspect:
             return
         self._world.exercised(8)
-        if was_dead and result is not Sent.DEAD:
+        if was_dead and result is not SendResult.DEAD:
             self._world.violated(8, f"a send to a dead right: {result.value}")
         is_dead = state.is_dead if state.is_own else state.was_told_dead
-        if result is Sent.DEAD and not is_dead:
+        if result is SendResult.DEAD and not is_dead:
             self._world.violated(8, "a living right answers as a dead one")
 
     def _operate_send(self, entry: Entry) -> Waiting:
         slot, size, wants, reply_slot = entry.arguments
         held = self._rights[slot % _RIGHTS]
         reply = self._ports[reply_slot % _PORTS] if wants % 3 else None
+        kind = Disposition.SEND if wants % 3 == 1 else Disposition.SEND_ONCE
         if held is not None:
-            yield from self._send(
-                held.right, held.account, _body_size(size), reply, entry.duration_ns
-            )
+            yield from self._send(held, _body_size(size), reply, entry.duration_ns, kind)
 
     def _operate_stream(self, entry: Entry) -> Waiting:
         node, size, count, pause_us = entry.arguments
         held = self._service_right(node)
+        if held is None:
+            return
         for _ in range(1 + count % _STREAM_MAX):
-            if held is None:
-                return
-            sent = yield from self._send(
-                held.right, held.account, _body_size(size), None, entry.duration_ns
-            )
+            sent = yield from self._send(held, _body_size(size), None, entry.duration_ns)
             if not sent:
-                return
+                break
             until_ns = self._now_ns + pause_us * _NS_PER_US
             while self._now_ns < until_ns:
                 yield until_ns
+        self._mach.release(held.right)
 
     def _service_right(self, node: int) -> _Held | None:
         """A right to the service of the life of a node that is known, and its account."""
         node_id = self._node_ids[node % len(self._node_ids)]
         right = self._mach.right_to(kernel_port(node_id))
-        if right is None:
+        life = self._mach.life_of(right) if right is not None else None
+        if right is None or life is None:
             return None
-        if isinstance(right, Port):
-            return _Held(right, right.account)
-        account = self._world.service_port(node_id, right.incarnation)
-        return _Held(right, account) if account != NO_PORT else None
+        if right is self._service:
+            return _Held(right, owned_of(right).account)
+        account = self._world.service_port(*life)
+        if account == NO_PORT:
+            self._mach.release(right)
+            return None
+        return _Held(right, account)
 
     # Receiving --------------------------------------------------------------------------------
 
     def _take(self, message: Message, port: int, *, is_set: bool) -> None:
         """Into the account, and answered if it wants an answer."""
-        answer_to = self._world.received(
-            message.body,
-            message.source,
-            has_reply=message.reply is not None,
-            port=port,
-            is_set=is_set,
-        )
-        if message.reply is None:
+        if message.id == Notification.SEND_ONCE:
+            self._mach.discard(message)
             return
-        if answer_to == FOREIGN:
+        kind = message.reply.disposition
+        reply = message.take(message.reply)
+        answer_to = self._world.received(
+            message.body, message.source, has_reply=reply is not None, port=port, is_set=is_set
+        )
+        self._mach.discard(message)
+        if reply is not None and not self._answer(_Held(reply, answer_to, kind)):
+            self._mach.release(reply, kind)
+
+    def _answer(self, to: _Held) -> bool:
+        """Answer by a right; return whether it was used up."""
+        is_sent = False
+        if to.account == FOREIGN:
             account, body = self._world.message(_body_size(_REPLY_BYTES), NO_PORT, NO_PORT)
             if account != NO_PORT:
-                result = self._mach.send(message.reply, account, body, None)
-                self._world.sent(account, is_sent=result is Sent.DONE)
-        elif answer_to != NO_PORT:
-            for _ in self._send(message.reply, answer_to, _body_size(_REPLY_BYTES), None, 0):
-                break
+                is_once = to.kind is Disposition.SEND_ONCE
+                answer = self._mach.message(account, body)
+                is_sent = self._mach.send(answer, to.right, is_once=is_once) is SendResult.DONE
+                self._world.sent(account, is_sent=is_sent)
+                if not is_sent:
+                    self._mach.discard(answer)
+        elif to.account != NO_PORT:
+            sending = self._send(to, _body_size(_REPLY_BYTES), None, 0)
+            try:
+                next(sending)
+            except StopIteration as end:
+                is_sent = bool(end.value)
+        return is_sent and to.kind is Disposition.SEND_ONCE
 
     def _take_all(self, port: Port) -> None:
         while (message := self._mach.receive(port)) is not None:
-            self._take(message, port.account, is_set=False)
+            self._take(message, owned_of(port).account, is_set=False)
 
     def _receive(self, source: Port | PortSet, duration_ns: int) -> _Receiving:
         began_ns = self._now_ns
@@ -285,7 +326,7 @@ class Program:
         message = yield from self._receive(source, entry.duration_ns)
         if message is not None:
             is_set = isinstance(source, PortSet)
-            port = NO_PORT if isinstance(source, PortSet) else source.account
+            port = NO_PORT if isinstance(source, PortSet) else owned_of(source).account
             self._take(message, port, is_set=is_set)
 
     def _operate_forward(self, entry: Entry) -> Waiting:
@@ -296,14 +337,19 @@ class Program:
         message = self._mach.receive(port)
         if message is None:
             return
-        self._world.received(
-            message.body,
-            message.source,
-            has_reply=message.reply is not None,
-            port=port.account,
-            is_set=False,
-        )
-        yield from self._send(held.right, held.account, len(message.body), None, entry.duration_ns)
+        size = len(message.body)
+        is_notification = message.id == Notification.SEND_ONCE
+        if not is_notification:
+            self._world.received(
+                message.body,
+                message.source,
+                has_reply=message.reply.port is not None,
+                port=owned_of(port).account,
+                is_set=False,
+            )
+        self._mach.discard(message)
+        if not is_notification:
+            yield from self._send(held, size, None, entry.duration_ns)
 
     def _operate_call(self, entry: Entry) -> Waiting:
         held = self._service_right(entry.arguments[0])
@@ -311,13 +357,15 @@ class Program:
             return
         account = self._world.port(is_service=False)
         if account == NO_PORT:
+            self._mach.release(held.right)
             return
         reply = self._mach.create(account)
         size = _body_size(entry.arguments[1])
-        sent = yield from self._send(held.right, held.account, size, reply, entry.duration_ns)
+        sent = yield from self._send(held, size, reply, entry.duration_ns)
         if sent:
             yield from self._operate_receive(reply, entry)
         self._mach.destroy(reply)
+        self._mach.release(held.right)
 
     # Ports, rights, sets ----------------------------------------------------------------------
 
@@ -333,6 +381,11 @@ class Program:
         port, self._ports[slot] = self._ports[slot], None
         if port is not None:
             self._mach.destroy(port)
+
+    def _drop_right(self, slot: int) -> None:
+        held, self._rights[slot] = self._rights[slot], None
+        if held is not None:
+            self._mach.release(held.right, held.kind)
 
     def _get_right(self, slot: int, number: int) -> None:
         account, name = self._world.pick(number)

@@ -55,7 +55,6 @@ class World:
         self.port_gone = library.sim_agent_port_gone
         self.service_port = library.sim_agent_service_port
         self.outcome = library.sim_agent_outcome
-        self.accepted = library.sim_agent_accepted
         self.began = library.sim_agent_began
         self.exercised = library.sim_agent_exercised
 
@@ -109,10 +108,6 @@ class World:
         return self._library.sim_agent_received(
             ffi.from_buffer(body), len(body), *source, has_reply, port, is_set
         )
-
-    def note_accepted(self, body: bytes, source: tuple[int, int]) -> None:
-        """A message is in a queue of ours while its sender dies."""
-        self._library.sim_agent_accepted(ffi.from_buffer(body), len(body), *source)
 
     def violated(self, invariant: int, text: str) -> None:
         """An invariant does not hold."""
