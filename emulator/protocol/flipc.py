@@ -13,17 +13,15 @@ section 3.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
 from typing import Final, Protocol
 
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.mnl import (
     MNL_HEADER_SIZE,
-    RIGHTS_COUNT_MAX,
     AckSnapshot,
     Death,
     FlipcCommand,
@@ -35,20 +33,11 @@ from emulator.protocol.mnl import (
     NodeCommand,
     Rights,
     RightsEntry,
-    RightsOperation,
     Sub,
 )
 from emulator.protocol.names import bootstrap_port
-from emulator.protocol.rights import (
-    Carried,
-    HeldRights,
-    Peer,
-    RightsStatistics,
-    Surroundings,
-    carried,
-    refusal_of,
-)
-from emulator.protocol.wire_types import Disposition, MalformedMessage
+from emulator.protocol.peer import Peer
+from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = [
     "RIGHTS_TAKEN",
@@ -67,7 +56,6 @@ __all__ = [
 
 CONTROL_RESERVE: Final = 16  # control messages may run this far beyond the credit
 OUTSTANDING_SLACK: Final = 64  # so many unsettled beyond our own window, whatever a peer allows
-UNTOLD_MAX: Final = 1024  # accounts that wait; a peer that lets us tell nothing gives us no rights
 SEQUENCE_SPAN: Final = 1 << 30  # from the lowest unsettled number: serial arithmetic ends at 2^31
 _MASK: Final = 0xFFFFFFFF
 _WORD_SIZE: Final = 8
@@ -141,7 +129,7 @@ class CreditBroken:
 
 @dataclass(frozen=True, slots=True)
 class RightsTold:
-    """The peer's accounts of rights changed."""
+    """The peer tells accounts of rights."""
 
     entries: tuple[RightsEntry, ...]
 
@@ -172,7 +160,6 @@ class PairStatistics:
         outstanding: Sent and not settled, now.
         queued: Not sent yet, now.
         unsettled: Accepted and not taken by a receiver, now.
-        rights: The peer's, as we hold them.
     """
 
     sent: int
@@ -187,7 +174,6 @@ class PairStatistics:
     outstanding: int
     queued: int
     unsettled: int
-    rights: RightsStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +203,6 @@ class Pair:
         *,
         node_id: int,
         constants: ClusterConstants,
-        peer_id: int | None = None,
-        surroundings: Surroundings | None = None,
         accounts: Accounts | None = None,
     ) -> None:
         """Begin with nothing sent and nothing received.
@@ -226,19 +210,13 @@ class Pair:
         Args:
             node_id: Ours, for the messages we create.
             constants: The cluster's.
-            peer_id: The other node's, if it is known.
-            surroundings: To judge the names in messages; None: each that has the form of one is
-                taken for good. Asked only if `peer_id` is known.
-            accounts: Kept by somebody else: then the pair keeps none.
+            accounts: Of the rights that messages carry; None: nobody keeps any.
         """
         self._node_id = node_id
         self._constants = constants
-        self._peer_id = peer_id
-        self._surroundings = surroundings
         self._accounts = accounts
         self._is_telling = False  # what `take_news()` returned is on its way
         self._peer: Peer | None = None
-        self._held = HeldRights(node_id, peer_id)
         self._outcomes: list[Outcome] = []
         # Source.
         self._next_seq = 0
@@ -246,11 +224,10 @@ class Pair:
         self._outstanding: dict[int, _Sent] = {}  # ascending
         self._resend: deque[int] = deque()
         self._control: deque[_Queued] = deque()
-        self._untold: Counter[tuple[int, int]] = Counter()  # of RIGHTS: by name and operation
         self._queues: dict[int, deque[_Queued]] = {}  # by destination, in turn
         # Destination.
         self._expected = 0
-        self._unsettled: dict[int, tuple[Carried, ...]] = {}  # ascending
+        self._unsettled: dict[int, None] = {}  # ascending
         self._settled_untold = 0
         self._ack_due_ns: int | None = None
         # Counters.
@@ -288,7 +265,6 @@ class Pair:
             outstanding=len(self._outstanding),
             queued=len(self._control) + sum(len(queue) for queue in self._queues.values()),
             unsettled=len(self._unsettled),
-            rights=self._held.statistics(),
         )
 
     # Source --------------------------------------------------------------------------------------
@@ -300,8 +276,6 @@ class Pair:
             message: For a port of the peer.
             token: Comes back in its outcome.
         """
-        if self._accounts is None and message.remote_disposition is Disposition.SEND_ONCE:
-            self._held.use_once(message.remote)
         queue = self._queues.setdefault(message.remote, deque())
         queue.append(
             _Queued(Sub.FLIPC, FlipcCommand.IPC, message.remote, message.serialize(), token)
@@ -316,25 +290,9 @@ class Pair:
         self._enqueue_control(Sub.NODE, NodeCommand.DEATH, death.serialize(), None)
 
     def tell_rights(self, entries: Iterable[RightsEntry]) -> None:
-        """Tell accounts of rights, before every IPC message; what is untold is added up."""
-        for entry in entries:
-            self._untold[entry.name, entry.operation] += entry.value
-
-    # Rights --------------------------------------------------------------------------------------
-
-    def held(self, name: int, disposition: Disposition = Disposition.SEND) -> int:
-        """Return how many rights of a kind we hold to a port of the peer."""
-        return self._held.count(name, disposition)
-
-    def give_back(
-        self, name: int, disposition: Disposition = Disposition.SEND, *, leave: int = 0
-    ) -> None:
-        """Give back the rights of a kind to a port of the peer, but `leave` of them."""
-        self.tell_rights(self._held.release(name, disposition, leave=leave))
-
-    def give_all_back(self) -> None:
-        """Give back every right that we hold."""
-        self.tell_rights(self._held.release_all())
+        """Tell accounts of rights that nobody keeps, before every IPC message."""
+        payload = Rights(entries=tuple(entries)).serialize()
+        self._enqueue_control(Sub.FLIPC, FlipcCommand.RIGHTS, payload, None)
 
     # Source, on a link ---------------------------------------------------------------------------
 
@@ -355,9 +313,6 @@ class Pair:
             if not self._transmit(self._control[0], send):
                 return
             self._control.popleft()
-        while self._untold and self._credit_left() > -CONTROL_RESERVE:
-            if not self._transmit_rights(send):
-                return
         while self._queues and self._may_send():
             name = self._next_to_send()
             if name is None:
@@ -416,12 +371,10 @@ class Pair:
         self._outstanding.clear()
         self._resend.clear()
         self._control.clear()
-        self._untold.clear()
         self._queues.clear()
         self._unsettled.clear()
         self._settled_untold = 0
         self._ack_due_ns = None
-        self._held.died()
 
     # Destination ---------------------------------------------------------------------------------
 
@@ -442,20 +395,11 @@ class Pair:
             self._malformed += 1
         return None
 
-    def consumed(self, sequence: int, now_ns: int, *, keep: bool = False) -> None:
-        """A receiver took the message off its port's queue: settle it.
-
-        Args:
-            sequence: Its number.
-            now_ns: The time.
-            keep: Hold its rights to ports of the peer, until `give_back()`. Without that only a
-                send-once right to reply is held, and goes with the message that uses it.
-        """
-        if sequence not in self._unsettled:
-            return
-        rights = self._unsettled.pop(sequence)
-        self._note_settled(now_ns)
-        self.tell_rights(self._held.take(rights, keep=keep))
+    def consumed(self, sequence: int, now_ns: int) -> None:
+        """A receiver took the message with that number off its port's queue: settle it."""
+        if sequence in self._unsettled:
+            del self._unsettled[sequence]
+            self._note_settled(now_ns)
 
     def refuse(self, sequence: int, reason: NakReason, resend_to: int = -1) -> None:
         """Send the message back, perhaps to another node; it stays unsettled until the peer
@@ -569,20 +513,6 @@ class Pair:
         self._next_seq = (self._next_seq + 1) & _MASK
         return True
 
-    def _transmit_rights(self, send: Callable[[bytes], bool]) -> bool:
-        """Tell as many accounts as one message holds, if the link takes it."""
-        told = list(islice(self._untold.items(), RIGHTS_COUNT_MAX))
-        entries = tuple(
-            RightsEntry(name=name, operation=operation, value=value)
-            for (name, operation), value in told
-        )
-        payload = Rights(entries=entries).serialize()
-        if not self._transmit(_Queued(Sub.FLIPC, FlipcCommand.RIGHTS, 0, payload), send):
-            return False
-        for key, _ in told:
-            del self._untold[key]
-        return True
-
     def _settle_sent(self, seq: int) -> None:
         entry = self._outstanding.pop(seq)
         if entry.refuses is not None and entry.refuses in self._unsettled:
@@ -647,36 +577,13 @@ class Pair:
         return self._take_control(header, payload)
 
     def _accept_ipc(self, header: MnlHeader, payload: bytes) -> Arrival | None:
-        self._unsettled[header.options] = ()
+        self._unsettled[header.options] = None
         try:
             message = MachMessage.parse(payload, header.object)
         except MalformedMessage:
             self.refuse(header.options, NakReason.BAD_MESSAGE)
             return None
-        if self._accounts is not None:
-            return IpcArrived(header.options, message)
-        rights = carried(message)
-        reason = self._refusal_of(rights)
-        if reason is not None:
-            self.refuse(header.options, reason)
-            return None
-        self._unsettled[header.options] = rights
         return IpcArrived(header.options, message)
-
-    def _refusal_of(self, rights: tuple[Carried, ...]) -> NakReason | None:
-        if self._surroundings is not None and self._peer_id is not None:
-            reason = refusal_of(
-                rights,
-                node_id=self._node_id,
-                source=self._peer_id,
-                nodes_max=self._constants.nodes_max,
-                surroundings=self._surroundings,
-            )
-            if reason is not None:
-                return reason
-        takes_none = any(right.disposition is Disposition.RECEIVE for right in rights)
-        is_full = bool(rights) and len(self._untold) >= UNTOLD_MAX
-        return NakReason.NO_RESOURCES if takes_none or is_full else None
 
     def _take_control(self, header: MnlHeader, payload: bytes) -> Arrival | None:
         """Act on a control message, which is settled already.
@@ -688,27 +595,10 @@ class Pair:
             self._take_nak(Nak.parse(payload))
             return None
         if (header.sub, header.cmd) == (Sub.FLIPC, FlipcCommand.RIGHTS):
-            entries = Rights.parse(payload).entries
-            if self._accounts is None:
-                self.tell_rights(self._held.told(entries))
-                self._tell_dead(entries)
-            return RightsTold(entries)
+            return RightsTold(Rights.parse(payload).entries)
         if header.sub == Sub.NODE:
             return _take_node_command(header.cmd, payload, self._peer)
         raise MalformedMessage(f"command {header.sub}/{header.cmd}")
-
-    def _tell_dead(self, entries: tuple[RightsEntry, ...]) -> None:
-        """Answer what somebody holds to ports that are not here."""
-        if self._surroundings is None:
-            return
-        for entry in entries:
-            is_added = entry.operation in (RightsOperation.ADD_SEND, RightsOperation.ADD_ONCE)
-            if (
-                is_added
-                and len(self._untold) < UNTOLD_MAX
-                and not self._surroundings.is_here(entry.name)
-            ):
-                self._untold[entry.name, RightsOperation.PORT_DEAD] = 1
 
     def _take_nak(self, nak: Nak) -> None:
         entry = self._outstanding.get(nak.sequence)

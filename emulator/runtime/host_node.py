@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -26,14 +26,8 @@ from emulator.protocol.constants import (
     LinkDrop,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import (
-    Arrival,
-    IpcArrived,
-    NodeLeft,
-    Outcome,
-    PairStatistics,
-    RightsTold,
-)
+from emulator.protocol.flipc import Arrival, NodeLeft, Outcome, PairStatistics
+from emulator.protocol.ipc import IpcSpace, Item, Message, Port, SendResult
 from emulator.protocol.link_types import (
     ClockSample,
     LinkStatistics,
@@ -41,19 +35,9 @@ from emulator.protocol.link_types import (
     Refused,
     StateChanged,
 )
-from emulator.protocol.mnl import Death, MachMessage, NakReason
-from emulator.protocol.names import (
-    NAME_NULL,
-    NameAllocator,
-    bootstrap_port,
-    kernel_port,
-    node_of,
-    serial_of,
-    tag_of,
-    tag_of_incarnation,
-)
+from emulator.protocol.mnl import Death
+from emulator.protocol.names import bootstrap_port, describe, kernel_port, node_of
 from emulator.protocol.node import NodeDeath, NodeTable
-from emulator.protocol.rights import carried
 from emulator.protocol.route import Transit, TransitTable
 from emulator.protocol.services import (
     REPLY_OFFSET,
@@ -68,11 +52,24 @@ from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_calls import Call, CallTable
 from emulator.runtime.host_link import ManagementLink
-from emulator.runtime.receive_port import ListenPort, ReceivePort
+from emulator.runtime.host_rights import HostMessage, HostRight, RightsStatistics
+from emulator.runtime.host_watches import Watches
+from emulator.runtime.receive_port import HostPort, ListenPort, ReceivePort
 
-__all__ = ["GuestStatistics", "HostNode", "HostObserver", "ListenPort", "ReceivePort"]
+__all__ = [
+    "GuestStatistics",
+    "HostMessage",
+    "HostNode",
+    "HostObserver",
+    "HostRight",
+    "ListenPort",
+    "ReceivePort",
+]
 
 HOST_ID: Final = 0
+_LIMIT: Final = (
+    1 << 20
+)  # messages: sending never waits, and the credit of its source bounds a queue
 
 
 class HostObserver:
@@ -103,11 +100,13 @@ class GuestStatistics:
         incarnation: The one alive, 0 for none.
         link: Of the management link.
         pair: Of the pair with that incarnation.
+        rights: Between node 0 and that incarnation.
     """
 
     incarnation: int
     link: LinkStatistics
     pair: PairStatistics
+    rights: RightsStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +114,26 @@ class _Posted:
     """The token of a message that nobody waits for."""
 
     settled: Callable[[], None]
+
+
+class _Witness:
+    """What the space told and nobody acted upon yet."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self._ready: dict[Port, None] = {}
+
+    def arrived(self, port: Port) -> None:
+        self._ready[port] = None
+
+    def resolved(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def take(self) -> tuple[list[Outcome], list[Port]]:
+        outcomes, self.outcomes = self.outcomes, []
+        ready = list(self._ready)
+        self._ready.clear()
+        return outcomes, ready
 
 
 @dataclass(slots=True)
@@ -147,10 +166,19 @@ class HostNode:
         self._observer = observer or HostObserver()
         self._table = NodeTable(constants)
         self._transits = TransitTable(transits)
-        self._names = NameAllocator(HOST_ID, incarnation)
+        self._witness = _Witness()
+        self.space = IpcSpace(
+            node_id=HOST_ID,
+            incarnation=incarnation,
+            constants=constants,
+            observer=self._witness,
+            proxy_limit=_LIMIT,
+        )
+        self._watches = Watches(self.space)
         self._links: dict[int, ManagementLink] = {}
         self._attached: dict[int, _Attached] = {}
-        self._ports: dict[int, ReceivePort | ListenPort] = {}
+        self._looked_up: dict[tuple[int, int], HostRight] = {}
+        self._is_working = False
         self._published: dict[str, Callable[[int], int]] = {}
         self._calls = CallTable()
         self._changed = asyncio.Event()
@@ -158,6 +186,8 @@ class HostNode:
         self._frame_listeners: list[Callable[[int], None]] = []
         self._link_listeners: list[Callable[[int], None]] = []
         self._death_listeners: list[Callable[[NodeDeath], None]] = []
+        port = self.space.create(name=kernel_port(HOST_ID), limit=_LIMIT)
+        port.context = ListenPort(self, port, port.name, self._answer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -171,9 +201,16 @@ class HostNode:
         await self.close()
 
     async def close(self) -> None:
-        """Give back every right, then let go of every stream; whatever waits fails."""
-        for node_id, link in self._links.items():
-            link.give_all_back()
+        """Give back every right that a lookup brought, then let go of every stream; whatever waits
+        fails."""
+        rights = list(self._looked_up.values())
+        self._looked_up.clear()
+        self._is_working = True  # so that one message tells all
+        for right in rights:
+            right.release()
+        self._is_working = False
+        self.work()
+        for node_id in self._links:
             self.detach(node_id)
             self._calls.fail_all(
                 node_id, GuestError(f"the host left the cluster before node {node_id} answered")
@@ -316,21 +353,42 @@ class HostNode:
             incarnation=link.incarnation,
             link=link.statistics(),
             pair=link.pair_statistics(),
+            rights=RightsStatistics.of(link.neighbour),
         )
 
-    # Messages ------------------------------------------------------------------------------------
+    # Ports and rights ----------------------------------------------------------------------------
 
     def port(self) -> ReceivePort:
         """Return a new port with a name of its own."""
-        port = ReceivePort(self._names.allocate(), self._forget_port)
-        self._ports[port.name] = port
-        return port
+        port = self.space.create(limit=_LIMIT)
+        owner = ReceivePort(self, port, self.space.name_of(port))
+        port.context = owner
+        return owner
 
-    def listen(self, handler: Callable[[int, MachMessage], None]) -> ListenPort:
-        """Return a new port whose messages go to `handler`, with the guest's id."""
-        port = ListenPort(self._names.allocate(), self._forget_port, handler)
-        self._ports[port.name] = port
-        return port
+    def listen(self, handler: Callable[[int, HostMessage], None]) -> ListenPort:
+        """Return a new port whose messages go to `handler`, with the id of their node."""
+        port = self.space.create(limit=_LIMIT)
+        owner = ListenPort(self, port, self.space.name_of(port), handler)
+        port.context = owner
+        return owner
+
+    def adopt(self, port: Port) -> ReceivePort:
+        """Receive on a port whose receive right came in a message, of `HostMessage.ports`, from
+        which it has to be removed."""
+        owner = ReceivePort(self, port, port.name)
+        port.context = owner
+        return owner
+
+    def right(self, port_name: int) -> HostRight:
+        """Return one more send right, on no account, to the port of that name.
+
+        Raises:
+            GuestError: No port of that name is known, and no living guest could have it.
+        """
+        port = self.space.right_to(port_name)
+        if port is None:
+            raise GuestError(f"nobody has a port {describe(port_name)}")
+        return HostRight(self, port, Disposition.SEND)
 
     def publish(self, service: str, port_of: Callable[[int], int]) -> None:
         """Answer LOOKUP of a service at node 0's kernel port.
@@ -340,6 +398,34 @@ class HostNode:
             port_of: Called with the asking guest's id; returns the name of its port, 0 for none.
         """
         self._published[service] = port_of
+
+    def release(self, port: Port, kind: Disposition) -> None:
+        """Give up a right; as `HostRight.release()`."""
+        self.space.release(port, kind)
+        self.work()
+
+    def release_port(self, port: Port) -> None:
+        """End a port of node 0; as `HostPort.close()`."""
+        self.release(port, Disposition.RECEIVE)
+
+    def take(self, port: Port) -> Message | None:
+        """Take the next message off a port of node 0; as `ReceivePort.receive()`."""
+        message = self.space.next_message(port, time.monotonic_ns())
+        self.work()
+        return message
+
+    def watch_death(self, port: Port, listener: Callable[[], None]) -> None:
+        """Call `listener` when a port dies; as `HostRight.on_death()`."""
+        self._watches.death(port, listener)
+        self.work()
+
+    def watch_senders(self, port: Port) -> asyncio.Future[None]:
+        """Return what is done when nobody has a send right to a port of node 0."""
+        future = self._watches.senders(port)
+        self.work()
+        return future
+
+    # Messages ------------------------------------------------------------------------------------
 
     def post(
         self, port_name: int, message_id: int, body: bytes, settled: Callable[[], None]
@@ -355,65 +441,82 @@ class HostNode:
         Returns:
             False if the guest is dead, or cannot receive one that long; nothing is called then.
         """
-        message = MachMessage(remote=port_name, id=message_id, body=body)
-        return self._post(node_of(port_name), message, _Posted(settled))
+        node = self.space.neighbours.get(node_of(port_name))
+        port = self.space.right_to(port_name, node)
+        if port is None:
+            return False
+        message = self.space.message(message_id, body, token=_Posted(settled))
+        return self._send_and_let_go(message, port, Disposition.SEND)
 
-    def reply(self, node_id: int, request: MachMessage, body: bytes) -> None:
-        """Answer a guest's request at the port that it brought, if it brought one of its own.
+    def reply(self, request: HostMessage, body: bytes, items: Sequence[Item] = ()) -> None:
+        """Answer a request by the right that it brought, if it brought one.
 
-        A guest that has died meanwhile, or asks for more than it can receive, is not answered.
+        A node that has died meanwhile, or asks for more than it can receive, is not answered.
+
+        Args:
+            request: It; its right to reply is used up or released.
+            body: Opaque.
+            items: What else the answer carries.
         """
-        if request.local and request.local_home in (None, node_id):
-            message = MachMessage(
-                remote=request.local,
-                id=request.id + REPLY_OFFSET,
-                body=body,
-                remote_disposition=request.local_disposition,
-            )
-            self._post(node_id, message, None)
+        right = request.reply
+        if right is not None and right.is_there:
+            kind, port = right.kind, right.spend()
+        elif right is not None and right.kind is Disposition.SEND:
+            kind = Disposition.SEND
+            by_name = self.space.right_to(request.local, self.space.neighbours.get(request.source))
+            if by_name is None:
+                return
+            port = by_name
+        else:
+            return
+        message = self.space.message(request.id + REPLY_OFFSET, body, items)
+        self._send_and_let_go(message, port, kind)
 
     async def send(
         self,
-        port_name: int,
+        to: int | HostRight,
         message_id: int,
         body: bytes,
         deadline: Deadline,
         *,
         reply_port: ReceivePort | ListenPort | None = None,
+        items: Sequence[Item] = (),
     ) -> None:
         """Send a Mach message and wait until it is settled: a receiver took it.
 
         Args:
-            port_name: Of a guest's port.
+            to: A right, of which a send-once right is used up; or the name of a guest's port.
             message_id: Any.
             body: Opaque.
             deadline: By when it has to be settled.
             reply_port: Given to the receiver with a send right.
+            items: What else it carries: rights of `HostPort` and `HostRight`, bytes out of line.
 
         Raises:
-            GuestError: The guest refused the message.
+            GuestError: The guest refused the message, or the port is dead; rights that were moved
+                into it are given back.
             NodeDied: Its incarnation died first.
             DeadlineExpired: Nothing was heard in time; the message may still arrive.
-            UsageError: It is longer than the guest receives.
+            UsageError: It is longer than the guest receives, or carries a right that cannot be.
         """
-        message = MachMessage(
-            remote=port_name,
-            id=message_id,
-            body=body,
-            local=reply_port.name if reply_port is not None else 0,
-            local_disposition=Disposition.SEND if reply_port is not None else Disposition.NONE,
-        )
-        call = Call(node_of(port_name), message, wants_reply=False)
-        await self._exchange(call, deadline)
+        call = Call(node_id=_node_of(to), port_name=_name_of(to), message_id=message_id)
+        reply = reply_port.port if reply_port is not None else None
+        await self._exchange(call, to, body, items, deadline, reply=reply)
 
     async def call(
-        self, node_id: int, port_name: int, message_id: int, body: bytes, deadline: Deadline
+        self,
+        node_id: int,
+        to: int | HostRight,
+        message_id: int,
+        body: bytes,
+        deadline: Deadline,
     ) -> bytes:
-        """Send a request with a send-once reply right and wait for the reply.
+        """Send a request with a send-once reply right and wait for the reply; rights that it brings
+        are given back.
 
         Args:
             node_id: The guest.
-            port_name: Of the port that is asked.
+            to: A right, or the name of the port that is asked.
             message_id: Of the request; the reply has this + 100.
             body: Of the request.
             deadline: By when the reply has to be there.
@@ -422,13 +525,42 @@ class HostNode:
             The body of the reply.
 
         Raises:
-            GuestError: The guest refused the request.
+            GuestError: The guest refused the request, or will never answer it.
             NodeDied: Its incarnation died first.
             DeadlineExpired: No reply came in time; a late one is refused.
             UsageError: The request is longer than the guest receives.
         """
-        message = self._request(port_name, message_id, body)
-        return (await self._ask(node_id, message, deadline)).body
+        with await self.ask(node_id, to, message_id, body, deadline) as reply:
+            return reply.body
+
+    async def ask(
+        self,
+        node_id: int,
+        to: int | HostRight,
+        message_id: int,
+        body: bytes,
+        deadline: Deadline,
+        *,
+        items: Sequence[Item] = (),
+    ) -> HostMessage:
+        """Do what `call()` does; return the whole reply, whose rights are the caller's.
+
+        Args:
+            node_id: The guest.
+            to: A right, or the name of the port that is asked.
+            message_id: Of the request.
+            body: Of the request.
+            deadline: By when the reply has to be there.
+            items: What else the request carries.
+        """
+        reply_port = self.space.create()
+        call = Call(
+            node_id=node_id, port_name=_name_of(to), message_id=message_id, reply_port=reply_port
+        )
+        reply_port.context = call
+        reply = await self._exchange(call, to, body, items, deadline, reply=reply_port)
+        assert reply is not None
+        return HostMessage(self, reply)
 
     async def ping(self, node_id: int, deadline: Deadline, *, body: bytes = b"") -> int:
         """Return the nanoseconds of one ECHO round trip to a guest's kernel port.
@@ -445,7 +577,7 @@ class HostNode:
     async def lookup(self, node_id: int, service: str, deadline: Deadline) -> int:
         """Ask a guest's node server for a service, and hold a send right to its port.
 
-        One right to a port is held, however often it is looked up; `let_go()` gives it back.
+        However often a port is looked up, `let_go()` gives it back once.
 
         Args:
             node_id: The guest.
@@ -459,27 +591,21 @@ class HostNode:
             GuestError: As `call()` does, or the service's port is on another node; `ServiceError`
                 if there is no such service.
         """
-        request = self._request(
-            bootstrap_port(node_id), Service.NODE_LOOKUP, node_lookup_request(service, node_id)
-        )
-        reply = await self._ask(node_id, request, deadline, keeps_rights=True)
-        wanted = 0
-        try:
-            port = parse_node_lookup_reply(reply.body, reply.parts)
-            if port.name == NAME_NULL or port.home not in (None, node_id):
+        request = node_lookup_request(service, node_id)
+        port = bootstrap_port(node_id)
+        with await self.ask(node_id, port, Service.NODE_LOOKUP, request, deadline) as reply:
+            port_part = parse_node_lookup_reply(reply.body, reply.parts)
+            if reply.rights[0] is None or reply.rights[0].node_id != node_id:
                 raise GuestError(f"service {service!r} of node {node_id} is not there any more")
-            wanted = port.name
-        finally:
-            for right in carried(reply):
-                leave = int(right.name == wanted and right.disposition is Disposition.SEND)
-                self._links[node_id].give_back(right.name, right.disposition, leave=leave)
-        return wanted
+            self.let_go(node_id, port_part.name)
+            self._looked_up[node_id, port_part.name] = reply.take(0)
+            return port_part.name
 
     def let_go(self, node_id: int, port_name: int) -> None:
         """Give back the send right that a lookup at a guest brought; no effect if none is held."""
-        link = self._links.get(node_id)
-        if link is not None:
-            link.give_back(port_name, Disposition.SEND)
+        right = self._looked_up.pop((node_id, port_name), None)
+        if right is not None:
+            right.release()
 
     async def measure_clock(self, node_id: int, deadline: Deadline) -> ClockSample:
         """Return the relation of a guest's clock to ours as of now, measured by asking for it.
@@ -494,54 +620,95 @@ class HostNode:
         uptime_ns = NodeStatistics.parse(reply).uptime_ns
         return ClockSample.of_echo(sent_ns, uptime_ns, uptime_ns, time.monotonic_ns())
 
-    def _request(self, port_name: int, message_id: int, body: bytes) -> MachMessage:
-        """Return a message with a send-once right to a reply port made for it."""
-        return MachMessage(
-            remote=port_name,
-            id=message_id,
-            body=body,
-            local=self._names.allocate(),
-            local_disposition=Disposition.SEND_ONCE,
-        )
-
-    async def _ask(
+    async def _exchange(
         self,
-        node_id: int,
-        request: MachMessage,
+        call: Call,
+        to: int | HostRight,
+        body: bytes,
+        items: Sequence[Item],
         deadline: Deadline,
         *,
-        keeps_rights: bool = False,
-    ) -> MachMessage:
-        call = Call(node_id, request, wants_reply=True, keeps_rights=keeps_rights)
-        return await self._exchange(call, deadline)
-
-    async def _exchange(self, call: Call, deadline: Deadline) -> MachMessage:
-        if self.incarnation(call.node_id) == 0:
-            await self.wait_up(call.node_id, deadline)
+        reply: Port | None,
+    ) -> Message | None:
         self._calls.open(call)
         try:
-            self._links[call.node_id].post(call.message, call)
+            if isinstance(to, int) and self.incarnation(call.node_id) == 0:
+                await self.wait_up(call.node_id, deadline)
+            self._submit(call, to, body, items, reply=reply)
             return await self._calls.wait(call, deadline)
         finally:
             self._calls.close(call)
+            if call.reply_port is not None:
+                self.space.destroy(call.reply_port)
+                self.work()
+
+    def _submit(
+        self,
+        call: Call,
+        to: int | HostRight,
+        body: bytes,
+        items: Sequence[Item],
+        *,
+        reply: Port | None,
+    ) -> None:
+        message = self.space.message(call.message_id, body, items, token=call)
+        if message is None:
+            raise UsageError(f"message {call.message_id} would carry a right that is not there")
+        if isinstance(to, HostRight):
+            port, is_once = to.port, to.kind is Disposition.SEND_ONCE
+        else:
+            by_name = self.space.right_to(to, self.space.neighbours.get(call.node_id))
+            if by_name is None:
+                self._unsent(message)
+                raise GuestError(f"node {call.node_id} has no port {describe(to)}")
+            port, is_once = by_name, False
+        node = port.node
+        kind = Disposition.SEND_ONCE if call.reply_port is not None else Disposition.SEND
+        result = self.space.send(
+            message, port, reply=reply, reply_disposition=kind, is_once=is_once
+        )
+        if result is SendResult.DONE and isinstance(to, HostRight) and is_once:
+            to.spend()
+        if result is not SendResult.DONE:
+            self._unsent(message)
+        if isinstance(to, int):
+            self.space.release(port)
+        self.work()
+        if result is SendResult.TOO_LARGE and node is not None:
+            raise UsageError(
+                f"message {call.message_id} is too long for node {node.node_id}",
+                hint=f"node {node.node_id} receives at most {node.message_max} bytes",
+            )
+        if result is not SendResult.DONE:
+            raise GuestError(
+                f"port {describe(call.port_name)} takes no message {call.message_id}: "
+                f"{result.value}"
+            )
+
+    def _unsent(self, message: Message) -> None:
+        """What a message carries is given back."""
+        message.token = None
+        self.space.discard(message)
+
+    def _send_and_let_go(self, message: Message | None, port: Port, kind: Disposition) -> bool:
+        """Send a message by a right that goes with it, or else is released; nobody waits."""
+        is_once = kind is Disposition.SEND_ONCE
+        is_sent = (
+            message is not None
+            and self.space.send(message, port, is_once=is_once) is SendResult.DONE
+        )
+        if message is not None and not is_sent:
+            self._unsent(message)
+        if not (is_sent and is_once):
+            self.space.release(port, kind)
+        self.work()
+        return is_sent
 
     # What management links tell (LinkOwner) ---------------------------------------------------
 
     def admit(self, node_id: int, incarnation: int, now_ns: int) -> Admission:
         """Decide about a claim; each guest has one link, so its index is the guest's id."""
         return self._table.admit(node_id, node_id, incarnation, now_ns)
-
-    def is_here(self, name: int) -> bool:
-        """Return whether a port of node 0 has that name, reply ports included."""
-        return name in self._ports or name == kernel_port(HOST_ID) or self._calls.awaits(name)
-
-    def gave(self, name: int) -> bool:
-        """Return whether node 0 ever gave out that name."""
-        return (
-            node_of(name) == HOST_ID
-            and tag_of(name) == tag_of_incarnation(self._incarnation)
-            and 0 < serial_of(name) <= self._names.last_serial
-        )
 
     def life_began(self, node_id: int, incarnation: int) -> None:
         """Bury the older life before anything of the new one, then tell the new one what it
@@ -592,57 +759,55 @@ class HostNode:
         self._observer.stream_closed(node_id)
 
     def arrived(self, link: ManagementLink, arrival: Arrival) -> None:
-        """Give a message to its port, or refuse it."""
-        if isinstance(arrival, RightsTold):
-            self._calls.rights_told(link.node_id, arrival.entries)
-            return
+        """Act on what is no message for a port. A guest's word about deaths means nothing: only
+        node 0 declares them."""
         if isinstance(arrival, NodeLeft):
             for death in self._table.declare_dead(
                 link.node_id, link.incarnation, NodeDeathCause.LEFT
             ):
                 self._bury(death)
-            return
-        if not isinstance(arrival, IpcArrived):
-            return  # a guest's word about deaths means nothing: only node 0 declares them
-        message = arrival.message
-        call = self._calls.take_reply(link.node_id, message)
-        if call is not None:
-            link.consumed(link.pair, arrival.sequence, keep=call.keeps_rights)
-        elif message.remote_disposition is Disposition.SEND_ONCE and self.is_here(message.remote):
-            link.refuse(arrival.sequence, NakReason.NO_RIGHT)
-        elif message.remote in self._ports:
-            self._ports[message.remote].deliver(link, arrival)
-        elif message.remote == kernel_port(HOST_ID):
-            link.consumed(link.pair, arrival.sequence)
-            self._answer(link, message)
-        else:
-            link.refuse(arrival.sequence, self._no_such_port(message.remote))
-            return
-        for right in carried(message):
-            if right.disposition is Disposition.SEND_ONCE and right.home == HOST_ID:
-                self._calls.once_gone(link.node_id, right.name)
 
-    def resolved(self, outcome: Outcome) -> None:
-        """End the wait of a message that failed, or whose settlement was awaited."""
-        if isinstance(outcome.token, _Posted):
-            outcome.token.settled()
-        self._calls.resolved(outcome)
+    def work(self) -> None:
+        """Do what the space had to tell, and let links send what it has for their guests."""
+        if self._is_working:
+            return
+        self._is_working = True
+        try:
+            while self._hand_over() or self._serve_links():
+                pass
+        finally:
+            self._is_working = False
 
     # Inside --------------------------------------------------------------------------------------
 
-    def _post(self, node_id: int, message: MachMessage, token: object) -> bool:
-        """Give a message to a guest's link, if the guest lives and receives messages that long."""
-        link = self._links.get(node_id)
-        if link is None or not link.incarnation:
-            return False
-        try:
-            link.post(message, token)
-        except UsageError:
-            return False
-        return True
+    def _hand_over(self) -> bool:
+        """Tell of outcomes and messages; return whether there was anything."""
+        outcomes, ready = self._witness.take()
+        for outcome in outcomes:
+            if isinstance(outcome.token, _Posted):
+                outcome.token.settled()
+            self._calls.resolved(outcome)
+        for port in ready:
+            owner = port.context
+            if isinstance(owner, Call):
+                self._answered(owner, port)
+            elif isinstance(owner, HostPort | Watches):
+                owner.ready()
+        return bool(outcomes or ready)
 
-    def _forget_port(self, name: int) -> None:
-        self._ports.pop(name, None)
+    def _serve_links(self) -> bool:
+        """Let links send; return whether one had something to."""
+        links = [link for link in self._links.values() if link.neighbour.is_to_be_served]
+        for link in links:
+            link.neighbour.is_to_be_served = False
+            link.service(time.monotonic_ns())
+        return bool(links)
+
+    def _answered(self, call: Call, port: Port) -> None:
+        while (message := self.space.next_message(port, time.monotonic_ns())) is not None:
+            is_of_kernel = message.source[0] == HOST_ID
+            if not call.answered(message, is_of_kernel=is_of_kernel):
+                self.space.discard(message)
 
     def _bury(self, death: NodeDeath) -> tuple[int, ...]:
         """Do everything that a new death asks for, at once; return who is being told."""
@@ -652,12 +817,17 @@ class HostNode:
         told: tuple[int, ...] = ()
         if death.cause is not NodeDeathCause.SILENCE:  # silence to us alone is no word to others
             told = self._tell_others(notice)
+        was_working, self._is_working = self._is_working, True
         link = self._links.get(death.node_id)
         if link is not None and death.cause is not NodeDeathCause.INCARNATION:
             link.end_life(death.incarnation)
+        for outcome in self._witness.outcomes:
+            self._calls.resolved(outcome)
         self._calls.fail_all(
             death.node_id, NodeDied(f"node {death.node_id} died before it answered")
         )
+        self._is_working = was_working
+        self.work()
         self._observer.peer_died(death)
         for listener in self._death_listeners:
             listener(death)
@@ -678,15 +848,15 @@ class HostNode:
                 attached.untold.append(notice)
         return tuple(told)
 
-    def _answer(self, link: ManagementLink, message: MachMessage) -> None:
+    def _answer(self, node_id: int, message: HostMessage) -> None:
         """Node 0's kernel port: ECHO and LOOKUP are served, everything else is unsupported."""
         if message.id == Service.ECHO:
             body = message.body
         elif message.id == Service.LOOKUP:
-            body = self._look_up(link.node_id, message.body)
+            body = self._look_up(node_id, message.body)
         else:
             body = _status(ErrorCode.UNSUPPORTED)
-        self.reply(link.node_id, message, body)
+        self.reply(message, body)
 
     def _look_up(self, node_id: int, name: bytes) -> bytes:
         port_of = self._published.get(name.partition(b"\0")[0].decode("ascii", "replace"))
@@ -694,11 +864,6 @@ class HostNode:
         if not port:
             return _status(ErrorCode.NOT_FOUND)
         return _status(ErrorCode.NONE) + port.to_bytes(8, "little")
-
-    def _no_such_port(self, name: int) -> NakReason:
-        if node_of(name) != HOST_ID:
-            return NakReason.NOT_PRINCIPAL
-        return NakReason.DEAD_PORT if self.gave(name) else NakReason.UNKNOWN_NAME
 
     def _link_in_words(self, node_id: int) -> str:
         link = self._links.get(node_id)
@@ -727,6 +892,20 @@ class HostNode:
         for death in self._table.tick(time.monotonic_ns()):
             self._bury(death)
         self._set_silence_timer()
+
+
+def _name_of(to: int | HostRight) -> int:
+    return to.name if isinstance(to, HostRight) else to
+
+
+def _node_of(to: int | HostRight) -> int:
+    """Return where a message to it goes."""
+    if isinstance(to, int):
+        return node_of(to)
+    node_id = to.node_id
+    if node_id is None:
+        raise GuestError(f"port {describe(to.name)} is dead")
+    return node_id
 
 
 def _status(code: ErrorCode) -> bytes:

@@ -67,6 +67,7 @@ def tell(share: Share) -> None:
     """Something to tell was entered: let the node have it soon."""
     if not share.is_batched:
         share.node.notices[share] = None
+        share.node.is_to_be_served = True
 
 
 def _set_refused(share: Share, is_refused: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from emulator.protocol.flipc import Pair
 from emulator.protocol.message_parts import BytesPart, Part, PortPart, PortsPart
-from emulator.protocol.mnl import MachMessage
+from emulator.protocol.mnl import MachMessage, NakReason
 from emulator.protocol.names import NAME_NULL
 from emulator.protocol.wire_types import Disposition
 
@@ -128,12 +128,14 @@ class Neighbour:
         incarnation: Its life.
         pair: The streams between it and us.
         message_max: Bytes of the largest message that it takes, mnl header included.
+        is_to_be_served: Its pair may have something new to send; whoever looks clears it.
     """
 
     node_id: int
     incarnation: int
     pair: Pair
     message_max: int
+    is_to_be_served: bool = False
     shares: dict[Share, None] = field(default_factory=dict)
     notices: dict[Share, None] = field(default_factory=dict)  # that have something to tell
     batch: list[Share] = field(default_factory=list)  # told in a message on its way
@@ -404,6 +406,7 @@ class Message:
     sequence: int = 0
     destination: Port | None = None  # in whose queue it is
     remote: Port | None = None  # the proxy that it was sent to
+    refusal: NakReason | None = None  # why it came back last
 
     def rights(self) -> Iterator[Slot]:
         """Return the places of the rights in its parts."""

@@ -154,7 +154,7 @@ class IpcSpace:
     def neighbour(self, node_id: int) -> Neighbour:
         """Return a neighbour whose life is not known yet; `came_up()` tells it."""
         news = _News(self)
-        pair = Pair(node_id=self.node_id, constants=self._constants, peer_id=node_id, accounts=news)
+        pair = Pair(node_id=self.node_id, constants=self._constants, accounts=news)
         news.node = Neighbour(node_id, 0, pair, 0)
         return news.node
 
@@ -279,15 +279,24 @@ class IpcSpace:
         port.references += 1
         port.once += 1
 
-    def right_to(self, name: int) -> Port | None:
-        """Return a send right, on no account, to the port of that name; None: no such port is
-        known, and no living node could have it."""
+    def right_to(self, name: int, at: Neighbour | None = None) -> Port | None:
+        """Return a send right, on no account, to the port of that name.
+
+        Args:
+            name: Any.
+            at: Where a port that is not known is; None: at the node that made the name, if the
+                name can be one of its life.
+
+        Returns:
+            None: no such port is known, and no living node could have it.
+        """
         port = self.names.get(name)
         if port is None:
-            node = self.neighbours.get(node_of(name))
+            node = at or self.neighbours.get(node_of(name))
             if node is None or serial_of(name) == 0:
                 return None
-            if not is_well_known(name) and tag_of(name) != tag_of_incarnation(node.incarnation):
+            is_of_life = is_well_known(name) or tag_of(name) == tag_of_incarnation(node.incarnation)
+            if at is None and not is_of_life:
                 return None
             return self.make_proxy(name, node)
         port.references += 1
@@ -506,6 +515,7 @@ class IpcSpace:
         outgoing.give(self, message, node)
         message.is_resumed, proxy.resumes = proxy.resumes, False
         node.pair.enqueue(message.wire(proxy.name), message)
+        node.is_to_be_served = True
 
     def deliver(self, port: Port, message: Message) -> None:
         """A message of this node is queued at a port of this node, or held while that has to
@@ -546,6 +556,7 @@ class IpcSpace:
         message.destination = message.neighbour = None
         node.accepted.pop(message.sequence, None)
         node.pair.refuse(message.sequence, reason, resend_to)
+        node.is_to_be_served = True
 
     def refuse_queues(self, port: Port) -> None:
         """What waits at a port that died will never be received."""
@@ -567,7 +578,6 @@ class IpcSpace:
         message: Message,
         node: Neighbour | None,
         kind: OutcomeKind,
-        reason: NakReason | None = None,
     ) -> None:
         """A message to another node is at its end; `node` None: that died with it."""
         proxy = message.remote
@@ -581,7 +591,7 @@ class IpcSpace:
         if node is not None and message.was_sent_once:
             outgoing.once_arrived(proxy, node)
         message.remote = None
-        self._tell_outcome(message, kind, reason)
+        self._tell_outcome(message, kind)
         proxy.count -= 1
         proxy.holds -= 1
         accounts.unreference(self, proxy)
@@ -676,6 +686,7 @@ class IpcSpace:
         """A message that did not find its port goes after it."""
         port = message.remote
         assert port is not None
+        message.refusal = outcome.reason
         if (
             outcome.reason is not NakReason.MOVED
             or outcome.resend_to < 0
@@ -683,7 +694,7 @@ class IpcSpace:
             or (port.kind is Kind.PROXY and port.node is not node)
         ):
             self._message_back(port)
-            self.message_done(message, node, OutcomeKind.FAILED, outcome.reason)
+            self.message_done(message, node, OutcomeKind.FAILED)
             return
         self.moved += 1
         outgoing.return_all(self, message, node)
@@ -693,11 +704,10 @@ class IpcSpace:
             self._message_back(port)
         accounts.unreference(self, port)
 
-    def _tell_outcome(
-        self, message: Message, kind: OutcomeKind, reason: NakReason | None = None
-    ) -> None:
+    def _tell_outcome(self, message: Message, kind: OutcomeKind) -> None:
         if message.token is not None:
             token, message.token = message.token, None
+            reason = message.refusal if kind is OutcomeKind.FAILED else None
             self._observer.resolved(Outcome(token, kind, reason))
 
     # Receiving, inside ---------------------------------------------------------------------------
@@ -754,6 +764,7 @@ class IpcSpace:
             message.neighbour = None
             node.accepted.pop(message.sequence, None)
             node.pair.consumed(message.sequence, self._now_ns)
+            node.is_to_be_served = True
         self._tell_outcome(message, OutcomeKind.SETTLED)
 
     # Work ----------------------------------------------------------------------------------------

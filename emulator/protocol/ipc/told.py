@@ -88,6 +88,7 @@ def home_told(space: IpcSpace, port: Port) -> None:
 def settled(space: IpcSpace, node: Neighbour) -> None:
     """The node took what `news()` returned."""
     batch, node.batch = node.batch, []
+    node.is_to_be_served = True
     for share in batch:
         was_adding = share.is_adding
         share.is_batched = share.is_adding = False
