@@ -35,6 +35,7 @@ from emulator.protocol.link_types import (
     Refused,
     StateChanged,
 )
+from emulator.protocol.message_parts import PORT_LIMIT_MAX
 from emulator.protocol.mnl import Death
 from emulator.protocol.names import bootstrap_port, describe, kernel_port, node_of
 from emulator.protocol.node import NodeDeath, NodeTable
@@ -67,9 +68,7 @@ __all__ = [
 ]
 
 HOST_ID: Final = 0
-_LIMIT: Final = (
-    1 << 20
-)  # messages: sending never waits, and the credit of its source bounds a queue
+_PROXY_LIMIT: Final = 1 << 20  # messages to one port of a guest: sending never waits
 
 
 class HostObserver:
@@ -172,7 +171,7 @@ class HostNode:
             incarnation=incarnation,
             constants=constants,
             observer=self._witness,
-            proxy_limit=_LIMIT,
+            proxy_limit=_PROXY_LIMIT,
         )
         self._watches = Watches(self.space)
         self._links: dict[int, ManagementLink] = {}
@@ -186,7 +185,7 @@ class HostNode:
         self._frame_listeners: list[Callable[[int], None]] = []
         self._link_listeners: list[Callable[[int], None]] = []
         self._death_listeners: list[Callable[[NodeDeath], None]] = []
-        port = self.space.create(name=kernel_port(HOST_ID), limit=_LIMIT)
+        port = self.space.create(name=kernel_port(HOST_ID), limit=PORT_LIMIT_MAX)
         port.context = ListenPort(self, port, port.name, self._answer)
 
     async def __aenter__(self) -> Self:
@@ -360,14 +359,14 @@ class HostNode:
 
     def port(self) -> ReceivePort:
         """Return a new port with a name of its own."""
-        port = self.space.create(limit=_LIMIT)
+        port = self.space.create(limit=PORT_LIMIT_MAX)
         owner = ReceivePort(self, port, self.space.name_of(port))
         port.context = owner
         return owner
 
     def listen(self, handler: Callable[[int, HostMessage], None]) -> ListenPort:
         """Return a new port whose messages go to `handler`, with the id of their node."""
-        port = self.space.create(limit=_LIMIT)
+        port = self.space.create(limit=PORT_LIMIT_MAX)
         owner = ListenPort(self, port, self.space.name_of(port), handler)
         port.context = owner
         return owner

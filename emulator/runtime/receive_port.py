@@ -63,9 +63,8 @@ class HostPort:
         self.ready()
         return PortItem(port, Transfer.MOVE_RECEIVE)
 
-    @property
     def has_senders(self) -> bool:
-        """Whether anybody on any node has a send right to it, as far as is known here."""
+        """Return whether anybody on any node has a send right to it, as far as is known here."""
         return not self.is_closed and self.port.has_senders()
 
     async def wait_no_senders(self, deadline: Deadline) -> None:

@@ -241,4 +241,4 @@ async def test_whoever_holds_a_port_that_is_not_there_is_told(bench: Bench) -> N
     )
     await bench.settle(lambda: bool(bench.guest.rights))
     assert bench.guest.rights == [RightsEntry(name=gone.name, operation=RightsOperation.PORT_DEAD)]
-    assert (bench.rights.given, port.has_senders) == (1, True)
+    assert (bench.rights.given, port.has_senders()) == (1, True)
