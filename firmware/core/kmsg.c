@@ -67,6 +67,16 @@ struct kmsg *kmsg_allocate(struct mach_host *host, size_t body_bytes)
     return kmsg;
 }
 
+/* Is one left that nobody took? */
+static bool brings_right(const struct kmsg *kmsg)
+{
+    bool brings = kmsg->local != NULL;
+
+    for (uint32_t i = 0; kmsg->rights != NULL && i < kmsg->rights->count && !brings; i++)
+        brings = kmsg->rights->right[i].port != NULL;
+    return brings;
+}
+
 void kmsg_free(struct kmsg *kmsg)
 {
     struct mach_host *host;
@@ -75,15 +85,16 @@ void kmsg_free(struct kmsg *kmsg)
     if (kmsg == NULL)
         return;
     host = kmsg->host;
-    if (kmsg->local == NULL && kmsg->rights == NULL) {
-        heap_free(host, kmsg);
+    if (!brings_right(kmsg)) {
+        kmsg_discard(kmsg);
         return;
     }
     deferred_init(&deferred);
     ipc_lock(host);
-    kmsg_end(kmsg, (enum message_outcome)0, &deferred);
+    rights_die(kmsg, &deferred);
     ipc_unlock(host);
     deferred_run(host, &deferred);
+    heap_free(host, kmsg);
 }
 
 struct kmsg_rights *kmsg_rights_allocate(struct kmsg *kmsg, uint32_t count)

@@ -260,11 +260,13 @@ static mach_msg_return_t send(struct sending *sending)
     return result;
 }
 
-/* The usual case needs no memory, waits for nothing and ends nothing: a message without rights but
- * perhaps a reply right to a port of this node. */
+/* The usual case needs no memory, waits for nothing and ends nothing: the reply right, if there is
+ * one, is to a port of this node, and no right needs an account that is not there. */
 static bool is_simple(const struct kmsg *kmsg, const struct port *remote, const struct port *local)
 {
-    if (kmsg->rights != NULL || kmsg->local != NULL || remote->dead || is_too_large(remote, kmsg))
+    if (kmsg->local != NULL || remote->dead || is_too_large(remote, kmsg) ||
+        (kmsg->rights != NULL &&
+         (port_is_here(remote) || !rights_need_nothing(kmsg, remote->node))))
         return false;
     return local == NULL || (port_is_here(local) && !local->dead &&
                              (port_is_here(remote) || !share_needs_spare(local, remote->node)));

@@ -61,18 +61,13 @@ static int measure(size_t body_bytes, const struct message_item *items, size_t c
 
 static uint8_t disposition_of(enum port_transfer transfer)
 {
-    switch (transfer) {
-    case PORT_MOVE_RECEIVE:
-        return PORT_RECEIVE;
-    case PORT_MOVE_SEND:
-    case PORT_COPY_SEND:
-    case PORT_MAKE_SEND:
-        return PORT_SEND;
-    case PORT_MOVE_SEND_ONCE:
-    case PORT_MAKE_SEND_ONCE:
-        return PORT_SEND_ONCE;
-    }
-    return PORT_NONE;
+    static const uint8_t dispositions[] = {
+        [PORT_MOVE_RECEIVE] = PORT_RECEIVE,     [PORT_MOVE_SEND] = PORT_SEND,
+        [PORT_COPY_SEND] = PORT_SEND,           [PORT_MAKE_SEND] = PORT_SEND,
+        [PORT_MOVE_SEND_ONCE] = PORT_SEND_ONCE, [PORT_MAKE_SEND_ONCE] = PORT_SEND_ONCE,
+    };
+
+    return dispositions[transfer];
 }
 
 static bool has_receive_right(const struct port *port)
@@ -81,7 +76,7 @@ static bool has_receive_right(const struct port *port)
 }
 
 /* False: the caller cannot have the right that it is made of. */
-static bool take_in(struct port *port, enum port_transfer transfer)
+APART static bool take_in(struct port *port, enum port_transfer transfer)
 {
     switch (transfer) {
     case PORT_MOVE_RECEIVE:
@@ -158,7 +153,9 @@ static uint32_t rights_in(struct kmsg_rights *rights, const struct message_item 
         for (uint32_t k = 0; k < item_port_count(&items[i]); k++) {
             struct port *port = item_port(&items[i], k);
 
-            if (port != NULL && !take_in(port, items[i].transfer))
+            if (port != NULL && port->kind == PORT_PRINCIPAL && items[i].transfer == PORT_MAKE_SEND)
+                port_reference(port);
+            else if (port != NULL && !take_in(port, items[i].transfer))
                 return done;
             rights->right[done++].port = port;
         }

@@ -81,11 +81,10 @@ void port_stop_lingering(struct port *port, struct deferred *deferred)
     port_unreference(port, deferred);
 }
 
-void port_unreference(struct port *port, struct deferred *deferred)
+void port_unreferenced(struct port *port, struct deferred *deferred)
 {
-    if (--port->references != 0) {
-        if (port->requests != NULL)
-            port_check_senders(port, deferred);
+    if (port->references != 0) {
+        port_check_senders(port, deferred);
         return;
     }
     if (must_linger(port)) {

@@ -142,8 +142,28 @@ static inline void port_make_once(struct port *port)
     port->once++;
 }
 
+/* port_unreference() where there is more to it: it was the last, or somebody asked to be told. */
+APART void port_unreferenced(struct port *port, struct deferred *deferred);
+
 /* Give a reference back; the last one ends the port. */
-void port_unreference(struct port *port, struct deferred *deferred);
+static inline void port_unreference(struct port *port, struct deferred *deferred)
+{
+    if (--port->references == 0 || port->requests != NULL)
+        port_unreferenced(port, deferred);
+}
+
+/* The port's account with the node, null: none. Nearly every port has one account only. */
+static inline struct share *share_find(struct port *port, const struct node *node)
+{
+    return port->first.node == node ? &port->first : share_find_other(port, node);
+}
+
+/* Would share_open() take a spare? */
+static inline bool share_needs_spare(const struct port *port, const struct node *node)
+{
+    return port->first.node != NULL && port->first.node != node &&
+           share_find_other(port, node) == NULL;
+}
 
 /* It is dead now: whoever watches looks. */
 static inline void port_tell_death(struct port *port)

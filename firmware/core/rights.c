@@ -16,6 +16,21 @@ static bool is_on_account(const struct port *port, const struct node *node)
 }
 
 /* Several rights to one port are counted several times: a few spares too many. */
+bool rights_need_nothing(const struct kmsg *kmsg, const struct node *node)
+{
+    uint32_t count = kmsg->rights == NULL ? 0 : kmsg->rights->count;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct kmsg_right *right = &kmsg->rights->right[i];
+
+        if (right->disposition == PORT_RECEIVE ||
+            (right->port != NULL && share_needs_spare(right->port, node) &&
+             is_on_account(right->port, node)))
+            return false;
+    }
+    return true;
+}
+
 uint32_t rights_give_needs(const struct kmsg *kmsg, const struct port *local,
                            const struct node *node)
 {
@@ -61,7 +76,28 @@ static bool give_one(const struct rights_slot *slot, struct node *node, struct s
     return true;
 }
 
-static void give_slot(struct rights_slot *slot, struct node *node, struct share_spares *spares)
+/* One more send right to a port of which the node has some. */
+static inline bool is_usual(const struct port *port, enum port_disposition disposition,
+                            const struct node *node)
+{
+    return disposition == PORT_SEND && port != NULL && port->kind == PORT_PRINCIPAL &&
+           !port->dead && port->first.node == node && port->first.given.send != 0 &&
+           port->given.send < RIGHTS_COUNT_MAXIMUM;
+}
+
+static void give_usual(const struct rights_slot *slot)
+{
+    struct port *port = *slot->port;
+
+    port->holds++;
+    port->first.given.send++;
+    port->given.send++;
+    *slot->name = le64_of(port->name);
+    *slot->home = le16_of(0);
+}
+
+APART static void give_unusual(struct rights_slot *slot, struct node *node,
+                               struct share_spares *spares)
 {
     struct port *port = *slot->port;
 
@@ -84,10 +120,13 @@ void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spar
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
 
-        give_slot(&slot, node, spares);
+        if (is_usual(*slot.port, slot.disposition, node))
+            give_usual(&slot);
+        else
+            give_unusual(&slot, node, spares);
     }
     kmsg->rights_state = KMSG_RIGHTS_GIVEN;
 }
@@ -105,15 +144,11 @@ static void forget_rights(struct kmsg *kmsg, struct deferred *deferred)
     kmsg->rights = NULL;
 }
 
-/* The port died or moved while its name was on its way: what the node was told of it may have come
- * before the right, so it is told again. */
-static void tell_again(struct port *port, const struct node *node)
+/* What the node was told of the port may have come before the right, so it is told again. */
+APART static void tell_fate(struct port *port, const struct node *node)
 {
-    struct share *share;
+    struct share *share = share_find(port, node);
 
-    if (!port->dead && port_is_here(port))
-        return;
-    share = share_find(port, node);
     if (share == NULL)
         return;
     if (port->dead)
@@ -125,13 +160,31 @@ static void tell_again(struct port *port, const struct node *node)
     share_tell(share);
 }
 
+/* Did the port die or move while its name was on its way? */
+static inline void tell_again(struct port *port, const struct node *node)
+{
+    if (port->dead || !port_is_here(port))
+        tell_fate(port, node);
+}
+
 /* Is it a send-once right that goes home? */
 static bool is_homeward(const struct rights_slot *slot, const struct node *node)
 {
     return slot->disposition == PORT_SEND_ONCE && le16_load(*slot->home) == WIRE_HOME(node->id);
 }
 
-static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
+/* A send right whose port is here and has others: as leave_slot(). */
+static bool leave_usual(struct port *port, enum port_disposition disposition)
+{
+    if (disposition != PORT_SEND || port->dead || !port_is_here(port) || port->references == 1 ||
+        port->requests != NULL)
+        return false;
+    port->holds--;
+    port->references--;
+    return true;
+}
+
+APART static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
 {
     struct port *port = *slot->port;
 
@@ -157,11 +210,14 @@ void rights_leave(struct kmsg *kmsg, struct node *node, struct deferred *deferre
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+        struct port *port = rights_port(kmsg, i);
 
-        if (*slot.port != NULL)
+        if (port != NULL && !leave_usual(port, rights_disposition(kmsg, i))) {
+            struct rights_slot slot = rights_slot(kmsg, i);
+
             leave_slot(&slot, node, deferred);
+        }
     }
     forget_rights(kmsg, deferred);
 }
@@ -257,10 +313,12 @@ void rights_die(struct kmsg *kmsg, struct deferred *deferred)
     uint32_t count = rights_slot_count(kmsg);
 
     for (uint32_t i = 0; i < count && kmsg->rights_state == KMSG_RIGHTS_OURS; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+        struct port *port = rights_port(kmsg, i);
 
-        if (*slot.port != NULL)
-            port_right_die(*slot.port, slot.disposition, deferred);
+        if (port != NULL && rights_disposition(kmsg, i) == PORT_SEND)
+            port_unreference(port, deferred);
+        else if (port != NULL)
+            port_right_die(port, rights_disposition(kmsg, i), deferred);
     }
     forget_rights(kmsg, deferred);
 }

@@ -20,6 +20,10 @@ struct port;
 
 /* --- Out -------------------------------------------------------------------------------------- */
 
+/* Are the rights of the descriptors such that rights_give() takes no spare, and none is a receive
+ * right? */
+bool rights_need_nothing(const struct kmsg *kmsg, const struct node *node);
+
 /* How many spares rights_give() may take, with `local` as the reply right. */
 uint32_t rights_give_needs(const struct kmsg *kmsg, const struct port *local,
                            const struct node *node);

@@ -25,11 +25,12 @@ static bool brings_doubtful(const struct node *node, struct kmsg *kmsg)
     uint32_t count = kmsg->rights == NULL ? 0 : rights_slot_count(kmsg);
 
     for (uint32_t i = 1; i < count; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
+        if (rights_disposition(kmsg, i) == PORT_RECEIVE) {
+            struct rights_slot slot = rights_slot(kmsg, i);
 
-        if (slot.disposition == PORT_RECEIVE &&
-            !may_bring(node, name_lookup(node->host, rights_slot_name(&slot))))
-            return true;
+            if (!may_bring(node, name_lookup(node->host, rights_slot_name(&slot))))
+                return true;
+        }
     }
     return false;
 }

@@ -27,6 +27,18 @@ static inline struct port *rights_port(const struct kmsg *kmsg, uint32_t index)
     return index == 0 ? kmsg->local : kmsg->rights->right[index - 1u].port;
 }
 
+/* The first slot with anything in it, on its way out or in. */
+static inline uint32_t rights_first(const struct kmsg *kmsg)
+{
+    return kmsg->local == NULL && le64_load(kmsg->mach.local) == NAME_NULL ? 1 : 0;
+}
+
+static inline enum port_disposition rights_disposition(const struct kmsg *kmsg, uint32_t index)
+{
+    return index == 0 ? (enum port_disposition)MACH_BITS_LOCAL(kmsg_bits(kmsg))
+                      : (enum port_disposition)kmsg->rights->right[index - 1u].disposition;
+}
+
 static inline uint64_t rights_slot_name(const struct rights_slot *slot)
 {
     return le64_load(*slot->name);

@@ -192,7 +192,7 @@ int rights_check_names(const struct node *node, struct kmsg *kmsg)
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
         int reason = check_name(node, &slot);
 
@@ -261,15 +261,17 @@ struct giver {
     uint32_t node_id;
 };
 
+/* The slot's port, if it is known, is left in it for take_slot(). */
 static void count_needs(const struct giver *giver, const struct rights_slot *slot,
                         struct needs *needs)
 {
     uint32_t home = home_of(slot, giver->node_id);
-    const struct port *port;
+    struct port *port;
 
+    *slot->port = NULL;
     if (rights_slot_name(slot) == NAME_NULL)
         return;
-    port = name_lookup(giver->host, rights_slot_name(slot));
+    port = *slot->port = name_lookup(giver->host, rights_slot_name(slot));
     if (slot->disposition == PORT_RECEIVE)
         needs->shares += 2;
     if (port == NULL && (slot->disposition == PORT_RECEIVE || home != giver->host->node_id)) {
@@ -363,21 +365,20 @@ static bool take_to_proxy(const struct giver *giver, struct port *port,
 
 /* The right's port, with a reference; null: dead. */
 static struct port *take_one(const struct giver *giver, const struct rights_slot *slot,
-                             struct supplies *supplies, struct deferred *deferred)
+                             struct port *port, struct supplies *supplies,
+                             struct deferred *deferred)
 {
-    uint32_t home = home_of(slot, giver->node_id);
-    struct port *port = name_lookup(giver->host, rights_slot_name(slot));
     bool took;
 
     if (port == NULL) {
-        struct node *node = node_live(giver->host, home);
+        struct node *node = node_live(giver->host, home_of(slot, giver->node_id));
 
         if (node == NULL)
             return NULL;
         port = supplies_port(supplies);
         port_become_proxy(port, node, rights_slot_name(slot));
         took = take_to_proxy(giver, port, slot, supplies, deferred);
-        port_unreference(port, deferred); /* that of its making */
+        port->references--; /* that of its making */
     } else if (port_is_here(port)) {
         took = take_to_here(giver, port, slot, supplies, deferred);
     } else {
@@ -389,19 +390,31 @@ static struct port *take_one(const struct giver *giver, const struct rights_slot
     return NULL;
 }
 
+/* The port that count_needs() found, unless it ended with a right of the same message: its memory is
+ * still there, since the lock was not released. Or one that such a right made known. */
+static inline struct port *slot_port(const struct giver *giver, const struct rights_slot *slot)
+{
+    uint64_t name = rights_slot_name(slot);
+    struct port *port = *slot->port;
+
+    if (port != NULL && port->name == name && port->references != 0 && !port->dead)
+        return port;
+    return name_lookup(giver->host, name);
+}
+
 static void take_slot(const struct giver *giver, struct rights_slot *slot,
                       struct supplies *supplies, struct deferred *deferred)
 {
     struct port *port;
 
-    *slot->port = NULL;
     if (rights_slot_name(slot) == NAME_NULL)
         return;
+    port = slot_port(giver, slot);
+    *slot->port = NULL;
     if (slot->disposition != PORT_RECEIVE) {
-        *slot->port = take_one(giver, slot, supplies, deferred);
+        *slot->port = take_one(giver, slot, port, supplies, deferred);
         return;
     }
-    port = name_lookup(giver->host, rights_slot_name(slot));
     if (port != NULL && port->departed) {
         migrate_back(port, le32_load(*slot->count), giver->node, &supplies->shares, deferred);
         *slot->port = port;
@@ -489,24 +502,98 @@ static int take_names(struct port *port, struct kmsg *kmsg, struct supplies *sup
     return 0;
 }
 
-int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
+/* Take whatever there is. */
+static int take_any(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
 {
-    struct mach_host *host = port->host;
     struct supplies supplies = {.ports = NULL};
     int reason;
 
-    if (le64_load(kmsg->mach.local) == NAME_NULL && kmsg->rights == NULL) {
-        if (!may_send(port, kmsg, deferred))
-            return FLIPC_NAK_NO_RIGHT;
-        kmsg->rights_state = KMSG_RIGHTS_OURS;
-        return 0;
-    }
     share_spares_init(&supplies.shares);
     reason = take_names(port, kmsg, &supplies, deferred);
     if (supplies.ports != NULL || supplies.shares.count != 0) {
-        ipc_unlock(host);
-        supplies_free(host, &supplies);
-        ipc_lock(host);
+        ipc_unlock(port->host);
+        supplies_free(port->host, &supplies);
+        ipc_lock(port->host);
+    }
+    return reason;
+}
+
+/* --- Take what is usual ----------------------------------------------------------------------- */
+
+/* Is every right to a port of the source's that is known here? Then they need nothing, and taking one
+ * ends no other. Leaves the ports in the slots. */
+static bool find_known(struct kmsg *kmsg)
+{
+    const struct node *source = kmsg->source;
+    uint32_t count = rights_slot_count(kmsg);
+
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+        struct rights_slot slot = rights_slot(kmsg, i);
+        struct port *port = name_lookup(kmsg->host, rights_slot_name(&slot));
+
+        if (port == NULL || port->kind != PORT_PROXY || port->node != source ||
+            le16_load(*slot.home) != 0 || slot.disposition == PORT_RECEIVE)
+            return false;
+        *slot.port = port;
+    }
+    return true;
+}
+
+static void take_known(struct kmsg *kmsg)
+{
+    uint32_t count = rights_slot_count(kmsg);
+
+    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+        struct port *port = rights_port(kmsg, i);
+
+        port_reference(port);
+        count_right(&port->home->held, rights_disposition(kmsg, i));
+    }
+}
+
+/* Does it bring a reply right to a port of its source's that is not known here, and no others? */
+static bool brings_new_reply(const struct kmsg *kmsg)
+{
+    return kmsg->rights == NULL && le16_load(kmsg->mach.local_home) == 0 &&
+           !kmsg_was_sent_once(kmsg) &&
+           name_lookup(kmsg->host, le64_load(kmsg->mach.local)) == NULL;
+}
+
+/* As rights_take(). */
+static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *deferred)
+{
+    struct mach_host *host = kmsg->host;
+    uint64_t name = le64_load(kmsg->mach.local);
+    struct port *spare, *port;
+
+    ipc_unlock(host);
+    spare = port_allocate(host, PORT_PROXY, host->constants.window);
+    ipc_lock(host);
+    if (spare == NULL)
+        return FLIPC_NAK_NO_RESOURCES;
+    port = name_lookup(host, name);
+    if (kmsg->source == NULL || port != NULL) {
+        port_defer_free(spare, deferred);
+        return kmsg->source == NULL ? FLIPC_NAK_NO_RESOURCES : take_any(to, kmsg, deferred);
+    }
+    port_become_proxy(spare, kmsg->source, name);
+    count_right(&spare->home->held, kmsg_reply_disposition(kmsg));
+    kmsg->local = spare; /* with the reference of its making */
+    return 0;
+}
+
+int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
+{
+    int reason = 0;
+
+    if (find_known(kmsg)) { /* or it brings none */
+        if (!may_send(port, kmsg, deferred))
+            return FLIPC_NAK_NO_RIGHT;
+        take_known(kmsg);
+    } else if (brings_new_reply(kmsg)) {
+        reason = take_new_reply(port, kmsg, deferred);
+    } else {
+        reason = take_any(port, kmsg, deferred);
     }
     if (reason == 0)
         kmsg->rights_state = KMSG_RIGHTS_OURS;

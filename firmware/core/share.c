@@ -60,18 +60,13 @@ static inline struct share *share_of_node(struct list *link)
     return LIST_CONTAINER(link, struct share, of_node);
 }
 
-struct share *share_find(const struct port *port, const struct node *node)
+struct share *share_find_other(const struct port *port, const struct node *node)
 {
     for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
         if (share_of_port(link)->node == node)
             return share_of_port(link);
     }
     return NULL;
-}
-
-bool share_needs_spare(const struct port *port, const struct node *node)
-{
-    return port->first.node != NULL && share_find(port, node) == NULL;
 }
 
 static void share_begin(struct share *share, struct node *node, uint64_t name)
@@ -107,11 +102,12 @@ void share_tell_unknown(struct node *node, uint64_t name, struct share_spares *s
 
 /* --- Telling ---------------------------------------------------------------------------------- */
 
-static bool share_has_news(const struct share *share)
+/* Usually nothing of all this is set: one test at the end is faster than many. */
+static inline bool share_has_news(const struct share *share)
 {
-    return share->add.send != 0 || share->add.once != 0 || share->drop.send != 0 ||
-           share->drop.once != 0 || share->dead_once != 0 || share->tell_dead ||
-           share->tell_moved || share->tell_stay || share->tell_go;
+    return (share->add.send | share->add.once | share->drop.send | share->drop.once |
+            share->dead_once | share->tell_dead | share->tell_moved | share->tell_stay |
+            share->tell_go) != 0;
 }
 
 void share_tell(struct share *share)
@@ -123,11 +119,15 @@ void share_tell(struct share *share)
     node_kick(share->node);
 }
 
-static bool share_is_empty(const struct share *share)
+static inline bool share_has_rights(const struct share *share)
 {
-    return !share->batched && share->given.send == 0 && share->given.once == 0 &&
-           share->held.send == 0 && share->held.once == 0 && share->taken.send == 0 &&
-           share->taken.once == 0 && share->away == 0 && !share->keeps && !share->kept &&
+    return (share->given.send | share->given.once | share->held.send | share->held.once |
+            share->taken.send | share->taken.once | share->away) != 0;
+}
+
+static inline bool share_is_empty(const struct share *share)
+{
+    return !share_has_rights(share) && !share->batched && !share->keeps && !share->kept &&
            !share_has_news(share);
 }
 
@@ -364,11 +364,24 @@ static void share_release_held(struct share *share)
     share_keep(share, false);
 }
 
+/* Only the port's own account is left, and nothing is in it: so end most proxies. */
+static bool is_over(const struct port *port)
+{
+    return port->shares.next == &port->first.of_port &&
+           port->shares.previous == &port->first.of_port && list_is_empty(&port->first.notice) &&
+           share_is_empty(&port->first);
+}
+
 bool share_port_ended(struct port *port, struct deferred *deferred)
 {
     struct list *link, *next;
 
     port->home = NULL;
+    if (is_over(port)) {
+        list_remove(&port->first.of_node);
+        port->first.node = NULL;
+        return true;
+    }
     for (link = port->shares.next; link != &port->shares; link = next) {
         struct share *share = share_of_port(link);
 

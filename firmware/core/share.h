@@ -101,10 +101,8 @@ void share_spares_init(struct share_spares *spares);
 bool share_spares_fill(struct mach_host *host, struct share_spares *spares, uint32_t count);
 void share_spares_free(struct mach_host *host, struct share_spares *spares);
 
-struct share *share_find(const struct port *port, const struct node *node); /* null: none */
-
-/* Would share_open() take a spare? */
-bool share_needs_spare(const struct port *port, const struct node *node);
+/* Of a port with several; share_find() and share_needs_spare() are in port.h. */
+struct share *share_find_other(const struct port *port, const struct node *node);
 
 /* The share of a port with a living node, made now if need be: then of `port->first` if that is
  * free, else of a spare, which is there. */

@@ -135,25 +135,21 @@ static void round_trips(struct bench *bench, size_t size_bytes, unsigned count)
     }
 }
 
-/* Takes and releases the four rights of a message; keeps them if `kept` is empty. */
+/* Frees a message, and its four rights with it; keeps them if `kept` is empty. */
 static void take_rights(struct kmsg *kmsg, struct port **kept)
 {
     enum port_disposition right;
 
-    for (uint32_t k = 0; k < 4; k++) {
-        struct port *port = kmsg_take_port(kmsg, k, 0, &right);
-
-        require(port != NULL && right == PORT_SEND, "right");
-        if (kept != NULL && kept[k] == NULL)
-            kept[k] = port;
-        else
-            port_release(port);
+    for (uint32_t k = 0; kept != NULL && k < 4; k++) {
+        if (kept[k] == NULL)
+            kept[k] = kmsg_take_port(kmsg, k, 0, &right);
+        require(kept[k] != NULL, "right");
     }
     kmsg_free(kmsg);
 }
 
-/* One way with four port rights. The receiver gives them back at once: in `kept`, which may be null,
- * it keeps one to each port. */
+/* One way with four port rights, which end with their message: in `kept`, which may be null, the
+ * receiver keeps one to each port. */
 static void rights(struct bench *bench, size_t size_bytes, unsigned count, struct port **kept)
 {
     struct message_item items[4];

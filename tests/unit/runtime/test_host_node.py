@@ -372,7 +372,7 @@ async def test_guest_that_cannot_take_its_answer_gets_none(bench: Bench) -> None
                 remote=kernel_port(0),
                 id=2000,
                 body=body,
-                local=make_name(1, 1, 1),
+                local=make_name(1, tag_of_incarnation(LIFE), 1),
                 local_disposition=Disposition.SEND_ONCE,
             )
         )

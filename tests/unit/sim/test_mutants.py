@@ -62,9 +62,9 @@ MUTANTS = (
     ),
     Mutant(
         name="a proxy of the dead keeps its name",
-        file="core/flipc_transmit.c",
-        before="    name_remove(port->host, port);\n    list_remove(&port->member);",
-        after="    list_remove(&port->member);",
+        file="core/port.c",
+        before="    if (port->name != NAME_NULL)\n        name_remove(port->host, port);\n    port->once = 0;",
+        after="    port->once = 0;",
     ),
     Mutant(
         name="a settled message gives no credit back",
