@@ -101,4 +101,6 @@ INVARIANTS: Final = {
     11: "every link comes back",
     12: "trouble stays in its link",
     13: "the same seed is the same run",
+    14: "no right is lost or doubled",
+    15: "notifications are true, and told once",
 }
