@@ -119,7 +119,8 @@ static bool is_up_and_ready(void)
 
 static bool are_idle_and_settled(void)
 {
-    return are_idle() && oracle_is_settled() && is_up_and_ready() && watch_notices_are_told();
+    return are_idle() && oracle_is_settled() && is_up_and_ready() && watch_notices_are_told() &&
+           oracle_rights_are_right();
 }
 
 static void power_up(void)
@@ -147,6 +148,7 @@ static void converge(void)
     run_until(fiber_now_ns() + bound_ns + IDLE_NS, are_idle_and_settled);
     if (!sim.is_over) {
         oracle_check_end();
+        oracle_check_rights();
         watch_check_links(since_ns);
         watch_check_notices();
         watch_flows();

@@ -106,6 +106,7 @@ static void note_suspect_dead(struct sim_node *node, uint32_t node_id, uint64_t 
         if (sim_lives[life].node == index_of(node_id) &&
             sim_lives[life].incarnation <= incarnation) {
             node->told_dead[life] = true;
+            rights_told_dead(node->index, life);
         }
     }
 }
@@ -140,6 +141,7 @@ void watch_node_dead(void *context, uint32_t node_id, uint64_t incarnation,
         known->dead = incarnation;
     }
     oracle_life_died(node->index, life);
+    rights_told_dead(node->index, life);
 }
 
 static void self_dead(void *context, uint64_t incarnation, enum node_death_cause cause)
