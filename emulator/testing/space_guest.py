@@ -75,7 +75,7 @@ class SpaceGuest(FakeGuest):
     def answer(self, request: Message, answer: Message) -> None:
         """Send an answer by the right that a request brought."""
         kind = request.reply.disposition
-        port = request.take(request.reply)
+        port = self.space.take(request, request.reply)
         assert port is not None
         answer.id = request.id + REPLY_OFFSET
         is_once = kind is Disposition.SEND_ONCE

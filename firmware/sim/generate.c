@@ -148,32 +148,19 @@ static const struct {
     {SIM_OP_BURST, 4},        {SIM_OP_ASK_SENDERS, 4},  {SIM_OP_ASK_DEAD, 4},
 };
 
-/* Of them, what the agent's programs do, too: the one place that knows what it has not learned. */
-static bool agent_knows(uint32_t kind)
-{
-    return kind <= SIM_OP_CALL;
-}
-
-static uint32_t weight_of(const struct generator *generator, uint32_t index)
-{
-    bool is_known = generator->settings->agent == 0 || agent_knows(weights[index].kind);
-
-    return is_known ? weights[index].weight : 0;
-}
-
 static uint32_t choose_operation(struct generator *generator)
 {
     uint32_t total = 0, at;
 
     for (uint32_t i = 0; i < sizeof(weights) / sizeof(weights[0]); i++) {
-        total += weight_of(generator, i);
+        total += weights[i].weight;
     }
     at = below(generator, total);
     for (uint32_t i = 0;; i++) {
-        if (at < weight_of(generator, i)) {
+        if (at < weights[i].weight) {
             return weights[i].kind;
         }
-        at -= weight_of(generator, i);
+        at -= weights[i].weight;
     }
 }
 

@@ -55,7 +55,7 @@ void rights_open(void)
 {
     right_count = 0;
     request_count = 0;
-    is_partial = sim.settings->agent != 0;
+    is_partial = false;
 }
 
 /* --- Senders
@@ -459,7 +459,7 @@ void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port
                      (unsigned)kind);
     }
     if (kind == PORT_RECEIVE) {
-        of->port = of->is_dead ? NULL : (struct port *)(uintptr_t)port;
+        of->port = of->is_dead || node_is_agent(node) ? NULL : (struct port *)(uintptr_t)port;
         set_state(&rights[right], RIGHT_ENDED); /* the port's own account goes on */
     } else if (of->port != NULL && !of->is_dead && oracle_right_is_firm(right) &&
                port != of->port && name_of(port) != name_of(of->port)) {

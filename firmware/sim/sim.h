@@ -65,8 +65,7 @@ enum sim_kind {
     SIM_OP_STREAM = 14,      /* node, bytes, count, microseconds between two */
     SIM_OP_CALL = 15,        /* node, bytes */
 
-    /* Rights. The agent's programs do not know these yet: sim_generate() leaves them out of runs
-     * that have one. A right slot holds a send or a send-once right; SEND, SEND_RIGHTS and BURST use
+    /* Rights. A right slot holds a send or a send-once right; SEND, SEND_RIGHTS and BURST use
      * a send-once right up. What arrives is kept where there is an empty slot, else given back. */
     SIM_OP_SEND_RIGHTS = 16, /* destination, bytes, rights, reply; below */
     SIM_OP_MOVE = 17,        /* port slot, node: its receive right goes to the node's service */

@@ -19,6 +19,7 @@ from emulator.protocol.ipc.records import (
     Work,
 )
 from emulator.protocol.names import NAME_NULL
+from emulator.protocol.services import Notification
 from emulator.protocol.wire_types import Disposition
 
 if TYPE_CHECKING:
@@ -391,7 +392,8 @@ def right_dies(space: IpcSpace, port: Port, disposition: Disposition) -> None:
 
 def check_senders(space: IpcSpace, port: Port) -> None:
     """Send rights may have become fewer; who asked for that is told when all else is done."""
-    if port.requests and not port.is_dead and port.is_here and not port.has_senders():
+    is_asked = any(request.message_id == Notification.NO_SENDERS for request in port.requests)
+    if is_asked and not port.is_dead and port.is_here and not port.has_senders():
         space.defer(port, Work.NOTIFY)
 
 

@@ -426,11 +426,6 @@ class Message:
         """Whether there is a place for one in it."""
         return self.reply.disposition is not Disposition.NONE or any(True for _ in self.rights())
 
-    def take(self, slot: Slot) -> Port | None:
-        """Take a right out of a received message; None: none, dead, or taken."""
-        port, slot.port = slot.port, None
-        return port
-
     @classmethod
     def of_wire(cls, wire: MachMessage, source: Neighbour, sequence: int) -> Self:
         """Return a message that was accepted; its rights are names still."""

@@ -382,6 +382,7 @@ class IpcSpace:
         *,
         reply: Port | None = None,
         reply_disposition: Disposition = Disposition.SEND_ONCE,
+        moves_reply: bool = False,
         is_once: bool = False,
     ) -> SendResult:
         """Send a message.
@@ -392,12 +393,15 @@ class IpcSpace:
             reply: To answer to; a right of that kind is made of the caller's, of another node's
                 port a send-once right is the caller's own that goes.
             reply_disposition: SEND or SEND_ONCE.
+            moves_reply: The caller's own right of that kind goes.
             is_once: The caller uses a send-once right.
         """
         result = self._check(message, remote, reply, reply_disposition, is_once=is_once)
         if result is not SendResult.DONE:
             return result
         self._attach_reply(message, reply, reply_disposition)
+        if moves_reply and reply is not None:
+            self._give_up_own(reply, reply_disposition)
         message.source = (self.node_id, self.incarnation)
         if is_once:
             if remote.is_here:
@@ -443,6 +447,18 @@ class IpcSpace:
             self._settle(taken)
         self._finish()
         return taken
+
+    def take(self, message: Message, slot: Slot) -> Port | None:
+        """Take a right out of a message that is the caller's; None: none, dead, or taken.
+
+        A receive right that was put into a message and never sent is in the caller's hands again.
+        """
+        port, slot.port = slot.port, None
+        if slot.disposition is Disposition.RECEIVE and port is not None:
+            if port.kind is Kind.POSTPRINCIPAL:
+                self.moves.stay(port)
+            self._finish()
+        return port
 
     def discard(self, message: Message) -> None:
         """Let a message end that is the caller's; rights that are still in it die."""
@@ -673,6 +689,14 @@ class IpcSpace:
         elif reply.is_here:
             self.make_send_once(reply)
         message.reply = Slot(kind, reply)
+
+    def _give_up_own(self, reply: Port, kind: Disposition) -> None:
+        """The message got a right of its own; a send-once right of another node's port moved."""
+        if not reply.is_dead and kind is Disposition.SEND_ONCE:
+            if not reply.is_here:
+                return
+            reply.once -= 1
+        accounts.unreference(self, reply)
 
     # Outcomes, inside ----------------------------------------------------------------------------
 

@@ -9,11 +9,12 @@ waits here: it answers that there is no room, and the program waits.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from emulator.protocol.flipc import Outcome, OutcomeKind
-from emulator.protocol.ipc import Item, Message, Port, SendResult
+from emulator.protocol.ipc import Item, Message, Port, SendResult, Slot
 from emulator.protocol.names import NAME_NULL
 from emulator.protocol.wire_types import Disposition
 from emulator.sim.agent.node import Life
@@ -84,19 +85,36 @@ class Mach:
 
     # Ports ------------------------------------------------------------------------------------
 
-    def create(self, account: int, well_known: int = NAME_NULL) -> Port:
-        """Return a new port with a name.
+    def create(self, account: int, well_known: int = NAME_NULL, *, is_named: bool = True) -> Port:
+        """Return a new port.
 
         Args:
             account: Its number in the world.
             well_known: Its name; 0: one of its own.
+            is_named: Somebody asks for its name now.
         """
         port = self._space.create(name=well_known)
         port.context = Owned(account)
-        name = self._space.name_of(port)
-        if well_known == NAME_NULL:
-            self._world.port_named(account, name)
+        if well_known == NAME_NULL and is_named:
+            self._world.port_named(account, self._space.name_of(port))
         return port
+
+    def adopt(self, port: Port, account: int) -> None:
+        """A port's receive right came."""
+        port.context = Owned(account)
+
+    def lift(self, port: Port) -> None:
+        """A port's receive right is about to go into a message."""
+        self.remove(port)
+        port.context = None
+
+    def ask_no_senders(self, port: Port, notify: Port) -> bool:
+        """Have `notify` told when a port of this life has no senders; False: it cannot be."""
+        return self._space.notify_no_senders(port, notify)
+
+    def ask_dead(self, port: Port, notify: Port) -> None:
+        """Have `notify` told when a port is dead."""
+        self._space.notify_dead(port, notify)
 
     def destroy(self, port: Port) -> None:
         """End a port; whoever sent what is queued there is told."""
@@ -153,11 +171,13 @@ class Mach:
 
     # Messages ---------------------------------------------------------------------------------
 
-    def message(self, account: int, body: bytes, items: tuple[Item, ...] = ()) -> Message:
-        """Return a message with these items, whose rights can be."""
-        message = self._space.message(0, body, items, token=account)
-        assert message is not None
-        return message
+    def message(self, items: Sequence[Item] = ()) -> Message | None:
+        """Return a message with these items; None: one of them cannot be."""
+        return self._space.message(0, items=items)
+
+    def take(self, message: Message, slot: Slot) -> Port | None:
+        """Take a right out of a message that is the program's."""
+        return self._space.take(message, slot)
 
     def send(
         self,
@@ -166,12 +186,18 @@ class Mach:
         *,
         reply: Port | None = None,
         reply_disposition: Disposition = Disposition.SEND_ONCE,
+        moves_reply: bool = False,
         is_once: bool = False,
     ) -> SendResult:
         """Send a message, or say why not."""
         self._life.did_something = True
         return self._space.send(
-            message, right, reply=reply, reply_disposition=reply_disposition, is_once=is_once
+            message,
+            right,
+            reply=reply,
+            reply_disposition=reply_disposition,
+            moves_reply=moves_reply,
+            is_once=is_once,
         )
 
     def discard(self, message: Message) -> None:
@@ -194,8 +220,9 @@ class Mach:
         message = self._space.next_message(port, self._life.now_ns)
         if had_messages:
             self._life.did_something = True
-            members = owned_of(port).member_of
-            if members is not None:
+            owned = port.context
+            members = owned.member_of if isinstance(owned, Owned) else None
+            if members is not None and port in members.ready:
                 members.ready.remove(port)
                 if port.queue:
                     members.ready.append(port)

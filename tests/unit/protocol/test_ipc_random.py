@@ -99,14 +99,11 @@ class Program:
             if dies and slot.disposition is not RECEIVE:
                 continue
             kind = slot.disposition
-            self.keep(at, message.take(slot), kind)
+            self.keep(at, self.mesh.spaces[at].take(message, slot), kind)
 
     def not_sent(self, at: int, message: Message) -> None:
         space = self.mesh.spaces[at]
         self.take_rights(at, message, everything=True)
-        for right in self.rights:
-            if right.kind is RECEIVE and right.at == at and not right.port.is_receivable:
-                space.moves.stay(right.port)
         message.token = None
         space.discard(message)
 

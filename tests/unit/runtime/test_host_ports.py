@@ -96,7 +96,7 @@ async def test_a_port_is_given_used_and_let_go_of(bench: Bench) -> None:
     message = await give(bench, port.send_right())
     assert port.has_senders()
     guest, (slot,) = bench.guests[1], list(message.rights())
-    right = message.take(slot)
+    right = guest.space.take(message, slot)
     assert right is not None
     for number in range(3):
         sent = guest.space.message(number, b"hello")
@@ -140,7 +140,7 @@ async def test_a_send_once_right_ends_once(bench: Bench, uses: bool) -> None:
     port = bench.host.port()
     message = await give(bench, port.send_once_right())
     guest, (slot,) = bench.guests[1], list(message.rights())
-    right = message.take(slot)
+    right = guest.space.take(message, slot)
     assert right is not None
     if uses:
         sent = guest.space.message(9)
@@ -240,7 +240,7 @@ async def test_a_port_moves_away_with_what_it_has_and_back(bench: Bench) -> None
     message = await give(bench, port.receive_right())
     with pytest.raises(UsageError, match="is closed"):
         await port.receive(soon())
-    moved = message.take(next(message.rights()))
+    moved = guest.space.take(message, next(message.rights()))
     assert moved is not None
     assert [(await bench.at(1, moved)).id for _ in range(3)] == [0, 1, 2]
     await bench.settle(lambda: len(settled) == 3)
