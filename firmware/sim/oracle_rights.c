@@ -30,6 +30,7 @@ struct oracle_right {
     uint8_t kind;   /* enum port_disposition */
     uint8_t state;  /* enum right_state */
     bool is_shaky;
+    bool is_late;    /* its holder had been told that its port's life is dead */
     bool is_by_name; /* got by a name, or comes from such a one: its home does not know of it */
 };
 
@@ -176,6 +177,7 @@ uint32_t oracle_right(uint32_t life, uint32_t port, enum port_disposition kind, 
     if (of != SIM_NONE) {
         right->giver = rights[of].giver;
         right->is_shaky = is_shaky(&rights[of]);
+        right->is_late = rights[of].is_late;
         right->is_by_name = rights[of].is_by_name;
     }
     set_state(right, RIGHT_HELD);
@@ -221,6 +223,11 @@ bool oracle_right_is_firm(uint32_t right)
            !oracle_port_is_foreign(rights[right].port);
 }
 
+bool oracle_right_is_late(uint32_t right)
+{
+    return right < SIM_FOREIGN && rights[right].is_late;
+}
+
 /* --- Messages with rights
  * ------------------------------------------------------------------------- */
 
@@ -230,6 +237,7 @@ static void carry(uint32_t right)
         set_state(&rights[right], RIGHT_CARRIED);
         if (rights[right].kind == PORT_RECEIVE) {
             oracle_ports[rights[right].port].moves++;
+            oracle_ports[rights[right].port].port = NULL;
         }
     }
 }
@@ -315,6 +323,7 @@ void rights_received(struct oracle_message *message, uint32_t life)
             right->giver = right->life;
         }
         right->life = life;
+        right->is_late = sim_nodes[sim_lives[life].node].told_dead[oracle_ports[right->port].life];
         set_state(right, life_is_suspect(life) ? RIGHT_ENDED : RIGHT_HELD);
         if (right->kind == PORT_RECEIVE) {
             receive_right_came(right, life);

@@ -30,8 +30,14 @@ static void end_kept(struct port *port, enum port_disposition kind, uint32_t rig
     }
 }
 
+void program_mark_port(struct port *port, uint32_t id)
+{
+    port_set_context(port, (void *)(uintptr_t)(id + 1u));
+}
+
 static bool keep_port(struct program *program, struct port *port, uint32_t id)
 {
+    program_mark_port(port, id);
     for (uint32_t i = 0; i < PROGRAM_PORTS; i++) {
         if (program->ports[i].state == SLOT_EMPTY) {
             program->ports[i] = (struct program_port){.port = port, .id = id, .state = SLOT_LIVE};
@@ -425,7 +431,7 @@ static void operate_send_rights(struct program *program, const struct sim_entry 
         (to & SIM_TO_SERVICE) != 0 ? NULL : &program->rights[to % PROGRAM_RIGHTS];
     struct program_sending sending = {.reply_port = SIM_NONE,
                                       .reply_right = SIM_NONE,
-                                      .used = SIM_NONE,
+                                      .by = SIM_NONE,
                                       .duration_ns = entry->duration_ns};
     struct program_port *reply;
     bool is_sent;
@@ -483,7 +489,7 @@ static void operate_burst(struct program *program, const struct sim_entry *entry
         struct program_sending sending = {.kmsg = program_message(program, entry->arguments[1]),
                                           .reply_port = SIM_NONE,
                                           .reply_right = SIM_NONE,
-                                          .used = SIM_NONE,
+                                          .by = SIM_NONE,
                                           .duration_ns = entry->duration_ns};
 
         if (sending.kmsg == NULL || !program_send_by(program, slot, &sending)) {

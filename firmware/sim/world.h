@@ -318,6 +318,8 @@ uint32_t oracle_right_port(uint32_t right);
 enum port_disposition oracle_right_kind(uint32_t right);
 bool oracle_right_is_firm(uint32_t right); /* whose loss somebody is to blame for */
 
+bool oracle_right_is_late(uint32_t right); /* it came after the death of its port's life was told */
+
 /* The message, about to be sent, carries this right besides those before, or as the right to answer,
  * or is sent with this send-once right. If it is not sent they are the sender's again. */
 void oracle_carries(uint32_t message, uint32_t right);
