@@ -470,8 +470,9 @@ void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port
     if (kind == PORT_RECEIVE) {
         of->port = of->is_dead ? NULL : (struct port *)(uintptr_t)port;
         set_state(&rights[right], RIGHT_ENDED); /* the port's own account goes on */
-    } else if (of->port != NULL && !of->is_dead && oracle_right_is_firm(right) &&
-               port != of->port && name_of(port) != name_of(of->port)) {
+    } else if (of->port != NULL && !of->is_dead && !life_is_over(of->life) &&
+               oracle_right_is_firm(right) && port != of->port &&
+               name_of(port) != name_of(of->port)) {
         sim_violated(14, "a right to port %u, %llx, leads to %llx", rights[right].port,
                      (unsigned long long)name_of(of->port), (unsigned long long)name_of(port));
     }

@@ -290,7 +290,7 @@ bool program_send(struct program *program, const struct program_sending *sending
     uint32_t port = sending->port;
     uint32_t message = account(program, sending->kmsg, port, sending->reply_port);
     bool was_dead =
-        !oracle_port_has_moved(port) &&
+        !oracle_port_has_moved(port) && !oracle_right_is_late(sending->by) &&
         (is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port));
     struct call call = call_begin(sending->is_passed_on ? 0 : sending->duration_ns);
     bool was_diverted = is_diverted(program, right);

@@ -124,6 +124,18 @@ static void forget_reference(const struct item *item)
     }
 }
 
+/* A port that moves without an account, a suspect's, is lost to the oracle. */
+static uint32_t lift_account(const struct program *program, uint32_t id)
+{
+    uint32_t right = oracle_right(program->node->life, id, PORT_RECEIVE, SIM_NONE);
+
+    if (right == SIM_NONE) {
+        oracle_port_died(id);
+        oracle_port_gone(id);
+    }
+    return right;
+}
+
 static void add_of_port(struct program *program, struct program_port *slot, enum sim_give how,
                         struct cargo *cargo)
 {
@@ -133,8 +145,7 @@ static void add_of_port(struct program *program, struct program_port *slot, enum
         add_item(cargo, (struct item){.transfer = PORT_MOVE_RECEIVE,
                                       .port = lifted.port,
                                       .id = lifted.id,
-                                      .right = oracle_right(program->node->life, lifted.id,
-                                                            PORT_RECEIVE, SIM_NONE)});
+                                      .right = lift_account(program, lifted.id)});
     } else if (how != SIM_GIVE_RECEIVE && is_live(slot->state)) {
         add_item(cargo, (struct item){.transfer = how == SIM_GIVE_MAKE ? PORT_MAKE_SEND
                                                                        : PORT_MAKE_SEND_ONCE,
