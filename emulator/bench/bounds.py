@@ -65,6 +65,7 @@ _BOUNDS: Final = {
     "boot.links_up_s": Bound(of=Of.VALUE, at_most=0.4),
     "rtt.ivshmem.64B_us": Bound(of=Of.RATIO, at_most=6, slack=True),
     "rate.ivshmem.64B_per_s": Bound(of=Of.VALUE, at_least=500_000, slack=True),
+    "rights.four_ratio": Bound(of=Of.VALUE, at_most=2),
     "bulk.ivshmem.64KiB_Bps": Bound(of=Of.RATIO, at_least=0.3, slack=True),
     "bulk.ivshmem.64KiB_crc_Bps": Bound(of=Of.RATIO, at_least=0.1, slack=True),
     "crash.reachable_s": Bound(of=Of.VALUE, at_most=0.25),

@@ -32,10 +32,13 @@ _ROUND_TRIPS = {"rtt.ivshmem.64B_us": 64, "rtt.ivshmem.120B_us": 120}
 _BULK = {"bulk.ivshmem.4KiB_Bps": 4096, "bulk.ivshmem.64KiB_Bps": 65536}
 RATE = "rate.ivshmem.64B_per_s"
 CHECKED_BULK = "bulk.ivshmem.64KiB_crc_Bps"
+FOUR_RIGHTS = "rights.four_ratio"
 SLEEPING = "rtt.ivshmem.64B_sleeping_us"
 SERIAL = "rtt.virtio_serial.64B_us"
 
-POLLING_NAMES = (*_ROUND_TRIPS, RATE, *_BULK)
+POLLING_NAMES = (*_ROUND_TRIPS, RATE, FOUR_RIGHTS, *_BULK)
+_RIGHTS = 4
+_RIGHTS_BATCHES = 2
 
 Wanted = Callable[[str], bool]
 
@@ -49,6 +52,8 @@ async def measure_polling(pair: Pair, options: RunOptions, wanted: Wanted) -> As
                 yield await _round_trip(pair.name(name), a, b, size_bytes)
         if wanted(pair.name(RATE)):
             yield await _rate(pair.name(RATE), a, b)
+        if wanted(pair.name(FOUR_RIGHTS)):
+            yield await _rights_ratio(pair.name(FOUR_RIGHTS), a, b)
         for name, size_bytes in _BULK.items():
             if wanted(pair.name(name)):
                 yield await _bulk(pair.name(name), a, b, size_bytes)
@@ -122,6 +127,19 @@ async def _rate(name: str, a: Node, b: Node) -> Figure:
     return figure(name, "1/s", samples, virtual_cpus=_NODES, limits=limits)
 
 
+async def _rights_ratio(name: str, a: Node, b: Node) -> Figure:
+    """The least time of a message with four send rights to ports that the receiver knows, as a
+    multiple of that of a plain one; both are measured in turns."""
+    samples = []
+    for _ in range(RUNS):
+        plain_hz, rights_hz = [], []
+        for _ in range(_RIGHTS_BATCHES):
+            plain_hz.append(await _one_way_hz(a, b, size_bytes=64))
+            rights_hz.append(await _one_way_hz(a, b, size_bytes=64, rights=_RIGHTS))
+        samples.append(max(plain_hz) / max(rights_hz))
+    return figure(name, "x", samples, virtual_cpus=_NODES)
+
+
 async def _bulk(name: str, a: Node, b: Node, size_bytes: int) -> Figure:
     count = BULK_BYTES // size_bytes
     samples, limits = [], []
@@ -133,9 +151,9 @@ async def _bulk(name: str, a: Node, b: Node, size_bytes: int) -> Figure:
     return figure(name, "B/s", samples, virtual_cpus=_NODES, limits=limits)
 
 
-async def _one_way_hz(a: Node, b: Node, *, size_bytes: int) -> float:
+async def _one_way_hz(a: Node, b: Node, *, size_bytes: int, rights: int = 0) -> float:
     """Messages a second from the first send to the last settlement, by a's clock."""
-    stream = await a.traffic(to=b, size_bytes=size_bytes, check_content=False)
+    stream = await a.traffic(to=b, size_bytes=size_bytes, check_content=False, rights=rights)
     await asyncio.sleep(STREAM_S)  # the host keeps quiet: both cores belong to the guests
     ledger = await stream.stop()
     return ledger.acked / ledger.elapsed_s

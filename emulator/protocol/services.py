@@ -315,6 +315,7 @@ class TrafficStart:
         interval_ns: Between two sends; 0 as fast as it goes.
         seed: Of the contents.
         check: 0 header only, 1 whole content.
+        rights: Send rights in each message, 0 .. 4.
     """
 
     stream_id: int
@@ -325,6 +326,7 @@ class TrafficStart:
     interval_ns: int
     seed: int
     check: int
+    rights: int = 0
 
     def serialize(self) -> bytes:
         """Return the body."""
@@ -337,7 +339,7 @@ class TrafficStart:
             self.interval_ns,
             self.seed,
             self.check,
-            0,
+            self.rights,
         )
 
 

@@ -60,10 +60,7 @@ from emulator.protocol.services import (
     ErrorCode,
     NodeStatistics,
     Service,
-    ServiceError,
-    lookup_request,
     node_lookup_request,
-    parse_lookup_reply,
     parse_node_lookup_reply,
     statistics_request,
 )
@@ -448,8 +445,7 @@ class HostNode:
     async def lookup(self, node_id: int, service: str, deadline: Deadline) -> int:
         """Ask a guest's node server for a service, and hold a send right to its port.
 
-        One right to a port is held, however often it is looked up; `let_go()` gives it back. What a
-        loaded server advertises only the kernel knows, which tells the name and gives no right.
+        One right to a port is held, however often it is looked up; `let_go()` gives it back.
 
         Args:
             node_id: The guest.
@@ -463,17 +459,6 @@ class HostNode:
             GuestError: As `call()` does, or the service's port is on another node; `ServiceError`
                 if there is no such service.
         """
-        try:
-            return await self._lookup_at_server(node_id, service, deadline)
-        except ServiceError as error:
-            if error.status != ErrorCode.NOT_FOUND:
-                raise
-        body = lookup_request(service)
-        return parse_lookup_reply(
-            await self.call(node_id, kernel_port(node_id), Service.LOOKUP, body, deadline)
-        )
-
-    async def _lookup_at_server(self, node_id: int, service: str, deadline: Deadline) -> int:
         request = self._request(
             bootstrap_port(node_id), Service.NODE_LOOKUP, node_lookup_request(service, node_id)
         )

@@ -50,6 +50,7 @@ from emulator.runtime.world import World
 PING_BYTES: Final = 64
 TRAFFIC_BYTES_MINIMUM: Final = 48
 TRAFFIC_BYTES_MAXIMUM: Final = 65536
+TRAFFIC_RIGHTS_MAXIMUM: Final = 4
 _NS_PER_S: Final = 1_000_000_000
 _START_WITHIN_S: Final = 5.0
 NO_LIFE: Final = Incarnation(0)
@@ -400,6 +401,7 @@ class Node:
         window: int | None = None,
         count: int | None = None,
         check_content: bool = True,
+        rights: int = 0,
     ) -> Stream:
         """Start a stream of checked messages to another node's kernel.
 
@@ -410,6 +412,7 @@ class Node:
             window: messages in flight, 1 .. 64; None: the cluster's window.
             count: end after that many; None: until stopped.
             check_content: whether the sink looks at every byte, or at headers only.
+            rights: send rights that each message brings, 0 .. 4; always to the same ports.
 
         Returns:
             The running stream.
@@ -422,6 +425,7 @@ class Node:
         for what, value, low, high in (
             ("size_bytes", size_bytes, TRAFFIC_BYTES_MINIMUM, TRAFFIC_BYTES_MAXIMUM),
             ("window", window or largest, 1, largest),
+            ("rights", rights, 0, TRAFFIC_RIGHTS_MAXIMUM),
         ):
             if not low <= value <= high:
                 raise UsageError(
@@ -435,6 +439,7 @@ class Node:
             window=window or largest,
             count=count or 0,
             check=CHECK_CONTENT if check_content else CHECK_HEADER,
+            rights=rights,
         )
         deadline = Deadline.after(_START_WITHIN_S)
         return await open_stream(self._runtime, to._runtime, request, self._world, deadline)

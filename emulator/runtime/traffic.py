@@ -65,6 +65,7 @@ class StreamRequest:
         window: messages in flight, 1 .. 64.
         count: end after that many; 0: until stopped.
         check: whether the sink checks headers or whole contents.
+        rights: send rights in each message, 0 .. 4.
     """
 
     size_bytes: int
@@ -72,6 +73,7 @@ class StreamRequest:
     window: int
     count: int
     check: int
+    rights: int = 0
 
 
 class Stream:
@@ -264,6 +266,7 @@ async def open_stream(
         interval_ns=request.interval_ns,
         seed=seed,
         check=request.check,
+        rights=request.rights,
     )
     reply = await world.host.call(
         source.spec.id, port, Service.TRAFFIC_START, start.serialize(), deadline

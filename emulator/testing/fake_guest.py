@@ -68,7 +68,7 @@ class FakeGuest:
 
     `deaths`, `outcomes`, `refusals`, `changes` and `rights` record what it was told, in order.
     `services` are ports by name that its node server gives send rights to; `given` counts those that
-    node 0 has on its account. `advertised` are names of ports that only its kernel knows.
+    node 0 has on its account.
     """
 
     def __init__(
@@ -98,13 +98,8 @@ class FakeGuest:
         self.changes: list[StateChanged] = []
         self.rights: list[RightsEntry] = []
         self.services: dict[str, PortPart] = {}
-        self.advertised: dict[str, int] = {}
         self.given: Counter[int] = Counter()
         self.node_id = node_id
-        self._lookups: dict[tuple[int, int], Callable[[MachMessage], None]] = {
-            (bootstrap_port(node_id), Service.NODE_LOOKUP): self._look_up,
-            (kernel_port(node_id), Service.LOOKUP): self._look_up_advertised,
-        }
         self.pair = Pair(node_id=node_id, constants=constants)
         self._handler = handler
         self._sock = sock
@@ -226,10 +221,9 @@ class FakeGuest:
         if not isinstance(arrival, IpcArrived):
             return
         message = arrival.message
-        look_up = self._lookups.get((message.remote, message.id))
-        if look_up is not None:
+        if (message.remote, message.id) == (bootstrap_port(self.node_id), Service.NODE_LOOKUP):
             self.pair.consumed(arrival.sequence, now_ns)
-            look_up(message)
+            self._look_up(message)
             return
         answer = self._handler(message)
         if isinstance(answer, NakReason):
@@ -260,13 +254,6 @@ class FakeGuest:
             return
         self.given[port.name] += 1
         self._reply(message, bytes(8), port)
-
-    def _look_up_advertised(self, message: MachMessage) -> None:
-        port = self.advertised.get(message.body.partition(b"\0")[0].decode("ascii"))
-        if port is None:
-            self._reply(message, struct.pack("<iI", ErrorCode.NOT_FOUND, 0))
-        else:
-            self._reply(message, bytes(8) + port.to_bytes(8, "little"))
 
     def _take_rights(self, entries: tuple[RightsEntry, ...]) -> None:
         self.rights += entries

@@ -141,10 +141,7 @@ static void lookup_answer(struct mach_host *host, struct kmsg *message)
 
     if (service_read(message, &request, sizeof(request)) &&
         request.name[sizeof(request.name) - 1] == '\0') {
-        port_name = server_table_lookup(host, request.name);
-        if (port_name == NAME_NULL) {
-            port_name = kern_server_service_name(host, request.name);
-        }
+        port_name = service_port_name(host, request.name);
         status = port_name == NAME_NULL ? ERROR_NOT_FOUND : ERROR_NONE;
     }
     struct lookup_reply reply = {

@@ -92,15 +92,15 @@ int rights_check_form(struct kmsg *kmsg, uint32_t body_bytes)
             if (!port_descriptor_is_sound(&descriptors[i], descriptors[i].disposition))
                 return -1;
             ports++;
-            continue;
+        } else {
+            if (descriptors[i].type > WIRE_PORTS)
+                return -1;
+            offset = data_end(kmsg, &descriptors[i], offset, body_bytes);
+            if (offset == 0)
+                return -1;
+            if (descriptors[i].type == WIRE_PORTS)
+                ports += le32_load(descriptors[i].count);
         }
-        if (descriptors[i].type > WIRE_PORTS)
-            return -1;
-        offset = data_end(kmsg, &descriptors[i], offset, body_bytes);
-        if (offset == 0)
-            return -1;
-        if (descriptors[i].type == WIRE_PORTS)
-            ports += le32_load(descriptors[i].count);
         if (ports > MESSAGE_RIGHTS_MAXIMUM)
             return -1;
     }
@@ -415,6 +415,7 @@ static void take_slot(const struct giver *giver, struct rights_slot *slot,
         *slot->port = take_one(giver, slot, port, supplies, deferred);
         return;
     }
+    panic_unless(slot->count != NULL);
     if (port != NULL && port->departed) {
         migrate_back(port, le32_load(*slot->count), giver->node, &supplies->shares, deferred);
         *slot->port = port;

@@ -2,6 +2,9 @@
  *
  * Answers of services: sending a message to a reply port without waiting for it.
  */
+#include <abi/flipc.h>
+#include <kernel/kern_server.h>
+#include <kernel/server_table.h>
 #include <kernel/service.h>
 #include <kernel/string.h>
 
@@ -104,4 +107,11 @@ bool service_read(struct kmsg *message, void *request, size_t len_bytes)
     }
     memcpy(request, kmsg_body(message), len_bytes);
     return true;
+}
+
+uint64_t service_port_name(struct mach_host *host, const char *name)
+{
+    uint64_t port_name = server_table_lookup(host, name);
+
+    return port_name != NAME_NULL ? port_name : kern_server_service_name(host, name);
 }

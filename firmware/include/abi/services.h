@@ -173,6 +173,7 @@ struct lookup_reply {
 #define TRAFFIC_MAGIC 0x46525448u
 #define TRAFFIC_CHECK_HEADER 0u
 #define TRAFFIC_CHECK_CONTENT 1u
+#define TRAFFIC_RIGHTS_MAXIMUM 4u
 
 struct traffic_header {
     le32 magic;
@@ -193,7 +194,7 @@ struct traffic_start_request {
     le64 interval_ns;
     le64 seed;
     le32 check;
-    le32 reserved;
+    le32 rights;
 };
 
 struct traffic_stop_request {

@@ -45,6 +45,10 @@ int service_promise_make(struct mach_host *host, struct kmsg *request, size_t le
 /* Send it with `body` of the promised length. The promise is empty afterwards. */
 void service_promise_keep(struct service_promise *promise, const void *body);
 
+/* The 64-bit name of the port of a service that the loader brought or the image has, as the kernel
+ * answers a LOOKUP; 0: none. */
+uint64_t service_port_name(struct mach_host *host, const char *name);
+
 /* 0 or a negative enum error, as every answer begins. */
 static inline struct service_status service_status_of(int status)
 {

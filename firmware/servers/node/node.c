@@ -103,14 +103,13 @@ static void unregister_handle(struct node_server *server, struct kmsg *message)
 
 /* --- Looking up ------------------------------------------------------------------------------- */
 
-/* A send right to a service of this node: registered, or that of a kernel server; null: none. */
+/* A send right to a service of this node: registered, or one that the kernel knows; null: none. */
 static struct port *service_find(struct node_server *server, const char *name)
 {
     struct port *port = directory_find(&server->directory, name);
 
-    return port != NULL
-               ? port
-               : port_from_name(server->host, kern_server_service_name(server->host, name));
+    return port != NULL ? port
+                        : port_from_name(server->host, service_port_name(server->host, name));
 }
 
 /* Answer with the status and a right to the port, which is taken over. */

@@ -16,13 +16,15 @@ struct traffic_sink {
     struct traffic_sink *next;
     struct traffic_account account;
     uint64_t stream_id;
-    uint64_t incarnation; /* of the source */
-    uint64_t seed;        /* of the stream, as its first message said */
-    uint32_t node;        /* of the source */
+    uint64_t incarnation;                      /* of the source */
+    uint64_t seed;                             /* of the stream, as its first message said */
+    uint32_t node;                             /* of the source */
+    struct port *kept[TRAFFIC_RIGHTS_MAXIMUM]; /* send rights that its first message brought */
 };
 
 /* What a DATA message is and where it came from. */
 struct arrival {
+    struct kmsg *message;
     const struct traffic_header *header;
     uint64_t stream_id; /* the header's */
     uint32_t size_bytes;
@@ -46,6 +48,7 @@ static bool arrival_parse(struct kmsg *message, struct arrival *arrival)
 {
     size_t size_bytes = kmsg_body_size(message);
 
+    arrival->message = message;
     arrival->header = kmsg_body(message);
     arrival->size_bytes = (uint32_t)size_bytes;
     arrival->node = kmsg_source_node(message);
@@ -78,6 +81,21 @@ static struct traffic_sink *sink_find(struct traffic *traffic, const struct arri
     return NULL;
 }
 
+/* Keep the send rights of a message; what else it brings ends with it. */
+static void rights_keep(struct traffic_sink *sink, struct kmsg *message)
+{
+    uint32_t count = kmsg_part_count(message);
+    enum port_disposition right;
+
+    for (uint32_t i = 0; i < count && i < TRAFFIC_RIGHTS_MAXIMUM; i++) {
+        struct message_part part = kmsg_part(message, i);
+
+        if (part.type == MESSAGE_PORT && part.disposition == PORT_SEND) {
+            sink->kept[i] = kmsg_take_port(message, i, 0, &right);
+        }
+    }
+}
+
 static struct traffic_sink *sink_open(struct traffic *traffic, const struct arrival *arrival)
 {
     struct traffic_sink *sink = heap_allocate(traffic->host, sizeof(*sink));
@@ -104,6 +122,7 @@ static struct traffic_sink *sink_open(struct traffic *traffic, const struct arri
     ledger->size_bytes = le32_of(arrival->size_bytes);
     ledger->peer_incarnation = le64_of(sink->incarnation);
     ledger_end(ledger);
+    rights_keep(sink, arrival->message);
     return sink;
 }
 
@@ -223,6 +242,11 @@ static struct traffic_sink *sink_unlink(struct traffic *traffic, uint64_t stream
 
 static void sink_free(struct traffic *traffic, struct traffic_sink *sink)
 {
+    for (uint32_t i = 0; i < TRAFFIC_RIGHTS_MAXIMUM; i++) {
+        if (sink->kept[i] != NULL) {
+            port_release(sink->kept[i]);
+        }
+    }
     blackbox_ledger_free(traffic->host, sink->account.ledger);
     heap_free(traffic->host, sink);
 }

@@ -144,15 +144,31 @@ static void retry_wait(struct traffic_source *source)
     lock_release(&source->traffic->lock);
 }
 
+/* Null: no memory. */
+static struct kmsg *message_allocate(struct traffic_source *source)
+{
+    const struct stream_plan *plan = &source->plan;
+    struct mach_host *host = source->traffic->host;
+    struct kmsg *message;
+
+    if (plan->rights == 0) {
+        return kmsg_allocate(host, plan->size_bytes);
+    }
+    if (kmsg_create(host, plan->size_bytes, source->carried, plan->rights, &message) != 0) {
+        return NULL;
+    }
+    return message;
+}
+
 /* The next message with its content; waits while there is no memory. Null: the stream ended
  * meanwhile. */
 static struct kmsg *message_prepare(struct traffic_source *source, uint64_t *hash)
 {
-    struct kmsg *message = kmsg_allocate(source->traffic->host, source->plan.size_bytes);
+    struct kmsg *message = message_allocate(source);
 
     while (message == NULL && !is_ended(source)) {
         retry_wait(source);
-        message = kmsg_allocate(source->traffic->host, source->plan.size_bytes);
+        message = message_allocate(source);
     }
     if (message == NULL) {
         return NULL;

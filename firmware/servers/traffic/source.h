@@ -18,6 +18,7 @@ struct stream_plan {
     uint32_t size_bytes;
     uint32_t window;
     uint32_t check;
+    uint32_t rights; /* send rights in each message */
 };
 
 struct traffic_source {
@@ -25,7 +26,8 @@ struct traffic_source {
     struct traffic_source *next;
     struct traffic_account account;
     struct stream_plan plan;
-    struct port *destination; /* null once finished */
+    struct port *destination;                            /* null once finished */
+    struct message_item carried[TRAFFIC_RIGHTS_MAXIMUM]; /* to ports of the stream's own */
     struct thread *thread;
     struct condition wake; /* room in the window, or the end */
     uint32_t in_flight;

@@ -29,9 +29,20 @@ static struct traffic_source *source_find(struct traffic *traffic, uint64_t stre
     return source;
 }
 
+/* What a message has behind its headers: with rights, descriptors are before the body. */
+static size_t content_bytes(const struct stream_plan *plan)
+{
+    if (plan->rights == 0) {
+        return plan->size_bytes;
+    }
+    return sizeof(struct wire_complex) + plan->rights * sizeof(struct wire_descriptor) +
+           ((plan->size_bytes + 7u) & ~7u);
+}
+
 static bool plan_is_valid(const struct stream_plan *plan)
 {
-    return (plan->stream_id & TRAFFIC_SINK_BIT) == 0 &&
+    return plan->rights <= TRAFFIC_RIGHTS_MAXIMUM && content_bytes(plan) <= MESSAGE_BODY_MAXIMUM &&
+           (plan->stream_id & TRAFFIC_SINK_BIT) == 0 &&
            plan->size_bytes >= sizeof(struct traffic_header) &&
            plan->size_bytes <= MESSAGE_BODY_MAXIMUM && plan->window >= 1 &&
            plan->window <= TRAFFIC_WINDOW_MAXIMUM && plan->check <= TRAFFIC_CHECK_CONTENT;
@@ -53,6 +64,27 @@ static void ledger_open(struct traffic_source *source)
     ledger_end(ledger);
 }
 
+static int carried_open(struct traffic_source *source)
+{
+    int error = ERROR_NONE;
+
+    for (uint32_t i = 0; i < source->plan.rights && error == ERROR_NONE; i++) {
+        source->carried[i].type = MESSAGE_PORT;
+        source->carried[i].transfer = PORT_MAKE_SEND;
+        error = port_create(source->traffic->host, &source->carried[i].port);
+    }
+    return error;
+}
+
+static void carried_close(struct traffic_source *source)
+{
+    for (uint32_t i = 0; i < source->plan.rights; i++) {
+        if (source->carried[i].port != NULL) {
+            port_destroy(source->carried[i].port);
+        }
+    }
+}
+
 /* Obtain what a stream needs; what was obtained stays in `source` also when the rest fails. */
 static int source_open(struct traffic_source *source)
 {
@@ -62,8 +94,12 @@ static int source_open(struct traffic_source *source)
     if (source->destination == NULL) {
         return ERROR_NOT_FOUND;
     }
-    if (source->plan.size_bytes > port_body_maximum(source->destination)) {
+    if (content_bytes(&source->plan) > port_body_maximum(source->destination)) {
         return ERROR_INVALID;
+    }
+    int error = carried_open(source);
+    if (error != ERROR_NONE) {
+        return error;
     }
     source->account.ledger = blackbox_ledger_allocate(host);
     if (source->account.ledger == NULL) {
@@ -86,6 +122,7 @@ static void source_free(struct traffic_source *source)
     if (source->destination != NULL) {
         port_release(source->destination);
     }
+    carried_close(source);
     blackbox_ledger_free(host, source->account.ledger);
     heap_free(host, source);
 }
@@ -125,6 +162,7 @@ int traffic_source_start(struct traffic *traffic, const struct traffic_start_req
         .interval_ns = le64_load(request->interval_ns),
         .seed = le64_load(request->seed),
         .check = le32_load(request->check),
+        .rights = le32_load(request->rights),
     };
 
     if (!plan_is_valid(&plan)) {

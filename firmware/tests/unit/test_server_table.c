@@ -9,6 +9,8 @@
 
 #include <abi/flipc.h>
 #include <abi/server_messages.h>
+#include <abi/services.h>
+#include <kernel/kern_server.h>
 #include <kernel/server_module.h>
 #include <kernel/server_table.h>
 #include <kernel/service.h>
@@ -983,6 +985,49 @@ static void without_memory_nothing_is_left(void)
     close_node(&fixture);
 }
 
+/* What the node server gives a right to when asked for a service of this node; null: nothing. */
+static struct port *asked_of_node_server(struct mach_host *host, const char *name)
+{
+    struct node_lookup_request request = {.node_id = le32_of(host->node_id)};
+    struct port *server =
+        port_from_name(host, NAME_WELL_KNOWN(host->node_id, NAME_SERIAL_BOOTSTRAP));
+    struct kmsg *message = kmsg_allocate(host, sizeof(request));
+    enum port_disposition right;
+    struct port *reply = NULL, *found = NULL;
+
+    REQUIRE(server != NULL && message != NULL && port_create(host, &reply) == 0);
+    strncpy(request.name, name, sizeof(request.name) - 1);
+    memcpy(kmsg_body(message), &request, sizeof(request));
+    kmsg_set_id(message, NODE_LOOKUP);
+    REQUIRE(mach_msg_send(message, server, reply, PORT_SEND_ONCE, 0) == MACH_MSG_SUCCESS);
+    REQUIRE(mach_msg_receive(reply, &message, clock_now_ns() + TEST_CALL_NS) == MACH_MSG_SUCCESS);
+    if (kmsg_part_count(message) == 1) {
+        found = kmsg_take_port(message, 0, 0, &right);
+    }
+    kmsg_free(message);
+    port_destroy(reply);
+    port_release(server);
+    return found;
+}
+
+static void the_node_server_finds_what_a_server_advertises(void)
+{
+    struct fixture fixture;
+    struct reservation reserved;
+
+    open_node(&fixture, 0);
+    REQUIRE(kern_server_load(&fixture.node.host, "node") == 0);
+    EXPECT(asked_of_node_server(&fixture.node.host, "p0") == NULL);
+    REQUIRE(reserve(&fixture, "p", 1, 0, &reserved) == 0);
+    struct port *found = asked_of_node_server(&fixture.node.host, "p0");
+    REQUIRE(found != NULL);
+    EXPECT(port_name(found) == reserved.ports[0]);
+    port_release(found);
+    EXPECT_EQUAL(by_id(&fixture, SERVERS_RELEASE, reserved.id), 0);
+    EXPECT(asked_of_node_server(&fixture.node.host, "p0") == NULL);
+    close_node(&fixture);
+}
+
 static const struct unit_test server_table_tests[] = {
     {"a server lives from RESERVE to RELEASE", a_server_lives_from_reserve_to_release},
     {"a loaded server ends with its host", a_loaded_server_ends_with_its_host},
@@ -991,6 +1036,8 @@ static const struct unit_test server_table_tests[] = {
     {"requests that make no sense are refused", requests_that_make_no_sense_are_refused},
     {"only node 0 may ask", only_node_0_may_ask},
     {"an advertised name belongs to one server", an_advertised_name_belongs_to_one_server},
+    {"the node server finds what a server advertises",
+     the_node_server_finds_what_a_server_advertises},
     {"the first message asks for the server and waits for it",
      the_first_message_asks_for_the_server_and_waits_for_it},
     {"SMAP sends the answer that the function made", smap_sends_the_answer_that_the_function_made},

@@ -117,12 +117,6 @@ async def test_a_service_that_is_not_there(bench: Bench) -> None:
     assert bench.rights.received == 0
 
 
-async def test_what_only_the_kernel_knows_comes_without_a_right(bench: Bench) -> None:
-    bench.guest.advertised["loaded"] = PORT
-    assert await bench.lookup("loaded") == PORT
-    assert bench.rights.received == 0
-
-
 @pytest.mark.parametrize("home", [2, 0])
 async def test_a_service_on_another_node_is_not_held(bench: Bench, home: int) -> None:
     port = make_name(2, TAG, 7) if home else kernel_port(0)
