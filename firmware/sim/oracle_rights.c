@@ -677,6 +677,17 @@ static struct holders count_holders(uint32_t port)
     return holders;
 }
 
+/* Somebody cannot follow it to where it moved, and what that one had stays on an account. */
+static bool has_lost_holders(const struct oracle_port *port)
+{
+    uint64_t any = 0;
+
+    for (uint32_t i = 0; i < LIFE_WORDS; i++) {
+        any |= port->guessers[i];
+    }
+    return port->moves != 0 && any != 0;
+}
+
 /* What is wrong with a port; null: nothing. */
 static const char *fault_of_port(uint32_t port)
 {
@@ -690,7 +701,7 @@ static const char *fault_of_port(uint32_t port)
     if (holders.firm != 0 && !has_senders) {
         return "its home knows of no sender, and there are";
     }
-    if (holders.any == 0 && has_senders) {
+    if (holders.any == 0 && has_senders && !has_lost_holders(&oracle_ports[port])) {
         return "its home takes somebody for a sender";
     }
     if (has_once < once.firm || has_once > once.firm + once.shaky) {
@@ -773,6 +784,16 @@ static void report(uint32_t port, const char *what)
 bool oracle_rights_are_right(void)
 {
     return !are_judged() || judge(ignore);
+}
+
+bool oracle_rights_come_back(void)
+{
+    for (uint32_t i = 0; i < oracle_port_count; i++) {
+        if (has_lost_holders(&oracle_ports[i])) {
+            return false;
+        }
+    }
+    return are_judged();
 }
 
 void oracle_check_rights(void)
