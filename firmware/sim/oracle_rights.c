@@ -231,9 +231,23 @@ bool oracle_right_is_late(uint32_t right)
 /* --- Messages with rights
  * ------------------------------------------------------------------------- */
 
-static void carry(uint32_t right)
+static bool has_suspects(void)
 {
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
+        if (sim_nodes[i].is_suspect) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void carry(uint32_t message, uint32_t right)
+{
+    uint32_t to = oracle_messages[message].port;
+
     if (right < SIM_FOREIGN) {
+        oracle_ports[rights[right].port].is_exposed |=
+            to == SIM_NONE || oracle_port_is_foreign(to) || oracle_messages[message].is_diverted;
         set_state(&rights[right], RIGHT_CARRIED);
         if (rights[right].kind == PORT_RECEIVE) {
             oracle_ports[rights[right].port].moves++;
@@ -247,13 +261,13 @@ void oracle_carries(uint32_t message, uint32_t right)
     struct oracle_message *of = &oracle_messages[message];
 
     of->rights[of->right_count++] = right;
-    carry(right);
+    carry(message, right);
 }
 
 void oracle_carries_reply(uint32_t message, uint32_t right)
 {
     oracle_messages[message].rights[0] = right;
-    carry(right);
+    carry(message, right);
 }
 
 void oracle_uses(uint32_t message, uint32_t right)
@@ -513,7 +527,8 @@ static void check_once(uint32_t port)
     const struct oracle_port *of = &oracle_ports[port];
     struct once_count count;
 
-    if (is_partial || oracle_memory_was_short || oracle_port_is_foreign(port)) {
+    if (is_partial || oracle_memory_was_short || oracle_port_is_foreign(port) ||
+        (of->is_exposed && has_suspects())) {
         return;
     }
     sim_exercised(15);
@@ -757,15 +772,7 @@ static bool judge(void (*found)(uint32_t port, const char *what))
 
 static bool are_judged(void)
 {
-    if (is_partial || oracle_memory_was_short) {
-        return false;
-    }
-    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
-        if (sim_nodes[i].is_suspect) {
-            return false;
-        }
-    }
-    return true;
+    return !is_partial && !oracle_memory_was_short && !has_suspects();
 }
 
 static void ignore(uint32_t port, const char *what)
