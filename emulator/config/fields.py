@@ -7,6 +7,7 @@ Each getter checks type and range, notes a mistake, and goes on with the default
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -104,9 +105,9 @@ class Fields:
         if key not in self._table:
             return default_ns
         value = self._table[key]
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if number and low_s <= value <= high_s:  # type: ignore[operator]  # a number, see above
-            return round(value * _NS_PER_S)  # type: ignore[operator]
+        seconds = math.nan if isinstance(value, bool) else value
+        if isinstance(seconds, (int, float)) and low_s <= seconds <= high_s:
+            return round(seconds * _NS_PER_S)
         self.bad(key, f"seconds, from {low_s:g} to {high_s:g}")
         return default_ns
 

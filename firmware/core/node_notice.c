@@ -131,12 +131,12 @@ static void register_node(struct mach_host *host, enum node_registration identif
 {
     struct node_registration_body body = {.identifier = le32_of(identifier),
                                           .node_id = le32_of(node_id)};
-    struct port *port = bootstrap_port(host), *remote = NULL;
+    struct port *port = bootstrap_port(host), *theirs = NULL;
     struct kmsg *kmsg = port == NULL ? NULL : kmsg_allocate(host, sizeof(body));
 
     if (kmsg != NULL) {
         if (identifier == NODE_REGISTRATION_REMOTE)
-            remote = port_from_name(host, NAME_WELL_KNOWN(node_id, NAME_SERIAL_BOOTSTRAP));
+            theirs = port_from_name(host, NAME_WELL_KNOWN(node_id, NAME_SERIAL_BOOTSTRAP));
         ipc_lock(host);
         if (node_live(host, node_id) != NULL) {
             body.data_model = node_live(host, node_id)->info.datamodel;
@@ -149,11 +149,11 @@ static void register_node(struct mach_host *host, enum node_registration identif
         }
         memcpy(kmsg_body(kmsg), &body, sizeof(body));
         kmsg_set_id(kmsg, NODE_REGISTRATION_ID);
-        if (mach_msg_send(kmsg, port, remote, PORT_SEND, 0) != MACH_MSG_SUCCESS)
+        if (mach_msg_send(kmsg, port, theirs, PORT_SEND, 0) != MACH_MSG_SUCCESS)
             kmsg_free(kmsg);
     }
-    if (remote != NULL)
-        port_release(remote);
+    if (theirs != NULL)
+        port_release(theirs);
     if (port != NULL)
         port_release(port);
 }

@@ -95,8 +95,10 @@ void port_unreferenced(struct port *port, struct deferred *deferred)
     if (port->kind == PORT_PROXY && !port->dead) {
         name_remove(port->host, port);
         list_remove(&port->member);
-        notify_requests_forget(port, deferred);
-        rights_review(port->host);
+        if (port->requests != NULL)
+            notify_requests_forget(port, deferred);
+        if (port->host->ipc->doubted_count != 0)
+            rights_review(port->host);
     }
     if (share_port_ended(port, deferred))
         port_defer_free(port, deferred);

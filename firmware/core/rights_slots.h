@@ -7,6 +7,7 @@
 #define CORE_RIGHTS_SLOTS_H
 
 #include "kmsg.h"
+#include <kernel/panic.h>
 
 struct rights_slot {
     struct port **port;
@@ -33,15 +34,24 @@ static inline uint32_t rights_first(const struct kmsg *kmsg)
     return kmsg->local == NULL && le64_load(kmsg->mach.local) == NAME_NULL ? 1 : 0;
 }
 
-static inline enum port_disposition rights_disposition(const struct kmsg *kmsg, uint32_t index)
-{
-    return index == 0 ? (enum port_disposition)MACH_BITS_LOCAL(kmsg_bits(kmsg))
-                      : (enum port_disposition)kmsg->rights->right[index - 1u].disposition;
-}
-
 static inline uint64_t rights_slot_name(const struct rights_slot *slot)
 {
     return le64_load(*slot->name);
+}
+
+/* Never a receive right: those have a descriptor each. */
+static inline enum port_disposition rights_reply(const struct kmsg *kmsg)
+{
+    enum port_disposition right = (enum port_disposition)MACH_BITS_LOCAL(kmsg_bits(kmsg));
+
+    panic_unless(right != PORT_RECEIVE);
+    return right;
+}
+
+static inline enum port_disposition rights_disposition(const struct kmsg *kmsg, uint32_t index)
+{
+    return index == 0 ? rights_reply(kmsg)
+                      : (enum port_disposition)kmsg->rights->right[index - 1u].disposition;
 }
 
 static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
@@ -53,8 +63,7 @@ static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
         return (struct rights_slot){.port = &kmsg->local,
                                     .name = &kmsg->mach.local,
                                     .home = &kmsg->mach.local_home,
-                                    .disposition =
-                                        (enum port_disposition)MACH_BITS_LOCAL(kmsg_bits(kmsg))};
+                                    .disposition = rights_reply(kmsg)};
     right = &kmsg->rights->right[index - 1u];
     descriptor = (struct wire_descriptor *)(void *)(kmsg->body + right->offset);
     return (struct rights_slot){.port = &right->port,

@@ -415,6 +415,7 @@ static void take_slot(const struct giver *giver, struct rights_slot *slot,
         *slot->port = take_one(giver, slot, port, supplies, deferred);
         return;
     }
+    panic_unless(slot->count != NULL);
     if (port != NULL && port->departed) {
         migrate_back(port, le32_load(*slot->count), giver->node, &supplies->shares, deferred);
         *slot->port = port;

@@ -45,6 +45,7 @@ static struct share *spare_take(struct share_spares *spares)
     panic_unless(spares->count != 0);
     spares->count--;
     list_remove(&share->of_port);
+    *share = (struct share){.node = NULL};
     return share;
 }
 
@@ -69,9 +70,13 @@ struct share *share_find_other(const struct port *port, const struct node *node)
     return NULL;
 }
 
+/* Of a spare, which is zero, or of a port's own share, in which nothing was left when it ended
+ * but these two flags. */
 static void share_begin(struct share *share, struct node *node, uint64_t name)
 {
-    *share = (struct share){.node = node, .name = name};
+    share->node = node;
+    share->name = name;
+    share->adding = share->passed = false;
     list_init(&share->of_port);
     list_init(&share->notice);
     list_append(&node->shares, &share->of_node);
@@ -459,6 +464,7 @@ void share_node_died(struct node *node, struct deferred *deferred)
     while (!list_is_empty(&node->shares)) {
         struct share *share = share_of_node(node->shares.next);
 
+        panic_unless(share->node == node && (share->port != NULL || !share->embedded));
         if (share->port != NULL && share->port->references != 0)
             share_take_back(share, deferred);
         else

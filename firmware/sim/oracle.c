@@ -65,6 +65,7 @@ uint32_t oracle_port(struct port *of, uint32_t life, uint32_t service_of_node)
     memset(port->homes, 0, sizeof(port->homes));
     memset(port->guessers, 0, sizeof(port->guessers));
     life_add(port->homes, life);
+    port->is_exposed = service_of_node != SIM_NONE;
     port->is_dead = false;
     port->is_gone = false;
     port->lives_reset = 0;
@@ -92,6 +93,7 @@ void oracle_port_named(uint32_t index, uint64_t name)
                      (unsigned long long)life->incarnation);
     }
     port->name = name;
+    port->is_exposed = true;
 }
 
 void oracle_port_died(uint32_t port)

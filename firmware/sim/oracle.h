@@ -32,6 +32,7 @@ struct oracle_port {
     uint32_t users;        /* references that its owner's threads have */
     uint32_t once_told;    /* deaths of send-once rights, and */
     uint32_t once_arrived; /* messages sent with one */
+    bool is_exposed;       /* a suspect may know its name, and make up rights to it */
     bool is_dead;          /* or about to be */
     bool is_gone;          /* nobody may reach it any more */
     uint64_t homes[LIFE_WORDS];           /* lives that it was at */

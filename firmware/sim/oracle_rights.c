@@ -30,6 +30,7 @@ struct oracle_right {
     uint8_t kind;   /* enum port_disposition */
     uint8_t state;  /* enum right_state */
     bool is_shaky;
+    bool is_late;    /* its holder had been told that its port's life is dead */
     bool is_by_name; /* got by a name, or comes from such a one: its home does not know of it */
 };
 
@@ -176,6 +177,7 @@ uint32_t oracle_right(uint32_t life, uint32_t port, enum port_disposition kind, 
     if (of != SIM_NONE) {
         right->giver = rights[of].giver;
         right->is_shaky = is_shaky(&rights[of]);
+        right->is_late = rights[of].is_late;
         right->is_by_name = rights[of].is_by_name;
     }
     set_state(right, RIGHT_HELD);
@@ -221,15 +223,35 @@ bool oracle_right_is_firm(uint32_t right)
            !oracle_port_is_foreign(rights[right].port);
 }
 
+bool oracle_right_is_late(uint32_t right)
+{
+    return right < SIM_FOREIGN && rights[right].is_late;
+}
+
 /* --- Messages with rights
  * ------------------------------------------------------------------------- */
 
-static void carry(uint32_t right)
+static bool has_suspects(void)
 {
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
+        if (sim_nodes[i].is_suspect) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void carry(uint32_t message, uint32_t right)
+{
+    uint32_t to = oracle_messages[message].port;
+
     if (right < SIM_FOREIGN) {
+        oracle_ports[rights[right].port].is_exposed |=
+            to == SIM_NONE || oracle_port_is_foreign(to) || oracle_messages[message].is_diverted;
         set_state(&rights[right], RIGHT_CARRIED);
         if (rights[right].kind == PORT_RECEIVE) {
             oracle_ports[rights[right].port].moves++;
+            oracle_ports[rights[right].port].port = NULL;
         }
     }
 }
@@ -239,13 +261,13 @@ void oracle_carries(uint32_t message, uint32_t right)
     struct oracle_message *of = &oracle_messages[message];
 
     of->rights[of->right_count++] = right;
-    carry(right);
+    carry(message, right);
 }
 
 void oracle_carries_reply(uint32_t message, uint32_t right)
 {
     oracle_messages[message].rights[0] = right;
-    carry(right);
+    carry(message, right);
 }
 
 void oracle_uses(uint32_t message, uint32_t right)
@@ -315,6 +337,7 @@ void rights_received(struct oracle_message *message, uint32_t life)
             right->giver = right->life;
         }
         right->life = life;
+        right->is_late = sim_nodes[sim_lives[life].node].told_dead[oracle_ports[right->port].life];
         set_state(right, life_is_suspect(life) ? RIGHT_ENDED : RIGHT_HELD);
         if (right->kind == PORT_RECEIVE) {
             receive_right_came(right, life);
@@ -461,8 +484,9 @@ void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port
     if (kind == PORT_RECEIVE) {
         of->port = of->is_dead || node_is_agent(node) ? NULL : (struct port *)(uintptr_t)port;
         set_state(&rights[right], RIGHT_ENDED); /* the port's own account goes on */
-    } else if (of->port != NULL && !of->is_dead && oracle_right_is_firm(right) &&
-               port != of->port && name_of(port) != name_of(of->port)) {
+    } else if (of->port != NULL && !of->is_dead && !life_is_over(of->life) &&
+               oracle_right_is_firm(right) && port != of->port &&
+               name_of(port) != name_of(of->port)) {
         sim_violated(14, "a right to port %u, %llx, leads to %llx", rights[right].port,
                      (unsigned long long)name_of(of->port), (unsigned long long)name_of(port));
     }
@@ -503,7 +527,8 @@ static void check_once(uint32_t port)
     const struct oracle_port *of = &oracle_ports[port];
     struct once_count count;
 
-    if (is_partial || oracle_memory_was_short || oracle_port_is_foreign(port)) {
+    if (is_partial || oracle_memory_was_short || oracle_port_is_foreign(port) ||
+        (of->is_exposed && has_suspects())) {
         return;
     }
     sim_exercised(15);
@@ -667,6 +692,17 @@ static struct holders count_holders(uint32_t port)
     return holders;
 }
 
+/* Somebody cannot follow it to where it moved, and what that one had stays on an account. */
+static bool has_lost_holders(const struct oracle_port *port)
+{
+    uint64_t any = 0;
+
+    for (uint32_t i = 0; i < LIFE_WORDS; i++) {
+        any |= port->guessers[i];
+    }
+    return port->moves != 0 && any != 0;
+}
+
 /* What is wrong with a port; null: nothing. */
 static const char *fault_of_port(uint32_t port)
 {
@@ -680,7 +716,7 @@ static const char *fault_of_port(uint32_t port)
     if (holders.firm != 0 && !has_senders) {
         return "its home knows of no sender, and there are";
     }
-    if (holders.any == 0 && has_senders) {
+    if (holders.any == 0 && has_senders && !has_lost_holders(&oracle_ports[port])) {
         return "its home takes somebody for a sender";
     }
     if (has_once < once.firm || has_once > once.firm + once.shaky) {
@@ -736,15 +772,7 @@ static bool judge(void (*found)(uint32_t port, const char *what))
 
 static bool are_judged(void)
 {
-    if (is_partial || oracle_memory_was_short) {
-        return false;
-    }
-    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
-        if (sim_nodes[i].is_suspect) {
-            return false;
-        }
-    }
-    return true;
+    return !is_partial && !oracle_memory_was_short && !has_suspects();
 }
 
 static void ignore(uint32_t port, const char *what)
@@ -763,6 +791,16 @@ static void report(uint32_t port, const char *what)
 bool oracle_rights_are_right(void)
 {
     return !are_judged() || judge(ignore);
+}
+
+bool oracle_rights_come_back(void)
+{
+    for (uint32_t i = 0; i < oracle_port_count; i++) {
+        if (has_lost_holders(&oracle_ports[i])) {
+            return false;
+        }
+    }
+    return are_judged();
 }
 
 void oracle_check_rights(void)

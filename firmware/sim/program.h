@@ -69,10 +69,9 @@ struct program {
 
 void program_perform(struct program *program, const struct sim_entry *entry);
 
-/* How a message came: through which port, or some port of a set; is its right to answer kept? */
+/* How a message came: through which port; is its right to answer kept? */
 struct program_way {
     uint32_t port;
-    bool is_set;
     bool is_answer_kept;
 };
 
@@ -86,7 +85,7 @@ struct program_sending {
     struct port *right;
     enum port_disposition kind; /* of `right`: a send-once right is used up by it */
     uint32_t port;              /* that it leads to */
-    uint32_t used;              /* the oracle's number of a send-once right */
+    uint32_t by;                /* the oracle's number of `right`; SIM_NONE: it has none */
     struct port *local;         /* null: nobody has to answer */
     uint32_t reply_port;
     enum port_disposition disposition; /* of the right to answer */
@@ -111,6 +110,9 @@ struct kmsg *program_message(struct program *program, uint32_t bytes);
 
 /* A right to a node's service port and which port it is, of the life that the node layer knows. */
 struct port *program_service(struct program *program, uint32_t node, uint32_t *port);
+
+/* What comes to the port through a set is known to come to `id`. */
+void program_mark_port(struct port *port, uint32_t id);
 
 /* A thread begins a call on a port or right in a slot; it is done with it. */
 void program_enter_port(struct program_port *slot);

@@ -236,7 +236,7 @@ static void enter_rights(const struct program *program, const struct program_sen
     for (uint32_t i = 0; i < sending->cargo_count; i++) {
         oracle_carries(message, sending->cargo[i]);
     }
-    oracle_uses(message, sending->used);
+    oracle_uses(message, sending->kind == PORT_SEND_ONCE ? sending->by : SIM_NONE);
 }
 
 static bool has_receive_right(const struct program_sending *sending)
@@ -255,7 +255,7 @@ static void check_right(const struct program *program, const struct program_send
 {
     if (result == MACH_SEND_INVALID_RIGHT && sending->kind == PORT_SEND_ONCE &&
         sending->reply_right == SIM_NONE && !has_receive_right(sending) &&
-        oracle_right_is_firm(sending->used) &&
+        oracle_right_is_firm(sending->by) &&
         !oracle_port_may_be_dead(sending->port, program->node->index)) {
         sim_violated(14, "node %u has lost a send-once right to port %u", program->node->id,
                      sending->port);
@@ -290,14 +290,15 @@ bool program_send(struct program *program, const struct program_sending *sending
     uint32_t port = sending->port;
     uint32_t message = account(program, sending->kmsg, port, sending->reply_port);
     bool was_dead =
-        !oracle_port_has_moved(port) &&
+        !oracle_port_has_moved(port) && !oracle_right_is_late(sending->by) &&
         (is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port));
     struct call call = call_begin(sending->is_passed_on ? 0 : sending->duration_ns);
     bool was_diverted = is_diverted(program, right);
     mach_msg_return_t result;
 
     if (message == SIM_NONE) {
-        kmsg_free(sending->kmsg); /* with its rights: sim_run() ends what has too many messages */
+        program_unpack(program, sending->kmsg, sending->cargo, sending->cargo_count);
+        kmsg_free(sending->kmsg); /* there is no account left for it */
         return false;
     }
     enter_rights(program, sending, message);
@@ -329,7 +330,7 @@ static bool send(struct program *program, struct kmsg *kmsg, struct port *right,
                                       .right = right,
                                       .kind = PORT_SEND,
                                       .port = port,
-                                      .used = SIM_NONE,
+                                      .by = SIM_NONE,
                                       .local = local,
                                       .reply_port = reply_port,
                                       .disposition = disposition,
@@ -359,6 +360,7 @@ bool program_send_by(struct program *program, struct program_right *slot,
         sending->right = slot->port;
         sending->kind = PORT_SEND;
         sending->port = slot->id;
+        sending->by = slot->right;
         slot->users++;
         is_sent = program_send(program, sending);
         program_leave_right(slot);
@@ -372,7 +374,7 @@ bool program_send_by(struct program *program, struct program_right *slot,
     sending->right = once.port;
     sending->kind = PORT_SEND_ONCE;
     sending->port = once.id;
-    sending->used = once.right;
+    sending->by = once.right;
     is_sent = program_send(program, sending);
     if (!is_sent) {
         program_keep(program, once.port, PORT_SEND_ONCE, once.right, once.id);
@@ -396,7 +398,7 @@ static void operate_send(struct program *program, const struct sim_entry *entry)
         return;
     }
     sending = (struct program_sending){
-        .kmsg = kmsg, .reply_port = SIM_NONE, .reply_right = SIM_NONE, .used = SIM_NONE};
+        .kmsg = kmsg, .reply_port = SIM_NONE, .reply_right = SIM_NONE, .by = SIM_NONE};
     if (wants != 0 && is_live(reply->state)) {
         program_enter_port(reply);
         sending.local = reply->port;
@@ -483,14 +485,13 @@ static bool answer_foreign(struct program *program, struct port *reply, enum por
 }
 
 static uint32_t take_account(const struct program *program, struct kmsg *kmsg, uint32_t port,
-                             bool is_set, uint32_t *message)
+                             uint32_t *message)
 {
     struct oracle_arrival arrival = {.body = kmsg_body(kmsg),
                                      .size = kmsg_body_size(kmsg),
                                      .source_node = kmsg_source_node(kmsg),
                                      .source_incarnation = kmsg_source_incarnation(kmsg),
                                      .has_reply = kmsg->local != NULL,
-                                     .is_set = is_set,
                                      .node = program->node->index,
                                      .port = port};
     uint32_t reply_port = oracle_received(&arrival);
@@ -505,7 +506,7 @@ static bool answer(struct program *program, struct program_right *to)
     struct program_sending sending = {.right = to->port,
                                       .kind = to->kind,
                                       .port = to->id,
-                                      .used = to->kind == PORT_SEND_ONCE ? to->right : SIM_NONE,
+                                      .by = to->right,
                                       .reply_port = SIM_NONE,
                                       .reply_right = SIM_NONE};
 
@@ -546,7 +547,7 @@ void program_take(struct program *program, struct kmsg *kmsg, struct program_way
     if (program_take_notification(program, kmsg, way.port)) {
         return;
     }
-    reply_port = take_account(program, kmsg, way.port, way.is_set, &message);
+    reply_port = take_account(program, kmsg, way.port, &message);
     reply = take_reply(program, kmsg, message, reply_port);
     unpack(program, kmsg, message);
     kmsg_free(kmsg);
@@ -592,6 +593,7 @@ static void operate_receive(struct program *program, const struct sim_entry *ent
 
 static void operate_set_receive(struct program *program, const struct sim_entry *entry)
 {
+    void *context = NULL;
     struct program_set *slot = &program->sets[entry->arguments[0] % PROGRAM_SETS];
     struct call call = call_begin(entry->duration_ns);
     struct kmsg *kmsg;
@@ -601,9 +603,10 @@ static void operate_set_receive(struct program *program, const struct sim_entry 
         return;
     }
     slot->users++;
-    result = mach_msg_receive_set(slot->set, &kmsg, call.deadline_ns);
+    result = mach_msg_receive_member(slot->set, &kmsg, &context, call.deadline_ns);
     if (result == MACH_MSG_SUCCESS) {
-        program_take(program, kmsg, (struct program_way){.port = SIM_NONE, .is_set = true});
+        program_take(program, kmsg,
+                     (struct program_way){.port = (uint32_t)(uintptr_t)context - 1u});
     }
     check_receive(program, result, slot->state == SLOT_DYING, MACH_RCV_PORT_CHANGED);
     call_end(program, &call, result == MACH_RCV_TIMED_OUT, "a receive");
@@ -615,7 +618,7 @@ static void forward(struct program *program, struct kmsg *kmsg, const struct pro
                     const struct program_right *to, uint64_t duration_ns)
 {
     struct program_right reply;
-    uint32_t message, reply_port = take_account(program, kmsg, from->id, false, &message);
+    uint32_t message, reply_port = take_account(program, kmsg, from->id, &message);
 
     reply = take_reply(program, kmsg, message, reply_port);
     if (kmsg_part_count(kmsg) == 0) {
@@ -719,6 +722,7 @@ static void operate_port_create(struct program *program, const struct sim_entry 
         return;
     }
     port_set_limit(port, 1 + entry->arguments[1] % 16u);
+    program_mark_port(port, id);
     if (entry->arguments[2] % 2u == 0) {
         oracle_port_named(id, port_name(port));
     }

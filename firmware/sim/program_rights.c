@@ -30,8 +30,14 @@ static void end_kept(struct port *port, enum port_disposition kind, uint32_t rig
     }
 }
 
+void program_mark_port(struct port *port, uint32_t id)
+{
+    port_set_context(port, (void *)(uintptr_t)(id + 1u));
+}
+
 static bool keep_port(struct program *program, struct port *port, uint32_t id)
 {
+    program_mark_port(port, id);
     for (uint32_t i = 0; i < PROGRAM_PORTS; i++) {
         if (program->ports[i].state == SLOT_EMPTY) {
             program->ports[i] = (struct program_port){.port = port, .id = id, .state = SLOT_LIVE};
@@ -118,6 +124,18 @@ static void forget_reference(const struct item *item)
     }
 }
 
+/* A port that moves without an account, a suspect's, is lost to the oracle. */
+static uint32_t lift_account(const struct program *program, uint32_t id)
+{
+    uint32_t right = oracle_right(program->node->life, id, PORT_RECEIVE, SIM_NONE);
+
+    if (right == SIM_NONE) {
+        oracle_port_died(id);
+        oracle_port_gone(id);
+    }
+    return right;
+}
+
 static void add_of_port(struct program *program, struct program_port *slot, enum sim_give how,
                         struct cargo *cargo)
 {
@@ -127,8 +145,7 @@ static void add_of_port(struct program *program, struct program_port *slot, enum
         add_item(cargo, (struct item){.transfer = PORT_MOVE_RECEIVE,
                                       .port = lifted.port,
                                       .id = lifted.id,
-                                      .right = oracle_right(program->node->life, lifted.id,
-                                                            PORT_RECEIVE, SIM_NONE)});
+                                      .right = lift_account(program, lifted.id)});
     } else if (how != SIM_GIVE_RECEIVE && is_live(slot->state)) {
         add_item(cargo, (struct item){.transfer = how == SIM_GIVE_MAKE ? PORT_MAKE_SEND
                                                                        : PORT_MAKE_SEND_ONCE,
@@ -425,7 +442,7 @@ static void operate_send_rights(struct program *program, const struct sim_entry 
         (to & SIM_TO_SERVICE) != 0 ? NULL : &program->rights[to % PROGRAM_RIGHTS];
     struct program_sending sending = {.reply_port = SIM_NONE,
                                       .reply_right = SIM_NONE,
-                                      .used = SIM_NONE,
+                                      .by = SIM_NONE,
                                       .duration_ns = entry->duration_ns};
     struct program_port *reply;
     bool is_sent;
@@ -483,7 +500,7 @@ static void operate_burst(struct program *program, const struct sim_entry *entry
         struct program_sending sending = {.kmsg = program_message(program, entry->arguments[1]),
                                           .reply_port = SIM_NONE,
                                           .reply_right = SIM_NONE,
-                                          .used = SIM_NONE,
+                                          .by = SIM_NONE,
                                           .duration_ns = entry->duration_ns};
 
         if (sending.kmsg == NULL || !program_send_by(program, slot, &sending)) {

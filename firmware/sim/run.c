@@ -17,6 +17,7 @@
     (4000 * SIM_MS)             /* beyond the cluster's own bounds: four replays, retraining */
 #define IDLE_NS (3000 * SIM_MS) /* for calls that wait to end */
 #define CLOSING_NS (100 * SIM_MS)
+#define RELEASE_NS (1000 * SIM_MS) /* for rights that went through many hands */
 
 struct sim_run sim;
 
@@ -165,6 +166,10 @@ static void close_down(void)
     }
     program_close();
     run_until(fiber_now_ns() + CLOSING_NS, are_closed);
+    if (sim.settings->mode == SIM_LIVENESS) {
+        run_until(fiber_now_ns() + RELEASE_NS, watch_rights_are_back);
+        watch_check_rights_are_back();
+    }
     for (uint32_t link = 0; link < sim.settings->link_count; link++) {
         network_cut(link, 3u, 1);
     }

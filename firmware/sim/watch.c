@@ -380,6 +380,48 @@ void watch_flows(void)
 /* --- Memory
  * --------------------------------------------------------------------------------------- */
 
+static int64_t names_left(struct sim_node *node)
+{
+    return (int64_t)(name_count(&node->host) - node->baseline_names);
+}
+
+/* Calls `found` (may be null) for a node that still has ports of others. */
+static bool each_remainder(void (*found)(struct sim_node *node))
+{
+    bool are_back = true;
+
+    for (uint32_t i = 0; oracle_rights_come_back() && i < sim.settings->node_count; i++) {
+        struct sim_node *node = &sim_nodes[i];
+
+        if (node->is_ready && !node_is_agent(i) && names_left(node) != 0) {
+            are_back = false;
+            if (found != NULL) {
+                found(node);
+            }
+        }
+    }
+    return are_back;
+}
+
+bool watch_rights_are_back(void)
+{
+    return each_remainder(NULL);
+}
+
+static void remainder_is_left(struct sim_node *node)
+{
+    sim_violated(9, "node %u has %lld names more than at first, and nobody has a right", node->id,
+                 (long long)names_left(node));
+}
+
+/* I9: every right was given back, everybody lives, and knows of nothing any more. */
+void watch_check_rights_are_back(void)
+{
+    if (!sim.is_over) {
+        (void)each_remainder(remainder_is_left);
+    }
+}
+
 /* I9: everybody else is dead and the programs gave back what they had. */
 void watch_check_memory(void)
 {

@@ -318,6 +318,8 @@ uint32_t oracle_right_port(uint32_t right);
 enum port_disposition oracle_right_kind(uint32_t right);
 bool oracle_right_is_firm(uint32_t right); /* whose loss somebody is to blame for */
 
+bool oracle_right_is_late(uint32_t right); /* it came after the death of its port's life was told */
+
 /* The message, about to be sent, carries this right besides those before, or as the right to answer,
  * or is sent with this send-once right. If it is not sent they are the sender's again. */
 void oracle_carries(uint32_t message, uint32_t right);
@@ -345,6 +347,7 @@ void rights_life_ended(uint32_t life);
 void rights_told_dead(uint32_t node, uint32_t life); /* that node was told so */
 bool oracle_rights_are_right(void);                  /* all that is to be told was told */
 void oracle_check_rights(void);
+bool oracle_rights_come_back(void); /* when everybody gives back what he has, while all live */
 
 /* --- watch.c ------------------------------------------------------------------------------- */
 
@@ -364,5 +367,7 @@ void watch_check_links(uint64_t since_ns);
 bool watch_notices_are_told(void); /* of every end that there was */
 void watch_check_notices(void);
 void watch_check_memory(void);
+bool watch_rights_are_back(void); /* of everybody, while all are alive */
+void watch_check_rights_are_back(void);
 
 #endif

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emulator.protocol.ipc.records import (
     COUNT_MAX,
+    ONCE_MAX,
     Counts,
     Kind,
     Neighbour,
@@ -135,8 +136,8 @@ def give(share: Share, disposition: Disposition, count: int = 1) -> bool:
     port = share.port
     assert port is not None
     is_send = disposition is Disposition.SEND
-    given = port.given.send if is_send else port.given.once
-    if count == 0 or count > COUNT_MAX - given:
+    room = COUNT_MAX - port.given.send if is_send else ONCE_MAX - share.given.once
+    if not 0 < count <= room:
         return False
     _before_given(port)
     if is_send:
@@ -393,7 +394,7 @@ def right_dies(space: IpcSpace, port: Port, disposition: Disposition) -> None:
 def check_senders(space: IpcSpace, port: Port) -> None:
     """Send rights may have become fewer; who asked for that is told when all else is done."""
     is_asked = any(request.message_id == Notification.NO_SENDERS for request in port.requests)
-    if is_asked and not port.is_dead and port.is_here and not port.has_senders():
+    if is_asked and port.is_without_senders():
         space.defer(port, Work.NOTIFY)
 
 

@@ -127,8 +127,11 @@ class Moves:
         home = port.home = accounts.open_share(port, node)
         home.held.send += 1
         home.held.once += once
-        home.add.once += once
-        port.once = 0
+        home.add.once += once + port.once_died
+        home.dead_once += port.once_died  # the new home tells the owner
+        has_news = once + port.once_died != 0
+        port.once = port.once_died = 0
+        port.death_notice = None
         node.proxies[port] = None
         if port.is_needed:
             port.references += 1
@@ -136,7 +139,7 @@ class Moves:
             share.tell_moved = share is not home and bool(share.given)
             if share.tell_moved:
                 accounts.tell(share)
-        if once:
+        if has_news:
             accounts.tell(home)
         port.count = 0
         waiting = [*port.queue, *port.held, *port.doubted]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emulator.protocol.ipc import accounts
-from emulator.protocol.ipc.records import Kind, Message, Port, Request
+from emulator.protocol.ipc.records import Kind, Message, Port, Request, Work
 from emulator.protocol.services import Notification
 
 if TYPE_CHECKING:
@@ -47,12 +47,23 @@ class Notices:
         self._answer(port, Notification.DEAD_NAME)
 
     def work(self, port: Port) -> None:
-        """Tell the owner of a port which send-once rights died, and that nobody can send to it."""
-        while port.once_died and not port.is_dead:
+        """Tell the owner of a port that send-once rights died, and that nobody can send to it.
+
+        One notice a port waits to be received, however many deaths there are to tell: they cost a
+        peer one word, and us no memory.
+        """
+        if port.once_died and port.death_notice is None and not port.is_dead:
             port.once_died -= 1
-            self._send(port, Message(id=Notification.SEND_ONCE))
-        if not port.is_dead and port.is_here and not port.has_senders():
+            port.death_notice = Message(id=Notification.SEND_ONCE)
+            self._send(port, port.death_notice)
+        if port.is_without_senders():
             self._answer(port, Notification.NO_SENDERS)
+
+    def received(self, port: Port) -> None:
+        """`Port.death_notice` was taken off the queue: the next may follow."""
+        port.death_notice = None
+        if port.once_died:
+            self._space.defer(port, Work.NOTIFY)
 
     @staticmethod
     def _enter(port: Port, notify: Port, message_id: int) -> None:

@@ -22,6 +22,7 @@ from emulator.protocol.wire_types import Disposition
 
 __all__ = [
     "COUNT_MAX",
+    "ONCE_MAX",
     "Counts",
     "Kind",
     "Message",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 COUNT_MAX: Final = 0x7FFFFFFF  # no count of rights goes beyond it
+ONCE_MAX: Final = 0xFFFF  # send-once rights in one account, since each that dies is told
 
 
 class Kind(Enum):
@@ -245,6 +247,8 @@ class Port:
         references: Rights on this node, and whatever else needs it.
         holds: References that are no send rights, those of send-once rights apart.
         once: Of a port that is here: send-once rights on this node.
+        once_died: Deaths of send-once rights to be told, after `death_notice`.
+        death_notice: That one died: waits here to be received.
         context: The user's.
         queue: What its owner will receive; of a proxy: what was not transmitted yet.
         held: Messages that came back, and what was sent after them.
@@ -273,6 +277,7 @@ class Port:
     holds: int = 0
     once: int = 0
     once_died: int = 0
+    death_notice: Message | None = None
     is_dead: bool = False
     context: object = None
     node: Neighbour | None = None
@@ -324,6 +329,12 @@ class Port:
     def has_senders(self) -> bool:
         """Return whether anybody has a send right to this port, which is here."""
         return self.given.send != 0 or self.references != self.holds + self.once
+
+    def is_without_senders(self) -> bool:
+        """Return whether its lack of senders is something to tell. While the receive right is on
+        its way to another node, who may have it already, senders there are not counted here."""
+        is_ours = self.is_here and not self.is_dead and not self.is_departed
+        return is_ours and not self.has_senders()
 
 
 @dataclass(slots=True, eq=False)

@@ -434,6 +434,8 @@ class IpcSpace:
             message = port.queue.popleft()
             port.count -= 1
             message.destination = None
+            if message is port.death_notice:
+                self._notices.received(port)
             reason = None
             if message.state is RightsState.WIRE:
                 reason = incoming.take(self, port, message)

@@ -71,9 +71,8 @@ class Agent:
     def _end(self) -> None:
         self._life = self._program = None
 
-    def _carrier(  # noqa: PLR0917  # the C function has them, too
-        self, link: int, direction: int, is_up: int, generation: int, is_checked: int, now_ns: int
-    ) -> None:
+    def _carrier(self, link: int, direction: int, *state: int) -> None:
+        is_up, generation, is_checked, now_ns = state
         if self._life is not None:
             self._life.carrier(
                 link,

@@ -6,15 +6,15 @@ The protocol itself is tested in tests/unit/protocol, where both implementations
 
 from __future__ import annotations
 
-import importlib
-import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.core import CLinkEnd, check_header, library_path, seal
+from emulator.core import crc32c as c_crc32c
 from emulator.protocol.constants import (
     FRAME_HEADER_SIZE,
     Admission,
@@ -26,16 +26,6 @@ from emulator.protocol.constants import (
 )
 from emulator.protocol.frames import FrameHeader, check_frame, encode_frame
 from emulator.protocol.link_types import LinkConfig, Transmit
-
-if TYPE_CHECKING:
-    import emulator.core as core_module
-else:
-    try:
-        core_module = importlib.import_module("emulator.core")
-    except ImportError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"the C core is not built: {error}", allow_module_level=True)
 
 MTU = 4096
 CONFIG = LinkConfig(node_id=1, incarnation=1 << 32, peer_id=2, constants=ClusterConstants())
@@ -90,22 +80,22 @@ def accept(_node_id: int, _incarnation: int) -> Admission:
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_crc_chains_and_equals_pythons(head: bytes, tail: bytes) -> None:
-    assert core_module.crc32c(head) == crc32c(head)
-    assert core_module.crc32c(tail, core_module.crc32c(head)) == crc32c(head + tail)
+    assert c_crc32c(head) == crc32c(head)
+    assert c_crc32c(tail, c_crc32c(head)) == crc32c(head + tail)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1))
 def test_seal_writes_the_crc_that_python_writes(seq: int, incarnation: int) -> None:
     frame = encode_frame(header_of(seq=seq, src_incarnation=incarnation))
-    assert core_module.seal(frame[:-4] + bytes(4)) == frame
+    assert seal(frame[:-4] + bytes(4)) == frame
 
 
 @given(st.integers(0, FRAME_HEADER_SIZE * 8 - 1))
 def test_both_codecs_reject_the_same_headers(bit: int) -> None:
     damaged = bytearray(encode_frame(header_of()))
-    assert core_module.check_header(bytes(damaged), MTU) is None
+    assert check_header(bytes(damaged), MTU) is None
     damaged[bit // 8] ^= 1 << bit % 8
-    assert core_module.check_header(bytes(damaged), MTU) is LinkDrop.BAD_HEADER
+    assert check_header(bytes(damaged), MTU) is LinkDrop.BAD_HEADER
     assert check_frame(bytes(damaged), MTU, payload_checked=True) is LinkDrop.BAD_HEADER
 
 
@@ -115,22 +105,22 @@ def test_both_codecs_reject_the_same_headers(bit: int) -> None:
 def test_both_codecs_reject_the_same_lengths(length: int, given_bytes: int) -> None:
     payload = bytes(given_bytes)
     frame = encode_frame(header_of(length=length, payload_crc=crc32c(payload)), payload)
-    assert core_module.check_header(frame, MTU) is LinkDrop.BAD_LENGTH
+    assert check_header(frame, MTU) is LinkDrop.BAD_LENGTH
     assert check_frame(frame, MTU, payload_checked=True) is LinkDrop.BAD_LENGTH
 
 
 @pytest.mark.parametrize("length", [0, 1, FRAME_HEADER_SIZE - 1])
 def test_a_piece_of_a_header_is_a_bad_header(length: int) -> None:
-    assert core_module.check_header(encode_frame(header_of())[:length], MTU) is LinkDrop.BAD_HEADER
+    assert check_header(encode_frame(header_of())[:length], MTU) is LinkDrop.BAD_HEADER
 
 
 def test_an_error_of_the_owner_is_raised_by_the_call_that_asked() -> None:
-    peer = core_module.CLinkEnd(
+    peer = CLinkEnd(
         LinkConfig(node_id=2, incarnation=1 << 32, peer_id=1, constants=ClusterConstants()),
         Flow(),
         accept,
     )
-    link = core_module.CLinkEnd(CONFIG, Flow(KeyError("credit")), accept)
+    link = CLinkEnd(CONFIG, Flow(KeyError("credit")), accept)
     for end in (peer, link):
         for direction in Direction:
             end.carrier(direction, True, 1, False, 1000)
@@ -144,12 +134,12 @@ def test_a_configuration_out_of_range_is_refused() -> None:
     fields: dict[str, Any] = {"node_id": 1, "incarnation": 0, "peer_id": 2}
     config = LinkConfig(constants=ClusterConstants(), **fields)
     with pytest.raises(ValueError, match="not a link"):
-        core_module.CLinkEnd(config, Flow(), accept)
+        CLinkEnd(config, Flow(), accept)
 
 
 def test_no_buffer_outlives_its_message() -> None:
     ends = [
-        core_module.CLinkEnd(
+        CLinkEnd(
             LinkConfig(
                 node_id=node_id,
                 incarnation=1 << 32,
@@ -180,4 +170,4 @@ def test_no_buffer_outlives_its_message() -> None:
 
 def test_the_library_is_found_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNLAB_CORE_LIBRARY", "/nowhere/libmnlab_core.so")
-    assert str(core_module.library_path()) == "/nowhere/libmnlab_core.so"
+    assert str(library_path()) == "/nowhere/libmnlab_core.so"

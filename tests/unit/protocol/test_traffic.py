@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import json
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from emulator.core import library_path
 from emulator.protocol.traffic import (
     HEADER_SIZE,
     TrafficHeader,
@@ -34,16 +33,6 @@ def arguments(vector: dict[str, Any]) -> dict[str, int]:
     return {**numbers, "size_bytes": vector["size_bytes"], "check": vector["check"]}
 
 
-def _c_library() -> ctypes.CDLL:
-    try:
-        core = importlib.import_module("emulator.core")
-    except ImportError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"the C core is not built: {error}")
-    return ctypes.CDLL(str(core.library_path()))
-
-
 def _c_message(
     *,
     stream_id: int,
@@ -53,7 +42,7 @@ def _c_message(
     size_bytes: int,
     check: int,
 ) -> bytes:
-    write = _c_library().traffic_content_write
+    write = ctypes.CDLL(str(library_path())).traffic_content_write
     write.restype = ctypes.c_uint64
     write.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
     fields = struct.pack("<IIQQQQQ", 0, check, stream_id, sequence, source_incarnation, seed, 0)

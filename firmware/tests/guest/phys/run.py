@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[4]))
@@ -258,14 +259,10 @@ def cases(bench: Bench, archs: list[Arch]) -> dict[str, Callable[[], Awaitable[l
         other = archs[(index + 1) % len(archs)]
         for both in {(arch, arch), (arch, other)}:
             name = f"{both[0].value}-{both[1].value}"
-            table[f"phy {name}"] = lambda both=both: pair_case(  # type: ignore[misc]
-                bench, both, ("phy_active", "phy_passive")
-            )
-            table[f"raw {name}"] = lambda both=both: pair_case(  # type: ignore[misc]
-                bench, both, ("raw_active", "raw_passive")
-            )
-            table[f"flaps {name}"] = lambda both=both: flap_case(bench, both)  # type: ignore[misc]
-        table[f"serial {arch.value}"] = lambda arch=arch: serial_case(bench, arch)  # type: ignore[misc]
+            table[f"phy {name}"] = partial(pair_case, bench, both, ("phy_active", "phy_passive"))
+            table[f"raw {name}"] = partial(pair_case, bench, both, ("raw_active", "raw_passive"))
+            table[f"flaps {name}"] = partial(flap_case, bench, both)
+        table[f"serial {arch.value}"] = partial(serial_case, bench, arch)
     return table
 
 
