@@ -10,6 +10,7 @@
 #include "kmsg.h"
 #include "migrate.h"
 #include "node.h"
+#include "notify.h"
 #include "port.h"
 #include "rights.h"
 #include <kernel/link_manager.h>
@@ -381,6 +382,8 @@ static struct kmsg *take_message(struct port *port, struct deferred *deferred)
     while ((kmsg = port_dequeue(port)) != NULL) {
         int reason = 0;
 
+        if (kmsg == port->death_notice)
+            notify_received(port, deferred);
         if (kmsg->rights_state == KMSG_RIGHTS_WIRE)
             reason = rights_take(port, kmsg, deferred);
         else if (kmsg->rights != NULL)
@@ -405,7 +408,7 @@ static struct kmsg *take_plain(struct port *port)
     struct kmsg *kmsg;
 
     if (list_is_empty(&port->queue) || !is_receivable(port) || first->rights != NULL ||
-        first->rights_state == KMSG_RIGHTS_WIRE)
+        first->rights_state == KMSG_RIGHTS_WIRE || first == port->death_notice)
         return NULL;
     kmsg = port_dequeue(port);
     if (kmsg->source != NULL)

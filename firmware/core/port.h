@@ -62,7 +62,8 @@ struct port {
     /* Rights. */
     uint32_t holds; /* of a principal: references that are no send rights, send-once rights apart */
     uint32_t once;  /* of a principal: send-once rights on this node */
-    uint32_t once_died;        /* to be told */
+    uint32_t once_died;        /* of a principal: to be told, after `death_notice` */
+    struct kmsg *death_notice; /* that one died: waits here to be received; null: none */
     struct right_counts given; /* the sum over `shares` */
     struct list shares;        /* share.of_port */
     struct share *home;        /* of a proxy: with its node */

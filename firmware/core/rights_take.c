@@ -278,9 +278,9 @@ static void count_needs(const struct giver *giver, const struct rights_slot *slo
         needs->ports++;
         if (home != giver->node_id)
             needs->shares++;
-    } else if (port != NULL && home != giver->host->node_id &&
-               share_needs_spare(port, giver->node)) {
-        needs->shares++;
+    } else if (port != NULL && home != giver->host->node_id && port->first.node != NULL &&
+               port->first.node != giver->node) {
+        needs->shares++; /* also if there is one: another right of the message may end it */
     }
 }
 

@@ -244,7 +244,7 @@ uint32_t share_give_send(struct share *share, uint32_t count)
 
 uint32_t share_give_once(struct share *share, uint32_t count)
 {
-    if (count == 0 || count > RIGHTS_COUNT_MAXIMUM - share->port->given.once)
+    if (count == 0 || count > RIGHTS_ONCE_MAXIMUM - share->given.once)
         return 0;
     given_before(share->port);
     share->given.once += count;
