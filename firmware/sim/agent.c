@@ -331,8 +331,8 @@ uint32_t sim_agent_is_diverted(uint32_t node_id)
     if (node_id != SIM_AGENT_NONE) {
         return node_id_is_suspect(node_id) ? 1 : 0;
     }
-    for (uint32_t life = 0; life < sim_life_count; life++) {
-        if (agent_node()->told_dead[life] && sim_nodes[sim_lives[life].node].is_suspect) {
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) { /* it may have said so itself */
+        if (sim_nodes[i].is_suspect) {
             return 1;
         }
     }
