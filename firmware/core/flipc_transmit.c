@@ -366,8 +366,12 @@ static void message_done(struct kmsg *kmsg, struct node *node, enum message_outc
         else
             rights_die(kmsg, deferred);
     }
-    if (node != NULL && kmsg_was_sent_once(kmsg))
-        share_once_arrived(proxy, node, deferred);
+    if (node != NULL && kmsg_was_sent_once(kmsg)) {
+        if (proxy->home != NULL && proxy->home->node == node)
+            share_once_back(proxy->home); /* it stays, whatever is left in it */
+        else
+            share_once_arrived(proxy, node, deferred);
+    }
     kmsg->remote = NULL;
     kmsg_defer(kmsg, outcome, deferred);
     port_room_made(proxy);
@@ -580,6 +584,7 @@ static void unsettled_drop(struct node *node, struct kmsg *kmsg, struct deferred
 void flipc_abandon(struct node *node, struct deferred *deferred)
 {
     struct flow *flow = &node->flow;
+    struct port *spare;
 
     while (!list_is_empty(&flow->unsettled))
         unsettled_drop(node, kmsg_of_flow(flow->unsettled.next), deferred);
@@ -603,4 +608,7 @@ void flipc_abandon(struct node *node, struct deferred *deferred)
     share_node_died(node, deferred);
     while (!list_is_empty(&node->proxies))
         port_die(port_of_member(node->proxies.next), deferred);
+    spare = port_spare_take(node);
+    if (spare != NULL)
+        port_defer_free(spare, deferred);
 }

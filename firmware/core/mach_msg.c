@@ -401,14 +401,15 @@ static struct kmsg *take_message(struct port *port, struct deferred *deferred)
     return NULL;
 }
 
-/* The oldest message, if it brings no rights. */
+/* The oldest message, if it brings no rights, or no more than a call does. */
 static struct kmsg *take_plain(struct port *port)
 {
-    const struct kmsg *first = kmsg_of_queue(port->queue.next);
+    struct kmsg *first = kmsg_of_queue(port->queue.next);
     struct kmsg *kmsg;
 
     if (list_is_empty(&port->queue) || !is_receivable(port) || first->rights != NULL ||
-        first->rights_state == KMSG_RIGHTS_WIRE || first == port->death_notice)
+        first == port->death_notice ||
+        (first->rights_state == KMSG_RIGHTS_WIRE && !rights_take_of_call(port, first)))
         return NULL;
     kmsg = port_dequeue(port);
     if (kmsg->source != NULL)

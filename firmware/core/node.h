@@ -78,6 +78,8 @@ struct node {
     uint32_t fetched_count; /* messages that the driver has fetched and not completed */
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
+    struct port *spare;     /* an ended proxy, to be the next one; null: none */
+    uint16_t tag;           /* of its names */
     struct list shares;     /* share.of_node */
     struct flow flow;
 };
@@ -107,6 +109,7 @@ struct node_table {
     struct list handles; /* node.handle */
     struct node_counters counters;
     struct port *bootstrap; /* with a reference; null: none */
+    uint32_t spare_count;   /* nodes that have a spare */
     uint32_t slot_count;
     struct node_slot slots[];
 };

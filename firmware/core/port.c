@@ -81,6 +81,49 @@ void port_stop_lingering(struct port *port, struct deferred *deferred)
     port_unreference(port, deferred);
 }
 
+/* The next right that the node sends will want a proxy again: one is kept for it, as if it were new.
+ * False: there is one. */
+static bool spare_put(struct node *node, struct port *port)
+{
+    if (node->spare != NULL || port->pinned || port->limit != port->host->constants.window)
+        return false;
+    port->name = NAME_NULL;
+    port->node = NULL;
+    port->resume = false;
+    port->moves = 0;
+    list_init(&port->shares);
+    node->spare = port;
+    node->host->nodes->spare_count++;
+    return true;
+}
+
+struct port *port_spare_take(struct node *node)
+{
+    struct port *port = node->spare;
+
+    if (port == NULL)
+        return NULL;
+    node->spare = NULL;
+    node->host->nodes->spare_count--;
+    port->references = 1;
+    return port;
+}
+
+/* Nobody has a right to the proxy any more. */
+static void proxy_ended(struct port *port, struct deferred *deferred)
+{
+    struct node *node = port->node;
+
+    name_remove(port->host, port);
+    list_remove(&port->member);
+    if (port->requests != NULL)
+        notify_requests_forget(port, deferred);
+    if (port->host->ipc->doubted_count != 0)
+        rights_review(port->host);
+    if (share_port_ended(port, deferred) && !spare_put(node, port))
+        port_defer_free(port, deferred);
+}
+
 void port_unreferenced(struct port *port, struct deferred *deferred)
 {
     if (port->references != 0) {
@@ -92,15 +135,9 @@ void port_unreferenced(struct port *port, struct deferred *deferred)
         port->references = 1;
         return;
     }
-    if (port->kind == PORT_PROXY && !port->dead) {
-        name_remove(port->host, port);
-        list_remove(&port->member);
-        if (port->requests != NULL)
-            notify_requests_forget(port, deferred);
-        if (port->host->ipc->doubted_count != 0)
-            rights_review(port->host);
-    }
-    if (share_port_ended(port, deferred))
+    if (port->kind == PORT_PROXY && !port->dead)
+        proxy_ended(port, deferred);
+    else if (share_port_ended(port, deferred))
         port_defer_free(port, deferred);
 }
 
@@ -310,9 +347,12 @@ void port_in_use(struct port *port)
     port->host->ipc->idle_count--;
 }
 
-static void name_take_back(struct port *port)
+/* Its name goes, unless it found a use meanwhile. */
+static void name_review(struct port *port)
 {
     port_in_use(port);
+    if (port_is_needed(port))
+        return;
     name_remove(port->host, port);
     port->name = NAME_NULL;
 }
@@ -326,7 +366,7 @@ void port_out_of_use(struct port *port)
         return;
     list_append(&ipc->idle, &port->idle);
     if (++ipc->idle_count > NAMES_IDLE_MAXIMUM)
-        name_take_back(LIST_CONTAINER(ipc->idle.next, struct port, idle));
+        name_review(LIST_CONTAINER(ipc->idle.next, struct port, idle));
 }
 
 uint64_t port_name(struct port *port)

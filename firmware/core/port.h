@@ -69,7 +69,7 @@ struct port {
     struct share *home;        /* of a proxy: with its node */
     struct share first;
     struct port_request *requests; /* notify.c */
-    struct list idle;              /* of a principal that has a name and no use for it */
+    struct list idle;              /* of a principal that had a name and no use for it once */
     struct port *work_next;        /* deferred.work */
     bool work_queued;
 
@@ -200,10 +200,10 @@ void port_check_senders(struct port *port, struct deferred *deferred);
 /* The port's name, given now if it has none; 0: dead, or the node's serial numbers are used up. */
 uint64_t port_name_locked(struct port *port);
 
-/* Other nodes have rights to this principal, or none has any more: then its name will be taken back
- * some day, unless it is `pinned`. */
-void port_in_use(struct port *port);
+/* No other node has rights to this principal any more: its name will be taken back some day, unless it
+ * is needed by then, or kept for good. */
 void port_out_of_use(struct port *port);
+void port_in_use(struct port *port);
 
 /* One message less: whoever waits for room may have it. */
 static inline void port_room_made(struct port *port)
@@ -222,6 +222,9 @@ void port_withdraw(struct port *port, struct kmsg *kmsg);
 
 /* A message from this node to a principal of this node: queued, or held while that is none yet. */
 void port_deliver(struct port *port, struct kmsg *kmsg);
+
+/* A proxy that ended, as port_allocate() makes one; null: none. */
+struct port *port_spare_take(struct node *node);
 
 /* Make a new port the proxy of `name`, which is at `node`. */
 void port_become_proxy(struct port *port, struct node *node, uint64_t name);
