@@ -16,7 +16,7 @@ from emulator.protocol.wire_types import Disposition
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from emulator.runtime.host_node import HostNode
+    from emulator.runtime.host_space import HostSpace
 
 __all__ = ["HostMessage", "HostRight", "RightsStatistics"]
 
@@ -57,7 +57,7 @@ class HostRight:
     As a context manager it is released at the end, if it is there still.
     """
 
-    def __init__(self, host: HostNode, port: Port, kind: Disposition) -> None:
+    def __init__(self, host: HostSpace, port: Port, kind: Disposition) -> None:
         """Take a right over; made by whoever received it.
 
         Args:
@@ -153,7 +153,7 @@ class HostMessage:
     manager it does so at the end.
     """
 
-    def __init__(self, host: HostNode, message: Message) -> None:
+    def __init__(self, host: HostSpace, message: Message) -> None:
         """Take a message over, with its rights.
 
         Args:
@@ -169,7 +169,7 @@ class HostMessage:
         self.parts = message.wire(0).parts  # as they were on the wire
         self.data = [place.data for place in message.places if isinstance(place, BytesPart)]
         self.reply = _right_of(host, message.reply.port, message.reply.disposition)
-        self.ports: list[Port] = []  # whose receive right it brought; `HostNode.adopt()`
+        self.ports: list[Port] = []  # whose receive right it brought; `HostSpace.adopt()`
         self.rights: list[HostRight | None] = []
         for slot in message.rights():
             if slot.disposition is not Disposition.RECEIVE:
@@ -219,5 +219,5 @@ class HostMessage:
             self.reply.release()
 
 
-def _right_of(host: HostNode, port: Port | None, kind: Disposition) -> HostRight | None:
+def _right_of(host: HostSpace, port: Port | None, kind: Disposition) -> HostRight | None:
     return HostRight(host, port, kind) if port is not None else None

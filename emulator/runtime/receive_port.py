@@ -14,7 +14,7 @@ from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_rights import HostMessage
 
 if TYPE_CHECKING:
-    from emulator.runtime.host_node import HostNode
+    from emulator.runtime.host_space import HostSpace
 
 __all__ = ["HostPort", "ListenPort", "ReceivePort"]
 
@@ -22,8 +22,8 @@ __all__ = ["HostPort", "ListenPort", "ReceivePort"]
 class HostPort:
     """A port whose receive right node 0 has."""
 
-    def __init__(self, host: HostNode, port: Port, name: int) -> None:
-        """Take a receive right over; made by `HostNode`.
+    def __init__(self, host: HostSpace, port: Port, name: int) -> None:
+        """Take a receive right over; made by `HostSpace`.
 
         Args:
             host: Node 0.
@@ -97,9 +97,9 @@ class ListenPort(HostPort):
     """
 
     def __init__(
-        self, host: HostNode, port: Port, name: int, handler: Callable[[int, HostMessage], None]
+        self, host: HostSpace, port: Port, name: int, handler: Callable[[int, HostMessage], None]
     ) -> None:
-        """Begin; made by `HostNode.listen()`.
+        """Begin; made by `HostSpace.listen()`.
 
         Args:
             host: Node 0.
@@ -129,8 +129,8 @@ class ReceivePort(HostPort):
     A message counts as received, and is settled at its source, when `receive()` returned it.
     """
 
-    def __init__(self, host: HostNode, port: Port, name: int) -> None:
-        """Begin; made by `HostNode.port()`.
+    def __init__(self, host: HostSpace, port: Port, name: int) -> None:
+        """Begin; made by `HostSpace.port()`.
 
         Args:
             host: Node 0.
