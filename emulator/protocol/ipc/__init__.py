@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Ports, messages and rights of one node, and its accounts with others: as home and as holder.
 
-`space.IpcSpace` is what others use, `records` what it is made of. Between them: `accounts` keeps the
-counts, `outgoing` and `incoming` the rights in messages, `migration` moves ports, `told` speaks with
-other nodes, `notices` with programs. No I/O, no clock. Specified in docs/spec/flipc.md, section 3.
+`space.IpcSpace` is what others use, `records` what it is made of, `core` what holds it together.
+Between them: `accounts` keeps the counts, `outgoing` and `incoming` the rights in messages,
+`migration` moves ports, `told` speaks with other nodes, `notices` with programs. No I/O, no clock.
+Specified in docs/spec/flipc.md, section 3.
 """
 
+from emulator.protocol.ipc.core import Observer
 from emulator.protocol.ipc.records import (
     Kind,
     Message,
@@ -16,7 +18,7 @@ from emulator.protocol.ipc.records import (
     Slot,
     Transfer,
 )
-from emulator.protocol.ipc.space import IpcSpace, Item, Observer, SendResult
+from emulator.protocol.ipc.space import IpcSpace, Item, SendResult
 
 __all__ = [
     "IpcSpace",

@@ -24,7 +24,7 @@ from emulator.protocol.services import Notification
 from emulator.protocol.wire_types import Disposition
 
 if TYPE_CHECKING:
-    from emulator.protocol.ipc.space import IpcSpace
+    from emulator.protocol.ipc.core import SpaceCore
 
 __all__ = [
     "forget_untold",
@@ -126,7 +126,7 @@ def _before_given(port: Port) -> None:
         port.references += 1
 
 
-def _after_given(space: IpcSpace, port: Port) -> None:
+def _after_given(space: SpaceCore, port: Port) -> None:
     if not port.is_needed and port.kind is Kind.PROXY:
         unreference(space, port)
 
@@ -163,7 +163,7 @@ def share_keep(share: Share, keep: bool) -> None:
         share.tell_go = True
 
 
-def share_stay(space: IpcSpace, share: Share, stay: bool) -> None:
+def share_stay(space: SpaceCore, share: Share, stay: bool) -> None:
     """The node asks that of us."""
     port = share.port
     assert port is not None
@@ -193,7 +193,7 @@ def _returned(share: Share) -> None:
             settle(other)
 
 
-def give_back_send(space: IpcSpace, share: Share, count: int) -> int:
+def give_back_send(space: SpaceCore, share: Share, count: int) -> int:
     """Take send rights off the account, as many as there are; return how many those were."""
     port = share.port
     assert port is not None
@@ -207,7 +207,7 @@ def give_back_send(space: IpcSpace, share: Share, count: int) -> int:
     return count
 
 
-def give_back_once(space: IpcSpace, share: Share, count: int) -> int:
+def give_back_once(space: SpaceCore, share: Share, count: int) -> int:
     """Take send-once rights off the account, as many as there are; return how many those were."""
     port = share.port
     assert port is not None
@@ -220,7 +220,7 @@ def give_back_once(space: IpcSpace, share: Share, count: int) -> int:
     return count
 
 
-def hold_right_died(space: IpcSpace, share: Share, count: int) -> int:
+def hold_right_died(space: SpaceCore, share: Share, count: int) -> int:
     """Given send-once rights died with the node or at it: the port's owner is told."""
     port = share.port
     assert port is not None
@@ -273,7 +273,7 @@ def _port_ended(port: Port) -> None:
     port.shares.clear()
 
 
-def _void(space: IpcSpace, port: Port) -> None:
+def _void(space: SpaceCore, port: Port) -> None:
     """The port is dead: its holders are told, all accounts are void."""
     gave = port.is_needed
     port.given, port.kept, port.home = Counts(), 0, None
@@ -288,7 +288,7 @@ def _void(space: IpcSpace, port: Port) -> None:
         unreference(space, port)
 
 
-def _take_back(space: IpcSpace, share: Share) -> None:
+def _take_back(space: SpaceCore, share: Share) -> None:
     """What the dead node had of our port, or of one whose home has us on its account for it."""
     port = share.port
     assert port is not None
@@ -306,7 +306,7 @@ def _take_back(space: IpcSpace, share: Share) -> None:
     unreference(space, port)
 
 
-def take_back_all(space: IpcSpace, node: Neighbour) -> None:
+def take_back_all(space: SpaceCore, node: Neighbour) -> None:
     """The node is dead: what it had comes back, what it answered for is gone."""
     while node.shares:
         share = next(iter(node.shares))
@@ -331,14 +331,14 @@ def _must_linger(port: Port) -> bool:
     )
 
 
-def stop_lingering(space: IpcSpace, port: Port) -> None:
+def stop_lingering(space: SpaceCore, port: Port) -> None:
     """The home has heard of all rights, or there is none any more."""
     if port.lingers:
         port.lingers = False
         unreference(space, port)
 
 
-def unreference(space: IpcSpace, port: Port) -> None:
+def unreference(space: SpaceCore, port: Port) -> None:
     """Give a reference back; the last one ends the port."""
     port.references -= 1
     if port.references:
@@ -359,7 +359,7 @@ def unreference(space: IpcSpace, port: Port) -> None:
     space.port_ended(port)
 
 
-def once_died(space: IpcSpace, port: Port, count: int) -> None:
+def once_died(space: SpaceCore, port: Port, count: int) -> None:
     """Send-once rights died unused: the owner is told, here or at the proxy's home."""
     if port.is_dead or count == 0:
         return
@@ -375,7 +375,7 @@ def once_died(space: IpcSpace, port: Port, count: int) -> None:
             tell(port.home)
 
 
-def right_dies(space: IpcSpace, port: Port, disposition: Disposition) -> None:
+def right_dies(space: SpaceCore, port: Port, disposition: Disposition) -> None:
     """A right of any kind on this node dies, with its reference."""
     match disposition:
         case Disposition.NONE:
@@ -391,20 +391,20 @@ def right_dies(space: IpcSpace, port: Port, disposition: Disposition) -> None:
     unreference(space, port)
 
 
-def check_senders(space: IpcSpace, port: Port) -> None:
+def check_senders(space: SpaceCore, port: Port) -> None:
     """Send rights may have become fewer; who asked for that is told when all else is done."""
     is_asked = any(request.message_id == Notification.NO_SENDERS for request in port.requests)
     if is_asked and port.is_without_senders():
         space.defer(port, Work.NOTIFY)
 
 
-def _forget_requests(space: IpcSpace, port: Port) -> None:
+def _forget_requests(space: SpaceCore, port: Port) -> None:
     requests, port.requests = port.requests, []
     for request in requests:
         space.release_request(request)
 
 
-def port_dies(space: IpcSpace, port: Port) -> None:
+def port_dies(space: SpaceCore, port: Port) -> None:
     """The receive right is gone; or the proxy's node, or its port."""
     if port.is_dead:
         return

@@ -32,7 +32,7 @@ from emulator.protocol.names import (
 from emulator.protocol.wire_types import Disposition
 
 if TYPE_CHECKING:
-    from emulator.protocol.ipc.space import IpcSpace
+    from emulator.protocol.ipc.core import SpaceCore
 
 __all__ = ["are_doubtful", "doubt", "refusal_of", "take", "use_once"]
 
@@ -40,7 +40,7 @@ __all__ = ["are_doubtful", "doubt", "refusal_of", "take", "use_once"]
 # Names ---------------------------------------------------------------------------------------
 
 
-def _is_possible(space: IpcSpace, name: int, home: int) -> bool:
+def _is_possible(space: SpaceCore, name: int, home: int) -> bool:
     """Return whether a life that can be gave a name that nobody here knows. A name moves with its
     port, so its creator may be anybody."""
     creator = node_of(name)
@@ -54,7 +54,7 @@ def _is_possible(space: IpcSpace, name: int, home: int) -> bool:
     return creator != home or node is None or tag_of(name) == tag_of_incarnation(node.incarnation)
 
 
-def _refusal_of_slot(space: IpcSpace, slot: Slot, source: Neighbour) -> NakReason | None:
+def _refusal_of_slot(space: SpaceCore, slot: Slot, source: Neighbour) -> NakReason | None:
     home = source.node_id if slot.home is None else slot.home
     if slot.name == NAME_NULL:
         return None
@@ -72,7 +72,7 @@ def _refusal_of_slot(space: IpcSpace, slot: Slot, source: Neighbour) -> NakReaso
     return None
 
 
-def refusal_of(space: IpcSpace, message: Message, source: Neighbour) -> NakReason | None:
+def refusal_of(space: SpaceCore, message: Message, source: Neighbour) -> NakReason | None:
     """Return why the names in a message cannot be such, None if they can."""
     for slot in message.slots():
         reason = _refusal_of_slot(space, slot, source)
@@ -91,7 +91,7 @@ def _may_bring(node: Neighbour, port: Port | None) -> bool:
     return port.node is node or (port.is_moving and port.move_to[0] == node.node_id)
 
 
-def are_doubtful(space: IpcSpace, port: Port, message: Message) -> bool:
+def are_doubtful(space: SpaceCore, port: Port, message: Message) -> bool:
     """Return whether a message for `port`, which is here, brings a port that is elsewhere as far as
     is known, or comes after such a one."""
     node = message.neighbour
@@ -107,7 +107,7 @@ def are_doubtful(space: IpcSpace, port: Port, message: Message) -> bool:
     )
 
 
-def doubt(space: IpcSpace, port: Port, message: Message) -> None:
+def doubt(space: SpaceCore, port: Port, message: Message) -> None:
     """Let a message wait. If a right of ours is on no account it is entered on one: then the home,
     if it is that no more, answers where the port is."""
     node = message.neighbour
@@ -131,7 +131,7 @@ def doubt(space: IpcSpace, port: Port, message: Message) -> None:
 # Rights of names -----------------------------------------------------------------------------
 
 
-def use_once(space: IpcSpace, port: Port, node: Neighbour) -> bool:
+def use_once(space: SpaceCore, port: Port, node: Neighbour) -> bool:
     """A send-once right to `port` that the node has was used; False: it has none."""
     share = port.shares.get(node)
     if share is None or not accounts.give_back_once(space, share, 1):
@@ -140,7 +140,7 @@ def use_once(space: IpcSpace, port: Port, node: Neighbour) -> bool:
     return True
 
 
-def _take_to_here(space: IpcSpace, giver: Neighbour, port: Port, slot: Slot) -> bool:
+def _take_to_here(space: SpaceCore, giver: Neighbour, port: Port, slot: Slot) -> bool:
     """A right to a port that is here; False: the giver cannot have had it."""
     if slot.home == space.node_id:
         if slot.disposition is Disposition.SEND_ONCE and not use_once(space, port, giver):
@@ -155,7 +155,7 @@ def _take_to_here(space: IpcSpace, giver: Neighbour, port: Port, slot: Slot) -> 
     return True
 
 
-def _take_to_proxy(space: IpcSpace, giver: Neighbour, port: Port, slot: Slot) -> bool:
+def _take_to_proxy(space: SpaceCore, giver: Neighbour, port: Port, slot: Slot) -> bool:
     """A right to a port that is at another node: on its account, or to be put there."""
     port.references += 1
     if slot.home == space.node_id:  # ours to answer for, as long as the giver had it
@@ -174,7 +174,7 @@ def _take_to_proxy(space: IpcSpace, giver: Neighbour, port: Port, slot: Slot) ->
     return True
 
 
-def _take_counted(space: IpcSpace, giver: Neighbour, slot: Slot) -> Port | None:
+def _take_counted(space: SpaceCore, giver: Neighbour, slot: Slot) -> Port | None:
     """Return the right's port, with a reference; None: dead."""
     port = space.names.get(slot.name)
     if port is None:
@@ -194,7 +194,7 @@ def _take_counted(space: IpcSpace, giver: Neighbour, slot: Slot) -> Port | None:
     return None
 
 
-def _take_receive(space: IpcSpace, giver: Neighbour, slot: Slot) -> Port | None:
+def _take_receive(space: SpaceCore, giver: Neighbour, slot: Slot) -> Port | None:
     port = space.names.get(slot.name)
     if port is not None and port.is_departed:
         space.moves.back(port, slot.limit, giver)
@@ -208,7 +208,7 @@ def _take_receive(space: IpcSpace, giver: Neighbour, slot: Slot) -> Port | None:
     return port
 
 
-def take(space: IpcSpace, port: Port, message: Message) -> NakReason | None:
+def take(space: SpaceCore, port: Port, message: Message) -> NakReason | None:
     """Make rights of the names in a message that was just taken off the queue of `port`.
 
     Returns:

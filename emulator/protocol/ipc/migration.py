@@ -26,7 +26,7 @@ from emulator.protocol.names import NAME_NULL
 from emulator.protocol.wire_types import Disposition
 
 if TYPE_CHECKING:
-    from emulator.protocol.ipc.space import IpcSpace
+    from emulator.protocol.ipc.core import SpaceCore
 
 __all__ = ["Moves"]
 
@@ -36,7 +36,7 @@ MOVES_MAX: Final = 16  # of a port without a message of ours received: then it c
 class Moves:
     """What happens to the ports of a space that move."""
 
-    def __init__(self, space: IpcSpace) -> None:
+    def __init__(self, space: SpaceCore) -> None:
         """Begin with none moving.
 
         Args:

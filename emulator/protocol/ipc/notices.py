@@ -11,7 +11,7 @@ from emulator.protocol.ipc.records import Kind, Message, Port, Request, Work
 from emulator.protocol.services import Notification
 
 if TYPE_CHECKING:
-    from emulator.protocol.ipc.space import IpcSpace
+    from emulator.protocol.ipc.core import SpaceCore
 
 __all__ = ["Notices"]
 
@@ -19,7 +19,7 @@ __all__ = ["Notices"]
 class Notices:
     """Who asked to be told what, in one space."""
 
-    def __init__(self, space: IpcSpace) -> None:
+    def __init__(self, space: SpaceCore) -> None:
         """Begin with nobody.
 
         Args:

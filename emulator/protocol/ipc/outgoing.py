@@ -20,7 +20,7 @@ from emulator.protocol.names import NAME_NULL, is_well_known
 from emulator.protocol.wire_types import Disposition
 
 if TYPE_CHECKING:
-    from emulator.protocol.ipc.space import IpcSpace
+    from emulator.protocol.ipc.core import SpaceCore
 
 __all__ = ["die", "give", "is_gone", "leave", "put_in", "return_all", "take_out"]
 
@@ -28,7 +28,7 @@ __all__ = ["die", "give", "is_gone", "leave", "put_in", "return_all", "take_out"
 # Into a message of ours ----------------------------------------------------------------------
 
 
-def put_in(space: IpcSpace, port: Port, transfer: Transfer) -> bool:
+def put_in(space: SpaceCore, port: Port, transfer: Transfer) -> bool:
     """Make the right that a message is to carry; False: the caller cannot have what it is made
     of."""
     match transfer:
@@ -54,7 +54,7 @@ def put_in(space: IpcSpace, port: Port, transfer: Transfer) -> bool:
     return True
 
 
-def take_out(space: IpcSpace, port: Port, transfer: Transfer) -> None:
+def take_out(space: SpaceCore, port: Port, transfer: Transfer) -> None:
     """As if it had never been put in."""
     match transfer:
         case Transfer.MOVE_RECEIVE:
@@ -77,7 +77,7 @@ def is_gone(port: Port, departure: int) -> bool:
     return port.is_departed and port.departure == departure
 
 
-def _give_slot(space: IpcSpace, slot: Slot, node: Neighbour) -> bool:
+def _give_slot(space: SpaceCore, slot: Slot, node: Neighbour) -> bool:
     """Put a right on the account of the node; False: the account is full."""
     port = slot.port
     assert port is not None
@@ -96,7 +96,7 @@ def _give_slot(space: IpcSpace, slot: Slot, node: Neighbour) -> bool:
     return True
 
 
-def give(space: IpcSpace, message: Message, node: Neighbour) -> None:
+def give(space: SpaceCore, message: Message, node: Neighbour) -> None:
     """Write the names of the rights into the message, and put them on the account of the node."""
     for slot in message.slots():
         port = slot.port
@@ -143,7 +143,7 @@ def once_arrived(port: Port, node: Neighbour) -> None:
         accounts.settle(share)
 
 
-def _leave_slot(space: IpcSpace, slot: Slot, node: Neighbour | None) -> None:
+def _leave_slot(space: SpaceCore, slot: Slot, node: Neighbour | None) -> None:
     port = slot.port
     assert port is not None
     if slot.disposition is Disposition.RECEIVE:
@@ -169,7 +169,7 @@ def _forget(message: Message) -> None:
         slot.port = None
 
 
-def leave(space: IpcSpace, message: Message, node: Neighbour | None) -> None:
+def leave(space: SpaceCore, message: Message, node: Neighbour | None) -> None:
     """The node has the rights now; None: it died with them."""
     for slot in message.slots():
         if slot.port is not None:
@@ -203,7 +203,7 @@ def _return_home(port: Port, node: Neighbour) -> None:
         former.taken.once += 1
 
 
-def _return_slot(space: IpcSpace, slot: Slot, node: Neighbour) -> bool:
+def _return_slot(space: SpaceCore, slot: Slot, node: Neighbour) -> bool:
     """Return whether the right is there again; not if the node died with it, or the port did."""
     port = slot.port
     assert port is not None
@@ -226,7 +226,7 @@ def _return_slot(space: IpcSpace, slot: Slot, node: Neighbour) -> bool:
     return True
 
 
-def return_all(space: IpcSpace, message: Message, node: Neighbour) -> None:
+def return_all(space: SpaceCore, message: Message, node: Neighbour) -> None:
     """The message came back from the node unread: its rights are its own again."""
     for slot in message.slots():
         port = slot.port
@@ -248,7 +248,7 @@ def return_all(space: IpcSpace, message: Message, node: Neighbour) -> None:
     message.state = RightsState.OURS
 
 
-def die(space: IpcSpace, message: Message) -> None:
+def die(space: SpaceCore, message: Message) -> None:
     """The rights die with the message."""
     if message.state is RightsState.OURS:
         for slot in message.slots():

@@ -16,7 +16,7 @@ from emulator.protocol.mnl import RIGHTS_COUNT_MAX, RightsEntry, RightsOperation
 from emulator.protocol.wire_types import Disposition
 
 if TYPE_CHECKING:
-    from emulator.protocol.ipc.space import IpcSpace
+    from emulator.protocol.ipc.core import SpaceCore
 
 __all__ = ["NOTICES_MAX", "home_told", "news", "settled", "take"]
 
@@ -72,7 +72,7 @@ def news(node: Neighbour) -> tuple[RightsEntry, ...]:
     return tuple(entries)
 
 
-def home_told(space: IpcSpace, port: Port) -> None:
+def home_told(space: SpaceCore, port: Port) -> None:
     """If the home has heard of all that we hold, those who answered for it need not any more."""
     if port.home is None or port.home.is_to_be_added():
         return
@@ -85,7 +85,7 @@ def home_told(space: IpcSpace, port: Port) -> None:
     accounts.stop_lingering(space, port)
 
 
-def settled(space: IpcSpace, node: Neighbour) -> None:
+def settled(space: SpaceCore, node: Neighbour) -> None:
     """The node took what `news()` returned."""
     batch, node.batch = node.batch, []
     node.is_to_be_served = True
@@ -132,7 +132,7 @@ def _add(node: Neighbour, port: Port | None, entry: RightsEntry) -> bool:
     return True
 
 
-def _drop_once(space: IpcSpace, port: Port, share: Share, value: int) -> int:
+def _drop_once(space: SpaceCore, port: Port, share: Share, value: int) -> int:
     port.references += 1
     count = accounts.give_back_once(space, share, value)
     if not port.is_here and port.home is not None:
@@ -144,7 +144,7 @@ def _drop_once(space: IpcSpace, port: Port, share: Share, value: int) -> int:
     return count
 
 
-def _drop(space: IpcSpace, node: Neighbour, port: Port | None, entry: RightsEntry) -> bool:
+def _drop(space: SpaceCore, node: Neighbour, port: Port | None, entry: RightsEntry) -> bool:
     share = port.shares.get(node) if port is not None else None
     if port is None or share is None:
         return port is None  # dead meanwhile, and the node does not know it yet
@@ -161,7 +161,7 @@ def _drop(space: IpcSpace, node: Neighbour, port: Port | None, entry: RightsEntr
     return count == entry.value
 
 
-def _go(space: IpcSpace, node: Neighbour, port: Port | None) -> bool:
+def _go(space: SpaceCore, node: Neighbour, port: Port | None) -> bool:
     share = port.shares.get(node) if port is not None else None
     if port is None or share is None:
         return port is None
@@ -176,7 +176,7 @@ def _is_at(port: Port, node: Neighbour) -> bool:
     return not port.is_here and port.node is node
 
 
-def _take_one(space: IpcSpace, node: Neighbour, entry: RightsEntry) -> bool:
+def _take_one(space: SpaceCore, node: Neighbour, entry: RightsEntry) -> bool:
     """Return whether it says what can be."""
     operation = RightsOperation
     port = space.names.get(entry.name)
@@ -204,7 +204,7 @@ def _take_one(space: IpcSpace, node: Neighbour, entry: RightsEntry) -> bool:
     return True
 
 
-def take(space: IpcSpace, node: Neighbour, entries: tuple[RightsEntry, ...]) -> None:
+def take(space: SpaceCore, node: Neighbour, entries: tuple[RightsEntry, ...]) -> None:
     """The node tells of its accounts; what cannot be is ignored and counted."""
     for entry in entries:
         if not _take_one(space, node, entry):
