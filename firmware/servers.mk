@@ -4,7 +4,7 @@ SERVERS := node echo fault traffic raw_ring hostile phy_ivshmem phy_virtio_seria
 SOURCES_node := $(wildcard servers/node/*.c)
 SOURCES_echo := servers/echo/echo.c
 SOURCES_fault := servers/fault/fault.c
-SOURCES_traffic := $(wildcard servers/traffic/*.c)
+SOURCES_traffic := $(filter-out %_record.c,$(wildcard servers/traffic/*.c))
 SOURCES_raw_ring := $(wildcard servers/raw_ring/*.c) phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/device.c
 SOURCES_hostile := $(wildcard servers/hostile/*.c) phys/ivshmem/cable.c phys/ivshmem/device.c
 SOURCES_phy_ivshmem := $(wildcard phys/ivshmem/*.c)
@@ -18,7 +18,12 @@ UNLOAD_echo :=
 LOAD_fault := servers/fault/fault.load
 UNLOAD_fault := servers/fault/fault.unload
 INSTANCE_fault := fault_instance
-# What a server that is a record needs.
+LOAD_traffic := servers/traffic/traffic.load
+UNLOAD_traffic := servers/traffic/traffic.unload
+INSTANCE_traffic := traffic_instance
+LOAD_raw_ring := servers/raw_ring/raw_ring.load
+LOAD_hostile := servers/hostile/hostile.load
+# What a server that is a record needs; with a port of its own it needs what raw_ring has.
 LOAD_DEFAULT := servers/record.load
 UNLOAD_DEFAULT := servers/record.unload
 

@@ -22,7 +22,7 @@ from emulator.loader.parameters import Parameter, parse_parameters, parse_values
 from emulator.loader.script import Script
 from emulator.machines.machine import ElfKind
 
-__all__ = ["OBJECT_SUFFIX", "ServerObject"]
+__all__ = ["OBJECT_SUFFIX", "LinkedServer", "ServerObject"]
 
 OBJECT_SUFFIX: Final = ".kern_server"
 INTERFACE_VERSION: Final = 2
@@ -46,6 +46,8 @@ class ServerObject:
         imports: checksum of each symbol that it takes from the kernel.
         depends: names of servers that must be loaded first.
         parameters: what can be set when it is loaded.
+        loadable: where its linked image is written for a debugger, from the object's folder;
+            empty: nowhere.
         elf: sections, symbols, relocations.
         layout: of its memory.
     """
@@ -60,6 +62,7 @@ class ServerObject:
     imports: Mapping[str, int]
     depends: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    loadable: str
     elf: ElfObject
     layout: Layout
 
@@ -98,6 +101,7 @@ class ServerObject:
             parameters=parse_parameters(
                 _text_of(elf, "parameters", "").encode("ascii", "replace"), source=source
             ),
+            loadable=_loadable(elf),
             elf=elf,
             layout=Layout.of(elf),
         )
@@ -232,13 +236,13 @@ def _text_of(elf: ElfObject, what: str, default: str | None = None) -> str:
     return section.data.decode("ascii")
 
 
-def _line_of(elf: ElfObject, what: str) -> str:
+def _line_of(elf: ElfObject, what: str, default: str | None = None) -> str:
     """The one line of a metadata section.
 
     Raises:
         LoaderError: as `_text_of`; SEVERAL_SERVERS: objects of several servers were joined.
     """
-    lines = [line for line in re.split(r"[\n\0]", _text_of(elf, what)) if line]
+    lines = [line for line in re.split(r"[\n\0]", _text_of(elf, what, default)) if line]
     if len(lines) > 1:
         found = ", ".join(lines)
         raise LoaderError(
@@ -255,6 +259,15 @@ def _version(elf: ElfObject) -> int:
             Code.BAD_RELOCATABLE, what, hint=f"build it for version {INTERFACE_VERSION}"
         )
     return int(text)
+
+
+def _loadable(elf: ElfObject) -> str:
+    """Where the linked image goes: never out of the object's folder, and never over the object."""
+    name = _line_of(elf, "loadable", "")
+    if name and (name in (".", "..", elf.source) or "/" in name):
+        what = f"{elf.source}: the linked image cannot be '{name}'"
+        raise LoaderError(Code.BAD_RELOCATABLE, what, hint="valid: a name in the object's folder")
+    return name
 
 
 def _imports(elf: ElfObject) -> dict[str, int]:

@@ -8,8 +8,7 @@ node agreeing, whatever fails: a request to the node, the node itself, or the se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
 
 from emulator.loader.codes import Code, LoaderError
 from emulator.loader.commands import load_commands, port_requests, unload_commands, words_of
@@ -31,9 +30,6 @@ from emulator.protocol.services import ErrorCode
 
 __all__ = ["Operations"]
 
-_FAILED_STATUS: Final = -13
-_BUSY_STATUS: Final = -10
-
 
 @dataclass(slots=True, kw_only=True)
 class Operations:
@@ -54,7 +50,7 @@ class Operations:
     files: ObjectFiles
     lines: StatusLines
     log_closed: Callable[[str], None]
-    table: Table = field(default_factory=Table)
+    table: Table
     kernel: KernelImage | None = None
 
     def running_kernel(self) -> KernelImage:
@@ -80,6 +76,7 @@ class Operations:
             LoaderError: why not; nothing of it is on the node then, and its state is as before.
         """
         kernel = self.running_kernel()
+        self.table.check_advertised(new)
         server.object = new
         layout = new.layout
         try:
@@ -99,11 +96,23 @@ class Operations:
             server.linked = self.files.link(new, server.address, kernel)
             load_commands(server.linked)  # every symbol that a script names is resolved now
             unload_commands(server.linked)
+            self._write_loadable(server, server.linked)
         except LoaderError:
             await self.release(server)
             raise
         self.table.move(server, Event.ALLOCATED)
         self.say(server, f"{server.name} allocated")
+
+    def _write_loadable(self, server: Server, linked: LinkedServer) -> None:
+        """The linked image for a debugger, if the object asks for it; a server runs without it."""
+        path = server.loadable
+        if path is None:
+            return
+        self.say(server, f"linking {server.name} into {path}")
+        try:
+            self.files.write_loadable(linked, server.path, path)
+        except LoaderError as error:
+            self.complain(server, f"{path} is not written: {error.message}")
 
     async def allocate_again(self, server: Server, new: ServerObject) -> None:
         """ALLOCATED or FAILED to ALLOCATED, with other content or from the start.
@@ -159,19 +168,20 @@ class Operations:
         """
         kernel = self.running_kernel()
         linked, reserved = _placed(server)
-        server.parameters = tuple(parameters)
         request = LoadRequest(
             build_id=kernel.build_id,
             server_id=reserved.server_id,
             commands=load_commands(linked),
             image=linked.with_parameters(parameters),
         )
+        server.parameters = tuple(parameters)
         self.table.move(server, Event.LOAD)
         self.say(server, f"loading {server.name}")
         self.say(server, f"{server.name} at {reserved.address:#x}")
         try:
             result = await self.half.load(request)
             self.say(server, f"{server.name}: {len(request.image)} bytes downloaded")
+            self.say(server, f"starting up {server.name}")
             if result.status:
                 raise _load_error(server, result)
         except LoaderError as error:
@@ -253,7 +263,7 @@ class Operations:
             raise
         if server.state is not State.UNLOADING:
             raise LoaderError(Code.NODE_UNREACHABLE, f"node {self.node} died")
-        if result.status == _BUSY_STATUS:
+        if result.status == ErrorCode.BUSY:
             self.table.move(server, Event.UNLOAD_REFUSED)
             what = f"links run over {server.name}"
             raise LoaderError(Code.BUSY, what, hint="cut them first, or use quiesce")
@@ -316,7 +326,7 @@ def _without_script(request: UnloadRequest) -> UnloadRequest:
 def _load_error(server: Server, result: LoadResult) -> LoaderError:
     """What a node's refusal to load means."""
     words = words_of(server.object, result.done)
-    if result.status == _FAILED_STATUS:
+    if result.status == ErrorCode.FAILED:
         return LoaderError(
             Code.INIT_FAILED, f"{server.name}: {words} returned {_signed(result.value)}"
         )

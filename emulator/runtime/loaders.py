@@ -20,8 +20,8 @@ from emulator.events.types import LoaderLine, NodeHung
 from emulator.loader.api import Loader
 from emulator.loader.channel import LocalChannel
 from emulator.loader.codes import Code, LoaderError
-from emulator.loader.conf import CONF_NAME, format_conf, parse_conf
-from emulator.loader.daemon import LoaderSetup, NodeLoader, ServerConfig
+from emulator.loader.conf import CONF_NAME, ServerConfig, format_conf, read_conf
+from emulator.loader.daemon import LoaderSetup, NodeLoader
 from emulator.loader.files import ObjectFiles, find_object
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import KernelImage
@@ -206,10 +206,6 @@ class Loaders:
             world.stream.emit(LoaderLine(node=spec.name, server=server, level=priority, text=text))
             world.watch.changed()
 
-        def config() -> Sequence[ServerConfig]:
-            text = conf.read_text(encoding="utf-8")
-            return parse_conf(text, folder=conf.parent, source=str(conf))
-
         calls.loader = NodeLoader(
             LoaderSetup(
                 node=spec.name,
@@ -218,7 +214,7 @@ class Loaders:
                 find_kernel=lambda: KernelImage.read(image),
                 files=files,
                 folders=(folder,),
-                config=config,
+                config=lambda: read_conf(conf),
                 lines=StatusLines(spec.name, told),
                 spawn=lambda work: self._spawn(world, work),
             )

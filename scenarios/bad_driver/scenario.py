@@ -13,7 +13,7 @@ LOAD, START, CORRUPT, GIVE_UP, WILD, HANG = range(1, 7)
 async def put_in(node: Node, fault: int) -> None:
     """Load the faulty build in the driver's place."""
     faulty = node.server_object("phy_ivshmem_faulty")
-    await node.loader.replace_server(DRIVER, faulty, [f"fault={fault}", "after=50"])
+    await node.loader.replace_server(DRIVER, faulty, [f"fault={fault}", "after=20"])
 
 
 async def put_back(cluster: Cluster, node: Node) -> None:
