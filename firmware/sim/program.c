@@ -29,7 +29,7 @@ static void service_main(void *argument)
     struct kmsg *kmsg;
 
     while (mach_msg_receive(program->service, &kmsg, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
-        program_take(program, kmsg, program->service_id, false);
+        program_take(program, kmsg, (struct program_way){.port = program->service_id});
         if (!sim.is_draining && fiber_random() % SERVICE_SLOW_ONE_IN == 0) {
             program_sleep(fiber_random() % SERVICE_SLOW_NS);
         }
@@ -46,9 +46,9 @@ static void drain(struct program *program)
         if (slot->state != SLOT_LIVE) {
             continue;
         }
-        slot->users++;
+        program_enter_port(slot);
         while (mach_msg_receive(slot->port, &kmsg, 0) == MACH_MSG_SUCCESS) {
-            program_take(program, kmsg, slot->id, false);
+            program_take(program, kmsg, (struct program_way){.port = slot->id});
         }
         program_leave_port(slot);
     }

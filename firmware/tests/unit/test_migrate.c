@@ -496,11 +496,45 @@ static void m3_a_port_known_by_name_cannot_be_stolen(void)
     m3_a_port_that_is_elsewhere_cannot_be_stolen(false);
 }
 
+/* The only sender is the node that the port moves to, whose rights are its own from then on. It says
+ * so before the move is settled: an older message waits there. */
+static void m3_a_port_that_moves_is_not_without_senders_on_its_way(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0), *told = new_port(&mesh, 0), *there, *moved;
+    struct port *older = new_port(&mesh, 1), *to_older;
+    struct kmsg *kmsg;
+
+    to_older = port_from_name(mesh.hosts[0], port_name(older));
+    there = mesh_give(&mesh, 0, port, 1);
+    EXPECT_EQUAL(port_notify_no_senders(port, told), 0);
+    EXPECT_EQUAL(test_send(to_older, 1), MACH_MSG_SUCCESS);
+    send_receive_right(&mesh, 0, port, 1, NULL);
+    EXPECT(mesh_move_one(&mesh, 0, 1) && mesh_move_one(&mesh, 0, 1));
+    moved = take_receive_right(&mesh, 1);
+    EXPECT(moved == there);
+    EXPECT(mesh_move_one(&mesh, 1, 0));
+    EXPECT_EQUAL(mach_msg_receive(told, &kmsg, 0), MACH_RCV_TIMED_OUT);
+    EXPECT(test_receive(older, 1));
+    mesh_settle(&mesh);
+    EXPECT(port_has_senders(moved));
+    EXPECT_EQUAL(mach_msg_receive(told, &kmsg, 0), MACH_RCV_TIMED_OUT);
+    port_destroy(told);
+    port_destroy(older);
+    port_release(to_older);
+    port_release(there);
+    port_destroy(moved);
+    mesh_settle(&mesh);
+    mesh_destroy(&mesh);
+}
+
 static const struct unit_test migrate_tests[] = {
     {"M3: a port moves with its name", m3_a_port_moves_with_its_name},
     {"M3: a receive right moves within a node", m3_a_receive_right_moves_within_a_node},
     {"M3: circles of receive rights are refused", m3_circles_of_receive_rights_are_refused},
     {"M3: the queue moves too", m3_the_queue_moves_too},
+    {"M3: a port that moves is not without senders on its way",
+     m3_a_port_that_moves_is_not_without_senders_on_its_way},
     {"G8: a port that comes to its sender waits for what is on its way",
      g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way},
     {"J1: a message to a former home is sent to the new one",
