@@ -103,6 +103,42 @@ static void m3_a_port_moves_with_its_name(void)
     mesh_destroy(&mesh);
 }
 
+/* A right to a port of node 1 waits at node 0 for its turn to node 1, while the port comes to node 0. */
+static void m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 1), *target = new_port(&mesh, 1), *moved, *right;
+    struct port *send = mesh_give(&mesh, 1, port, 0), *to = mesh_give(&mesh, 1, target, 0);
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_SEND, .port = send};
+    enum port_disposition disposition;
+    struct kmsg *kmsg;
+
+    mesh.cut[0][1] = true;
+    REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
+    EXPECT_EQUAL(mach_msg_send(kmsg, to, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
+    send_receive_right(&mesh, 1, port, 0, NULL);
+    mesh_settle(&mesh);
+    moved = take_receive_right(&mesh, 0);
+    mesh.cut[0][1] = false;
+    mesh_settle(&mesh);
+    REQUIRE(mach_msg_receive(target, &kmsg, 0) == MACH_MSG_SUCCESS);
+    right = kmsg_take_port(kmsg, 0, 0, &disposition);
+    EXPECT_EQUAL(disposition, PORT_SEND);
+    REQUIRE(right != NULL);
+    kmsg_free(kmsg);
+    EXPECT_EQUAL(test_send(right, 5), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 5));
+    EXPECT(port_has_senders(moved));
+    port_release(right);
+    mesh_settle(&mesh);
+    EXPECT(!port_has_senders(moved));
+    port_release(to);
+    port_destroy(moved);
+    port_destroy(target);
+    mesh_destroy(&mesh);
+}
+
 static void m3_a_receive_right_moves_within_a_node(void)
 {
     struct mesh mesh = mesh_create(1);
@@ -530,6 +566,8 @@ static void m3_a_port_that_moves_is_not_without_senders_on_its_way(void)
 
 static const struct unit_test migrate_tests[] = {
     {"M3: a port moves with its name", m3_a_port_moves_with_its_name},
+    {"M3: a right on its way home is not lost when the port moves",
+     m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves},
     {"M3: a receive right moves within a node", m3_a_receive_right_moves_within_a_node},
     {"M3: circles of receive rights are refused", m3_circles_of_receive_rights_are_refused},
     {"M3: the queue moves too", m3_the_queue_moves_too},
