@@ -574,6 +574,7 @@ static void unsettled_drop(struct node *node, struct kmsg *kmsg, struct deferred
     if (kmsg->destination == NULL || list_is_empty(&kmsg->queue))
         return;
     port_withdraw(kmsg->destination, kmsg);
+    port_room_for_deaths(kmsg->destination, deferred);
     kmsg_end(kmsg, (enum message_outcome)0, deferred);
 }
 

@@ -378,6 +378,7 @@ static struct kmsg *take_message(struct port *port, struct deferred *deferred)
 {
     struct kmsg *kmsg;
 
+    port_room_for_deaths(port, deferred);
     while ((kmsg = port_dequeue(port)) != NULL) {
         int reason = 0;
 
@@ -398,14 +399,14 @@ static struct kmsg *take_message(struct port *port, struct deferred *deferred)
     return NULL;
 }
 
-/* The oldest message, if it brings no rights. */
+/* The oldest message, if it brings no rights and nothing waits for its place. */
 static struct kmsg *take_plain(struct port *port)
 {
     const struct kmsg *first = kmsg_of_queue(port->queue.next);
     struct kmsg *kmsg;
 
     if (list_is_empty(&port->queue) || !is_receivable(port) || first->rights != NULL ||
-        first->rights_state == KMSG_RIGHTS_WIRE)
+        first->rights_state == KMSG_RIGHTS_WIRE || port->once_died != 0)
         return NULL;
     kmsg = port_dequeue(port);
     if (kmsg->source != NULL)

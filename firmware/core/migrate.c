@@ -165,8 +165,10 @@ static void become_proxy(struct port *port, struct node *node, struct share_spar
     port->home->name = port->name;
     port->home->held.send++;
     port->home->held.once += once;
-    port->home->add.once += once;
-    port->once = 0;
+    port->home->add.once += once + port->once_died;
+    port->home->dead_once += port->once_died;
+    once += port->once_died;
+    port->once = port->once_died = 0;
     list_append(&node->proxies, &port->member);
     if (port_is_needed(port))
         port_reference(port);

@@ -195,12 +195,14 @@ static void tell_no_senders(struct port *port, struct deferred *deferred)
     ipc_unlock(port->host);
 }
 
+/* One at a time has its place in the queue and no more than there is room for: what other nodes say
+ * died is as many as they like. Whoever makes room goes on (port_room_for_deaths()). */
 static bool once_died_take(struct port *port)
 {
     bool took;
 
     ipc_lock(port->host);
-    took = port->once_died != 0 && !port->dead;
+    took = port->once_died != 0 && !port->dead && port->count < port->limit;
     if (took)
         port->once_died--;
     ipc_unlock(port->host);

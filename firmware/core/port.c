@@ -153,13 +153,17 @@ void port_right_die(struct port *port, enum port_disposition right, struct defer
     port_unreference(port, deferred);
 }
 
+/* More wait only if somebody makes them up: a node may say that it has, or had, as many as it likes. */
+#define ONCE_DIED_MAXIMUM 4096u
+
 void port_once_died(struct port *port, uint32_t count, struct deferred *deferred)
 {
     if (port->dead || count == 0)
         return;
     if (port_is_here(port)) {
         port->once -= count < port->once ? count : port->once;
-        port->once_died += count;
+        port->once_died = count < ONCE_DIED_MAXIMUM - port->once_died ? port->once_died + count
+                                                                      : ONCE_DIED_MAXIMUM;
         port_defer_work(port, PORT_WORK_NOTIFY, deferred);
         return;
     }

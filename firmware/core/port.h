@@ -62,7 +62,7 @@ struct port {
     /* Rights. */
     uint32_t holds; /* of a principal: references that are no send rights, send-once rights apart */
     uint32_t once;  /* of a principal: send-once rights on this node */
-    uint32_t once_died;        /* to be told */
+    uint32_t once_died;        /* to be told when the queue has room */
     struct right_counts given; /* the sum over `shares` */
     struct list shares;        /* share.of_port */
     struct share *home;        /* of a proxy: with its node */
@@ -210,6 +210,13 @@ static inline void port_room_made(struct port *port)
     port->count--;
     if (port->senders_waiting != 0)
         condition_signal(&port->senders);
+}
+
+/* There will be room in the queue: deaths of send-once rights that wait for it are told. */
+static inline void port_room_for_deaths(struct port *port, struct deferred *deferred)
+{
+    if (port->once_died != 0)
+        port_defer_work(port, PORT_WORK_NOTIFY, deferred);
 }
 
 /* Put a message into a principal's queue, or take the oldest out (null: empty). */
