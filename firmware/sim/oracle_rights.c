@@ -188,7 +188,7 @@ uint32_t oracle_right_by_name(uint32_t life, uint32_t port)
 {
     uint32_t right = oracle_right(life, port, PORT_SEND, SIM_NONE);
 
-    if (right != SIM_NONE && oracle_ports[port].life != life) {
+    if (right != SIM_NONE && (oracle_ports[port].life != life || oracle_ports[port].is_dead)) {
         set_state(&rights[right], RIGHT_ENDED);
         rights[right].is_by_name = true;
         set_state(&rights[right], RIGHT_HELD);
@@ -363,10 +363,16 @@ void rights_failed(struct oracle_message *message, bool is_certain)
     for (uint32_t i = 0; i < message->right_count; i++) {
         struct oracle_right *right;
 
-        if (message->rights[i] >= SIM_FOREIGN || message->received != 0) {
+        if (message->rights[i] >= SIM_FOREIGN) {
             continue;
         }
         right = &rights[message->rights[i]];
+        if (message->received != 0) {
+            if (right->kind == PORT_RECEIVE) { /* it is dead for all who knew it here */
+                port_lost(right->port);
+            }
+            continue;
+        }
         right->is_shaky |= !is_certain;
         set_state(right, RIGHT_ENDED);
         if (right->kind == PORT_RECEIVE) { /* or with somebody who is declared dead */

@@ -24,7 +24,7 @@ static bool is_live(enum slot_state state)
 void program_enter_port(struct program_port *slot)
 {
     slot->users++;
-    port_retain(slot->port);
+    port_reference(slot->port); /* without the lock: whoever waits for it may find no port */
     oracle_port_used(slot->id, 1);
 }
 

@@ -110,7 +110,7 @@ static bool is_moved(enum port_transfer transfer)
 static void add_item(struct cargo *cargo, struct item item)
 {
     if (item.port != NULL && !is_moved(item.transfer)) {
-        port_retain(item.port);
+        port_reference(item.port); /* without the lock, as in program_enter_port() */
         oracle_port_used(item.id, 1);
     }
     cargo->items[cargo->count++] = item;
@@ -487,7 +487,7 @@ static void operate_right_make(struct program *program, const struct sim_entry *
         *right = (struct program_right){
             .port = port->port, .id = port->id, .kind = PORT_SEND, .state = SLOT_LIVE};
         right->right = oracle_right(program->node->life, port->id, PORT_SEND, SIM_NONE);
-        port_retain(port->port);
+        port_reference(port->port);
     }
 }
 

@@ -69,9 +69,10 @@ struct sim_run {
     const struct sim_entry *entries;
     uint32_t entry_count;
     struct sim_result *result;
-    bool is_over;     /* a violation ends the run */
-    bool is_draining; /* whoever waits for messages takes them all */
-    bool is_closing;  /* the last phase: nothing is restarted any more */
+    bool is_over;      /* a violation ends the run */
+    bool is_draining;  /* whoever waits for messages takes them all */
+    bool is_releasing; /* and nobody keeps a right to a port */
+    bool is_closing;   /* the last phase: nothing is restarted any more */
 };
 extern struct sim_run sim;
 
@@ -181,6 +182,7 @@ void program_end(uint32_t node);     /* the life is over: nothing is given back 
 void program_submit(uint32_t entry); /* an operation's time has come */
 bool program_is_idle(uint32_t node); /* no worker has anything to do */
 void program_drain(void);            /* from now on every port is emptied */
+void program_release(void);          /* and every right but receive rights is given back */
 void program_close(void);            /* give everything back */
 bool program_is_closed(uint32_t node);
 
