@@ -272,8 +272,9 @@ void oracle_carries_reply(uint32_t message, uint32_t right)
 
 void oracle_uses(uint32_t message, uint32_t right)
 {
-    oracle_messages[message].used = right;
-    if (right != SIM_NONE) {
+    oracle_messages[message].by = right;
+    if (right < SIM_FOREIGN && rights[right].kind == PORT_SEND_ONCE) {
+        oracle_messages[message].used = right;
         set_state(&rights[right], RIGHT_USED);
     }
 }
@@ -406,7 +407,7 @@ void rights_unsent(struct oracle_message *message)
 
 bool rights_are_shaky(const struct oracle_message *message)
 {
-    bool any = message->used != SIM_NONE && is_shaky(&rights[message->used]);
+    bool any = message->by != SIM_NONE && is_shaky(&rights[message->by]);
 
     for (uint32_t i = 0; i < message->right_count; i++) {
         any |= message->rights[i] < SIM_FOREIGN && is_shaky(&rights[message->rights[i]]);

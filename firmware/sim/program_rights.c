@@ -75,7 +75,7 @@ void program_keep(struct program *program, struct port *port, enum port_disposit
 /* Empty a port's slot; its receive right is the caller's. */
 static bool lift_port(struct program_port *slot, struct program_port *lifted)
 {
-    if (!is_live(slot->state)) {
+    if (!is_live(slot->state) || slot->lenders != 0) {
         return false;
     }
     *lifted = *slot;
@@ -393,6 +393,7 @@ static struct program_port *add_reply(struct program *program, uint32_t how,
         return NULL;
     }
     program_enter_port(slot);
+    slot->lenders++;
     sending->local = slot->port;
     sending->reply_port = slot->id;
     sending->disposition = wants == 1 ? PORT_SEND : PORT_SEND_ONCE;
@@ -459,6 +460,7 @@ static void operate_send_rights(struct program *program, const struct sim_entry 
     is_sent = slot != NULL ? program_send_by(program, slot, &sending)
                            : send_to_service(program, to % SIM_TO_SERVICE, &sending);
     if (reply != NULL) {
+        reply->lenders--;
         program_leave_port(reply);
     }
     if (sending.is_passed_on && !is_sent) {

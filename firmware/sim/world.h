@@ -323,7 +323,7 @@ bool oracle_right_is_firm(uint32_t right); /* whose loss somebody is to blame fo
 bool oracle_right_is_late(uint32_t right); /* it came after the death of its port's life was told */
 
 /* The message, about to be sent, carries this right besides those before, or as the right to answer,
- * or is sent with this send-once right. If it is not sent they are the sender's again. */
+ * or is sent with this one, which a send-once right is used up by. If it is not sent they are the sender's again. */
 void oracle_carries(uint32_t message, uint32_t right);
 void oracle_carries_reply(uint32_t message, uint32_t right);
 void oracle_uses(uint32_t message, uint32_t right);
