@@ -175,7 +175,7 @@ static bool is_diverted(const struct program *program, const struct port *right)
 static void check_destination(const struct program *program, uint32_t port,
                               const struct port *right, bool was_dead, mach_msg_return_t result)
 {
-    if (oracle_port_is_foreign(port) || is_diverted(program, right)) {
+    if (program->node->is_suspect || oracle_port_is_foreign(port) || is_diverted(program, right)) {
         return;
     }
     sim_exercised(8);
