@@ -102,6 +102,32 @@ MUTANTS = (
         profile="HOSTILE",
     ),
     Mutant(
+        name="a send-once right that died is told twice",
+        file="core/notify.c",
+        before="        tell_once_died(port, deferred);",
+        after="        tell_once_died(port, deferred), tell_once_died(port, deferred);",
+    ),
+    Mutant(
+        name="a used send-once right is used again",
+        file="core/rights_take.c",
+        before="    if (share == NULL || share_return_once(share, 1, deferred) == 0)\n"
+        "        return false;\n    share_settle",
+        after="    if (share == NULL)\n        return false;\n    share_settle",
+    ),
+    Mutant(
+        name="holders are not told that a port died",
+        file="core/share.c",
+        before="            share->tell_dead = true;",
+        after="            (void)share;",
+    ),
+    Mutant(
+        name="send-once rights that died need no room",
+        file="core/notify.c",
+        before=" && port->count < port->limit",
+        after="",
+        profile="HOSTILE",
+    ),
+    Mutant(
         name="a message beyond the credit is accepted",
         file="core/flipc_receive.c",
         before="sequence != flow->next_expected || !sequence_before(sequence, limit)",
