@@ -121,6 +121,12 @@ MUTANTS = (
         after="            (void)share;",
     ),
     Mutant(
+        name="messages that come back go behind those that were sent after them",
+        file="core/migrate.c",
+        before="    list_append(port->held_mark, &kmsg->queue);",
+        after="    list_append(&port->held, &kmsg->queue);",
+    ),
+    Mutant(
         name="send-once rights that died need no room",
         file="core/notify.c",
         before=" && port->count < port->limit",
