@@ -306,7 +306,8 @@ static void note_strangers(struct oracle_port *port, uint32_t home)
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
         const struct sim_node *node = &sim_nodes[i];
 
-        if (i != sim_lives[home].node && node->life != SIM_NONE && !node->told_up[home]) {
+        if (i != sim_lives[home].node && node->life != SIM_NONE &&
+            (!node->told_up[home] || node->told_dead[home])) {
             life_add(port->guessers, node->life);
         }
     }
