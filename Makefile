@@ -10,6 +10,8 @@ CYCLES   ?= 100
 SEEDS    ?= 50000
 DIFFERENTIAL_SEEDS ?= 500
 
+# As many at once as there are CPUs, unless whoever calls says how many.
+JOBS      = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 BIN      := $(VENV)/bin
 READY    := $(VENV)/.mnlab-ready
 PACKAGES := mnlab.py emulator tests scenarios setup.py
@@ -31,7 +33,7 @@ check: python-check c-check tidy ## linters, types, formatting: Python and C
 
 firmware: ## the images for every architecture, the core as a library of this machine, the simulator
 	@tools/setup.sh packages
-	@$(MAKE) --no-print-directory -C firmware all servers host sim
+	@$(MAKE) --no-print-directory $(JOBS) -C firmware all servers host sim
 
 bench: setup firmware ## figures beside the bare limits, and whether they keep their bounds
 	@$(BIN)/mnlab bench --check
@@ -72,10 +74,10 @@ tidy: setup
 	    xargs -n 6 -P $(shell nproc) sh -c 'clang-tidy --quiet "$$@" -- $(TIDY_FLAGS) 2>/dev/null' clang-tidy
 
 host-test: setup
-	@$(MAKE) --no-print-directory -C firmware host-test
-	@$(MAKE) --no-print-directory -C firmware host-test-asan
-	@$(MAKE) --no-print-directory -C firmware host-test-tsan
-	@$(MAKE) --no-print-directory -C firmware host-fuzz-replay
+	@$(MAKE) --no-print-directory $(JOBS) -C firmware host-test
+	@$(MAKE) --no-print-directory $(JOBS) -C firmware host-test-asan
+	@$(MAKE) --no-print-directory $(JOBS) -C firmware host-test-tsan
+	@$(MAKE) --no-print-directory $(JOBS) -C firmware host-fuzz-replay
 
 sim-test: setup firmware
 	@$(BIN)/mnlab sim --seeds $(SEEDS)

@@ -33,10 +33,19 @@ SERVERS = (
 )
 FILES = {  # what is installed below emulator/_images/, and the target that builds it
     **{f"{arch}/kernel.elf": "all" for arch in ARCHES},
+    **{f"{arch}/{name}": "all" for arch in ARCHES for name in ("exports.list", "server.flags")},
     **{f"{arch}/servers/{name}.kern_server": "all" for arch in ARCHES for name in SERVERS},
     "host/libmnlab_core.so": "host",
     "host/libmnlab_sim.so": "sim",
 }
+KIT = (  # what servers are built with besides (emulator/loader/kit.py), installed below emulator/_images/kit/
+    "include/**/*.h",
+    "arch/*/include/**/*.h",
+    "arch/generic/server_object.S",
+    "phys/**/*.[ch]",
+    "servers/record.*",
+    "tools/imports.py",
+)
 
 
 class BuildWithFirmware(build_py):
@@ -47,10 +56,11 @@ class BuildWithFirmware(build_py):
         super().run()
         if self.editable_mode:
             return
+        installed = Path(self.build_lib) / "emulator" / "_images"
         for file, target in FILES.items():
-            place = Path(self.build_lib) / "emulator" / "_images" / file
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(_found_or_built(file, target), place)
+            _copy(_found_or_built(file, target), installed / file)
+        for file, path in _kit().items():
+            _copy(path, installed / "kit" / file)
 
 
 class PlatformDistribution(Distribution):
@@ -59,6 +69,19 @@ class PlatformDistribution(Distribution):
     def has_ext_modules(self) -> bool:
         """Whether the wheel's name says for which machine it is."""
         return True
+
+
+def _copy(path: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, place)
+
+
+def _kit() -> dict[str, Path]:
+    """The kit's files by their names in it."""
+    shipped = ROOT / "emulator" / "_images" / "kit"
+    folder = shipped if shipped.is_dir() else ROOT / "firmware"
+    found = (path for pattern in KIT for path in folder.glob(pattern))
+    return {str(path.relative_to(folder)): path for path in found}
 
 
 def _found_or_built(file: str, target: str) -> Path:

@@ -16,15 +16,17 @@ HOST_BUILD := build/host
 HOST_TEST_ARGUMENTS ?=
 
 # What the machine layer of a guest brings, and this machine's libc or arch/host brings here.
-HOST_EXCLUDED := core/sched.c core/boot_page.c core/boot_count.c core/panic.c core/console.c core/string.c \
+HOST_EXCLUDED := core/sched.c core/boot_page.c core/sched_owned.c core/boot_count.c core/panic.c core/console.c core/string.c \
     core/kernel_main.c
 # Servers that drive a device: they need a guest's.
 HOST_EXCLUDED += $(wildcard servers/raw_ring/*.c servers/hostile/*.c)
+# But for the logic of one, which needs none.
+HOST_TEST_LOGIC := servers/mnl_ring/handshake.c
 HOST_EXCLUDED += $(foreach server,$(LOADABLE_ONLY),$(SOURCES_$(server)))
 HOST_SOURCES := $(sort $(filter-out $(HOST_EXCLUDED),$(wildcard core/*.c servers/*/*.c)) $(wildcard arch/host/*.c))
 # Drivers whose hardware the unit tests play (tests/unit/fake_*.c), and the memory code under them.
 HOST_TEST_DRIVERS := phys/ivshmem/ring.c phys/ivshmem/cable.c phys/ivshmem/ivshmem.c phys/stream/frame_stream.c \
-    drivers/virtio/virtqueue.c
+    drivers/virtio/virtqueue.c $(HOST_TEST_LOGIC)
 HOST_TEST_SOURCES := $(sort $(wildcard tests/unit/*.c) $(HOST_TEST_DRIVERS))
 comma := ,
 HOST_BENCH_SOURCES := tests/bench/messages.c

@@ -5,11 +5,7 @@
 # What servers there are says servers.mk. An object is compiled apart from the kernel's, linked into one, and may call what
 # core/exports.h lists. Included by Makefile, which defines compile().
 
-.PHONY: servers print-flags
-
-# What a server for ARCH is compiled with, on one line; for tools that build one elsewhere.
-print-flags:
-	@echo '$(FLAGS_$(ARCH)) -flto -DKERN_SERVER_MODULE'
+.PHONY: servers
 
 # server_rules(arch, server)
 define server_rules
@@ -37,8 +33,16 @@ servers: $(BUILD)/$(1)/servers/$(2).kern_server
 endef
 
 define module_rules
+MODULE_FLAGS_$(1) := $$(FLAGS_$(1)) -flto -DKERN_SERVER_MODULE
 $(BUILD)/$(1)/module/%.c.o: %.c Makefile server_object.mk
-	$(Q)$$(call compile,$$(CLANG) $$(FLAGS_$(1)) -flto -DKERN_SERVER_MODULE)
+	$(Q)$$(call compile,$$(CLANG) $$(MODULE_FLAGS_$(1)))
+
+# For kl_ld, which builds servers elsewhere: the same flags, but for where this folder is.
+$(BUILD)/$(1)/server.flags: Makefile server_object.mk
+	@mkdir -p $$(@D)
+	$(Q)echo '$$(filter-out -ffile-prefix-map=%,$$(MODULE_FLAGS_$(1)))' >$$@.$$$$$$$$ && mv -f $$@.$$$$$$$$ $$@
+
+servers: $(BUILD)/$(1)/server.flags $(BUILD)/$(1)/exports.list
 
 $(foreach server,$(SERVERS),$(eval $(call server_rules,$(1),$(server))))
 endef

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""`kl_ld`: makes a kernel server's object from its sources, for one architecture or for several.
+"""`kl_ld`, also `mnlab kl_ld`: makes a kernel server's object from its sources, for one architecture or for several.
 
 A thin front of clang and ld.lld with the original's options; the steps are those of
-`firmware/server_object.mk`, and so are the flags. It needs a checkout whose firmware was built: a
-server is made against the exports of a kernel.
+`firmware/server_object.mk`, and so are the flags. Headers, flags and the exports of the kernel come
+with the package, or from a checkout whose firmware was built.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Final
 
 from emulator.errors import HostError, MnlabError, UsageError
+from emulator.loader.kit import ServerKit, find_kit
 from emulator.model import Arch
 
 LABEL: Final = "kl_ld"
-FIRMWARE: Final = Path(__file__).resolve().parents[2] / "firmware"
 EXIT_FAILED: Final = 1
+_DESCRIPTION: Final = "Makes a kernel server's object (docs/spec/server_object.md)."
+_SOURCE_SUFFIXES: Final = (".c", ".S")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,9 @@ class ObjectPlan:
         name: the server's.
         instance: symbol of its instance variable; made unless a source has it.
         load, unload: files with its scripts; None: no unload script.
-        inputs: C and assembler sources, and objects.
+        loadable: where the loader writes the linked image for a debugger, from the object's
+            folder; empty: nowhere.
+        inputs: C and assembler sources, and objects; what is not there is looked for in the kit.
         flags: more for the compiler.
     """
 
@@ -42,6 +46,7 @@ class ObjectPlan:
     instance: str
     load: Path
     unload: Path | None
+    loadable: str
     inputs: Sequence[Path]
     flags: Sequence[str] = ()
 
@@ -55,29 +60,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 when a step failed or the words make no command.
     """
-    parser = _parser()
+    parser = argparse.ArgumentParser(prog=LABEL, description=_DESCRIPTION)
+    _add_options(parser)
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as ended:
         return EXIT_FAILED if ended.code else 0
+    try:
+        return _build(arguments)
+    except MnlabError as error:
+        print(f"{LABEL}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line of `mnlab`."""
+    parser = verbs.add_parser(LABEL, help="make a kernel server's object", description=_DESCRIPTION)
+    _add_options(parser)
+    parser.set_defaults(verb=_build)
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    """Make the object for each architecture that was asked for."""
     plan = ObjectPlan(
         name=arguments.n,
         instance=arguments.i,
         load=arguments.l,
         unload=arguments.u,
+        loadable=arguments.d,
         inputs=arguments.inputs,
         flags=arguments.flag,
     )
     arches: list[Arch] = arguments.arch or [Arch.X86_64]
-    try:
-        for arch in arches:
-            output: Path = arguments.o
-            if len(arches) > 1:
-                output = output.with_name(f"{output.stem}.{arch.value}{output.suffix}")
-            build_object(plan, arch, output)
-    except MnlabError as error:
-        print(f"{LABEL}: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    for arch in arches:
+        output: Path = arguments.o
+        if len(arches) > 1:
+            output = output.with_name(f"{output.stem}.{arch.value}{output.suffix}")
+        build_object(plan, arch, output)
     return 0
 
 
@@ -88,31 +107,35 @@ def build_object(plan: ObjectPlan, arch: Arch, output: Path) -> None:
         UsageError: a step failed: what the compiler or the linker said is in the details.
         HostError: the firmware is not built, or a program is missing.
     """
-    exports = FIRMWARE / "build" / arch.value / "exports.list"
-    if not exports.is_file():
-        raise HostError(f"{exports} is not there", hint="build the firmware: make firmware")
-    flags = _run("make", "-s", "-C", str(FIRMWARE), "print-flags", f"ARCH={arch.value}").split()
-    clang = ["clang", *flags, *plan.flags]
+    kit = find_kit(arch)
     with tempfile.TemporaryDirectory(prefix="kl_ld-") as folder:
         work = Path(folder)
-        objects = []
-        for index, source in enumerate(plan.inputs):
-            if source.suffix in (".c", ".S"):
-                made = work / f"{index}.o"
-                _run(*clang, "-c", str(source.absolute()), "-o", str(made))
-                objects.append(made)
-            else:
-                objects.append(source.absolute())
+        objects = [
+            _object_of(kit, plan, kit.find(source).absolute(), work / f"{index}.o")
+            for index, source in enumerate(plan.inputs)
+        ]
         joined, imports, meta = work / "server.o", work / "imports", work / "meta.o"
-        _run("ld.lld", "-r", *map(str, objects), "-o", str(joined))
-        listed = _run(sys.executable, "tools/imports.py", "--exports", str(exports), str(joined))
-        imports.write_text(listed, encoding="ascii")
-        _run(*clang, *_metadata(plan, imports), "-o", str(meta))
-        _run("ld.lld", "-r", str(joined), str(meta), "-o", str(output.absolute()))
+        _run(kit, "ld.lld", "-r", *map(str, objects), "-o", str(joined))
+        listing = (sys.executable, str(kit.imports_tool), "--exports", str(kit.exports))
+        imports.write_text(_run(kit, *listing, str(joined)), encoding="ascii")
+        _compile(kit, [*_metadata(plan, imports), str(kit.metadata_source)], meta)
+        _run(kit, "ld.lld", "-r", str(joined), str(meta), "-o", str(output.absolute()))
+
+
+def _object_of(kit: ServerKit, plan: ObjectPlan, source: Path, made: Path) -> Path:
+    """An input as an object: itself, or what is compiled from it."""
+    if source.suffix not in _SOURCE_SUFFIXES:
+        return source
+    _compile(kit, [*plan.flags, str(source)], made)
+    return made
+
+
+def _compile(kit: ServerKit, words: Sequence[str], made: Path) -> None:
+    _run(kit, "clang", *kit.flags, *words, "-c", "-o", str(made))
 
 
 def _metadata(plan: ObjectPlan, imports: Path) -> list[str]:
-    """What makes the sections that say what the server is."""
+    """What `server_object.S` is told."""
     words = [
         f'-DSERVER_NAME="{plan.name}"',
         f"-DSERVER_INSTANCE={plan.instance}",
@@ -121,17 +144,19 @@ def _metadata(plan: ObjectPlan, imports: Path) -> list[str]:
     ]
     if plan.unload is not None:
         words.append(f'-DUNLOAD_COMMANDS="{plan.unload.absolute()}"')
-    return [*words, "-c", str(FIRMWARE / "arch" / "generic" / "server_object.S")]
+    if plan.loadable:
+        words.append(f'-DLOADABLE_NAME="{plan.loadable}"')
+    return words
 
 
-def _run(*command: str) -> str:
-    """Run a step in the firmware's folder, where its include paths begin; return what it printed."""
+def _run(kit: ServerKit, *command: str) -> str:
+    """Run a step in the kit's folder, where include paths begin; return what it printed."""
     try:
-        done = subprocess.run(command, cwd=FIRMWARE, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=kit.folder, capture_output=True, text=True, check=False)
     except OSError as error:
         raise HostError(
             f"{command[0]} cannot be run: {error.strerror}",
-            hint="on Debian: apt-get install clang lld make",
+            hint="on Debian: apt-get install clang lld",
         ) from error
     if done.returncode:
         raise UsageError(
@@ -142,14 +167,14 @@ def _run(*command: str) -> str:
     return done.stdout
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=LABEL, description="Makes a kernel server's object (docs/spec/server_object.md)."
-    )
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", required=True, metavar="NAME", help="the server's name")
     parser.add_argument("-i", required=True, metavar="VAR", help="symbol of its instance variable")
     parser.add_argument("-l", required=True, type=Path, metavar="FILE", help="load commands")
     parser.add_argument("-u", type=Path, metavar="FILE", help="unload commands")
+    parser.add_argument(
+        "-d", default="", metavar="FILE", help="where the loader writes the linked image"
+    )
     parser.add_argument("-o", required=True, type=Path, metavar="FILE", help="the object")
     parser.add_argument(
         "-arch",
@@ -160,10 +185,14 @@ def _parser() -> argparse.ArgumentParser:
         help="for this architecture; again: for that one, too, its name before the suffix",
     )
     parser.add_argument(
-        "-X", dest="flag", action="append", default=[], metavar="FLAG", help="for the compiler"
+        "-X",
+        dest="flag",
+        action="append",
+        default=[],
+        metavar="FLAG",
+        help="for the compiler: -X-DNAME",
     )
     parser.add_argument("inputs", nargs="+", type=Path, metavar="INPUT", help=".c, .S or .o")
-    return parser
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from emulator.cli.kl_connect import UsageMistake, connect, end_on_termination, run_tool, take_place
-from emulator.loader import Loader, ReplyCallbacks, reply_handler
+from emulator.loader import Code, Loader, LoaderError, ReplyCallbacks, reply_handler
 from emulator.loader.script import parse_integer
 
 LABEL = "kl_log"
@@ -19,6 +19,7 @@ USAGE = """\
 usage: kl_log [--run DIR] [--runs DIR] NODE [-l level] server
   -l level   keep entries of at least this level, as C writes numbers; 0: off; default: 1, all"""
 LEVEL_ALL = 1
+_GONE = (Code.UNKNOWN_SERVER, Code.SERVER_UNLOADED, Code.INVALID_ARGUMENT)  # server, or its log
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,12 +72,17 @@ async def _follow(loader: Loader, name: str, level: int) -> None:
 
     port = loader.port()
     callbacks = ReplyCallbacks(argument=None, log_data=log_data)
-    while not is_closed:
-        await loader.get_log(com_port, port)
-        message = await port.receive()
-        if message is None:
-            return
+    await loader.get_log(com_port, port)
+    while (message := await port.receive()) is not None:
         reply_handler(message, callbacks)
+        if is_closed:
+            return
+        try:
+            await loader.get_log(com_port, port)
+        except LoaderError as error:
+            if error.code in _GONE:
+                return  # between two reads
+            raise
 
 
 if __name__ == "__main__":

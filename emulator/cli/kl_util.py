@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if command.action == "-s":
                 await _show(loader, command)
             else:
+                await _wait_active(loader, command.place.node)
                 await _act(loader, command)
         return 0
 
@@ -106,6 +107,13 @@ def _parse(words: list[str]) -> _Command:
     ):
         raise UsageMistake
     return command
+
+
+async def _wait_active(loader: Loader, node: str) -> None:
+    """A loader that is not active may be one soon: its node is booting, or was restarted."""
+    if not await loader.is_active():
+        print(f"the loader of node {node} is inactive", flush=True)
+        await loader.wait_active()
 
 
 async def _act(loader: Loader, command: _Command) -> None:

@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from emulator.cli import bench, console, doctor, kl, run, sim
+from emulator.cli import bench, console, doctor, kl, kl_ld, run, sim
 from emulator.cli.output import show_error
 from emulator.errors import MnlabError, UsageError
 
 EXIT_INTERRUPTED = 130
-_VERBS = (run, console, kl, sim, bench, doctor)
+_VERBS = (run, console, kl, kl_ld, sim, bench, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -40,6 +40,7 @@ from emulator.model import (
 
 OBJECT_SUFFIX: Final = ".kern_server"
 KERNEL_SERVERS: Final = ("echo", "fault", "traffic", "raw_ring", "hostile")
+LINK_DRIVERS: Final = ("mnl_ring",)  # built servers that can be a link's `driver`
 _NODES_MAX_LIMIT: Final = 1024
 _MEMORY_LOW: Final = 16 << 20
 _MEMORY_HIGH: Final = 1 << 30
@@ -50,7 +51,7 @@ _CLUSTER_KEYS: Final = (
     *("ack_delay_s", "ack_count", "idle", "poll_us", "trace", "host_forwards"),
 )
 _NODE_KEYS: Final = ("name", "id", "arch", "memory", "servers", "lazy", "forward")
-_LINK_KEYS: Final = ("name", "kind", "ends", "cable", "payload_crc", "use")
+_LINK_KEYS: Final = ("name", "kind", "ends", "cable", "payload_crc", "use", "driver")
 _USES: Final = ("link", "raw")
 _SYNTAX_LINE = re.compile(r"(.*) \(at line (\d+), column \d+\)")
 
@@ -236,8 +237,38 @@ class _Reader:
                 if ends_used[end] == LINKS_PER_NODE_MAX + 1:
                     what = f"node '{end}' has no slot left for this link"
                     self._problems.add(fields.line, what, f"at most {LINKS_PER_NODE_MAX} a node")
+            self._check_sole(fields, link, links)
             links.append(link)
         return tuple(links)
+
+    def _check_sole(self, fields: Fields, link: LinkSpec, others: list[LinkSpec]) -> None:
+        """A driver of its own is the only way to its peer: nobody could keep messages in order."""
+        for other in others:
+            if set(other.ends) == set(link.ends) and (link.driver or other.driver):
+                first, second = link.ends
+                what = f"nodes '{first}' and '{second}' have another link, '{other.name}'"
+                key = "driver" if link.driver else "ends"
+                valid = "a link with a driver is the only one between its nodes"
+                self._problems.add(fields.line_of(key), what, valid)
+
+    def _driver(self, fields: Fields, kind: LinkKind) -> str:
+        """The server that drives a link by itself: a built one, or the path of an object."""
+        if "driver" not in fields:
+            return ""
+        valid = f"{', '.join(LINK_DRIVERS)} or the path of a {OBJECT_SUFFIX} file"
+        driver = fields.text("driver", re.compile(r".+"), valid, "")
+        is_path = driver.endswith(OBJECT_SUFFIX)
+        if driver and not is_path and driver not in LINK_DRIVERS:
+            line = fields.line_of("driver")
+            self._problems.unknown(line, "link driver", driver, LINK_DRIVERS)
+        if is_path and not NAME_PATTERN.fullmatch(Path(driver).stem):
+            fields.bad("driver", f"a file that is called as its server: {NAME_VALID}")
+        if driver and not is_path and kind is not LinkKind.IVSHMEM:
+            fields.bad("driver", f"{driver} only with kind ivshmem")
+        for key in ("use", "payload_crc"):
+            if key in fields:
+                fields.bad(key, "no driver, or not this key: the link protocol does not run there")
+        return driver
 
     def _link(
         self, fields: Fields, nodes: tuple[NodeSpec, ...], taken: list[str]
@@ -255,6 +286,7 @@ class _Reader:
         use = fields.text("use", re.compile("|".join(_USES)), ", ".join(_USES), _USES[0])
         if use == "raw" and kind is not LinkKind.IVSHMEM:
             fields.bad("use", "raw only with kind ivshmem")
+        driver = self._driver(fields, kind)
         ends = self._ends(fields, [node.name for node in nodes])
         name = fields.text("name", LINK_NAME_PATTERN, LINK_NAME_VALID, "")
         if ends is None:
@@ -274,6 +306,7 @@ class _Reader:
             cable=cable,
             payload_crc=payload_crc,
             raw=use == "raw",
+            driver=driver,
         )
 
     def _ends(self, fields: Fields, names: list[str]) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ from emulator.loader.messages import (
     NameRequest,
     Reply,
     Request,
+    RequestFlag,
     ServerInfo,
     com_port_request,
     parse_log,
@@ -28,7 +29,6 @@ from emulator.loader.messages import (
     parse_string,
     take_answer,
 )
-from emulator.loader.service import RequestFlag
 
 __all__ = [
     "Loader",
@@ -191,6 +191,19 @@ class Loader:
             LoaderError: UNKNOWN_SERVER.
         """
         return ServerInfo.parse(await self._ask(Request.SERVER_INFO, name))
+
+    async def is_active(self) -> bool:
+        """Whether the loader does anything: its node is up, and it was not aborted; ours."""
+        return any(await self._ask(Request.ACTIVE, ""))
+
+    async def wait_active(self) -> None:
+        """Wait until the loader is active, however long it takes; ours.
+
+        Raises:
+            LoaderError: NODE_UNREACHABLE: the run has ended.
+        """
+        body = NameRequest(name="", flags=RequestFlag.WAIT).serialize()
+        take_answer(await self._channel.call(Request.ACTIVE, body, 0, None))
 
     async def _ask(
         self, request: Request, name: str, *, flags: int = 0, extra: tuple[str, ...] = ()

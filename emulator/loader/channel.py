@@ -121,14 +121,14 @@ class Channel(Protocol):
     def port(self) -> ReplyPort:
         """A new port, for asynchronous answers."""
 
-    async def call(self, message_id: int, body: bytes, port: int, within_s: float) -> bytes:
+    async def call(self, message_id: int, body: bytes, port: int, within_s: float | None) -> bytes:
         """Ask and wait for the reply's body.
 
         Args:
             message_id: of `Request`.
             body: of the request.
             port: that the message brings; 0: none.
-            within_s: bound for the reply.
+            within_s: bound for the reply; None: as long as it takes.
 
         Raises:
             LoaderError: NODE_UNREACHABLE: none came.
@@ -156,7 +156,7 @@ class LocalChannel:
         """As `Channel.port`."""
         return self._ports.port()
 
-    async def call(self, message_id: int, body: bytes, port: int, within_s: float) -> bytes:
+    async def call(self, message_id: int, body: bytes, port: int, within_s: float | None) -> bytes:
         """As `Channel.call`."""
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from emulator.loader.codes import Code, LoaderError
+from emulator.loader.conf import Configuration, ServerConfig
 from emulator.loader.files import ObjectFiles, find_object
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import KernelImage
-from emulator.loader.log import format_entries
-from emulator.loader.messages import PortInfo, Reply, ServerInfo, log_message
+from emulator.loader.log_readers import LogReaders
+from emulator.loader.messages import PortInfo, ServerInfo
 from emulator.loader.node_messages import (
     LogData,
     ServerMessage,
@@ -35,27 +36,12 @@ from emulator.loader.parameters import parse_values
 from emulator.loader.status import Client, Priority, StatusLines
 from emulator.loader.table import Event, Server, State, Table, Taint
 from emulator.machines.machine import ElfKind
+from emulator.machines.symbols import ServerCode
 from emulator.protocol.wire_types import MalformedMessage
 
-__all__ = ["LoaderSetup", "NodeLoader", "ServerConfig"]
+__all__ = ["LoaderSetup", "NodeLoader"]
 
 _FORCED = UnloadFlag.QUIESCE | UnloadFlag.FORCE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
-    """A line of a node's configuration: a server to allocate when the node comes up.
-
-    Args:
-        path: of the relocatable.
-        load: load it at once, whatever its script says (True), wait for its first message (False),
-            or do what the script says: at once if START is in it (None).
-        parameters: `name=value` words.
-    """
-
-    path: Path
-    load: bool | None = None
-    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +55,7 @@ class LoaderSetup:
         find_kernel: reads the image that it runs.
         files: objects, shared with other nodes.
         folders: where objects are looked for by a server's name.
-        config: reads which servers to bring up, in this order.
+        config: reads which servers to bring up.
         lines: status lines.
         spawn: runs a coroutine of the loader's own; the run ends it.
     """
@@ -80,17 +66,9 @@ class LoaderSetup:
     find_kernel: Callable[[], KernelImage]
     files: ObjectFiles
     folders: Sequence[Path]
-    config: Callable[[], Sequence[ServerConfig]]
+    config: Callable[[], Configuration]
     lines: StatusLines
     spawn: Callable[[Coroutine[Any, Any, None]], object]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Who waits for a server's log."""
-
-    client: Client
-    port: int
 
 
 class NodeLoader:
@@ -100,16 +78,19 @@ class NodeLoader:
         """Begin inactive; `node_up` makes it active."""
         self._setup = setup
         self._lines = setup.lines
+        self._table = Table()
+        self._logs = LogReaders(setup.half, self._table)
         self._operations = Operations(
             node=setup.node,
             half=setup.half,
             files=setup.files,
             lines=setup.lines,
-            log_closed=self._close_log,
+            log_closed=self._logs.close,
+            table=self._table,
         )
-        self._table: Table = self._operations.table
         self._locks: dict[str, asyncio.Lock] = {}
-        self._readers: dict[str, _Reader] = {}
+        self._became_active = asyncio.Event()
+        self._configuring = asyncio.Lock()  # all servers come, or all go
 
     @property
     def node(self) -> str:
@@ -122,6 +103,11 @@ class NodeLoader:
         return self._lines
 
     @property
+    def logs(self) -> LogReaders:
+        """Its servers' logs."""
+        return self._logs
+
+    @property
     def taint(self) -> Taint:
         """What was done to the node in this life."""
         return self._table.taint
@@ -130,6 +116,18 @@ class NodeLoader:
     def is_active(self) -> bool:
         """Whether the node lives, and its loader was not aborted."""
         return self._operations.kernel is not None
+
+    async def wait_active(self) -> None:
+        """Wait until the node lives and the loader works for it, however long that takes."""
+        await self._became_active.wait()
+
+    def _set_kernel(self, kernel: KernelImage | None) -> None:
+        """Become active for a life that runs this image, or inactive."""
+        self._operations.kernel = kernel
+        if kernel is None:
+            self._became_active.clear()
+        else:
+            self._became_active.set()
 
     # --- lives of the node ---
 
@@ -151,18 +149,18 @@ class NodeLoader:
                 f"{kernel.build_id.hex()[:12]}",
                 hint="restart the cluster: the image was built again since it started",
             )
-        self._operations.kernel = kernel
-        return await self.bring_up()
+        self._set_kernel(kernel)
+        async with self._configuring:
+            return await self._bring_up()
 
     def node_down(self, reason: str) -> None:
         """The life is over, and with it everything that was on the node."""
-        self._operations.kernel = None
+        self._set_kernel(None)
         self._locks.clear()
         self._table.node_died(reason)
-        for name in list(self._readers):
-            self._close_log(name)
+        self._logs.close_all()
 
-    async def bring_up(self) -> tuple[LoaderError, ...]:
+    async def _bring_up(self) -> tuple[LoaderError, ...]:
         """Allocate and load the configured servers: none waits for another that it does not need,
         and a bad one does not stop the others.
 
@@ -170,9 +168,11 @@ class NodeLoader:
             What went wrong; lines were told about it.
         """
         config = self._setup.config()
-        self._lines.post(Priority.INFO, f"start, {len(config)} servers are configured")
-        failures: list[LoaderError] = []
-        adding = [self._add_configured(item, failures) for item in config]
+        self._lines.post(Priority.INFO, f"start, {len(config.servers)} servers are configured")
+        for problem in config.problems:
+            self._lines.post(Priority.ERR, problem.message)
+        failures = list(config.problems)
+        adding = [self._add_configured(item, failures) for item in config.servers]
         servers = [server for server in await asyncio.gather(*adding) if server is not None]
         await asyncio.gather(*(self._load_configured(server, failures) for server in servers))
         return tuple(failures)
@@ -189,6 +189,13 @@ class NodeLoader:
                 return None
             server = self._table.find(error.what)  # it came as a dependency of another
         server.parameters = item.parameters
+        if item.load is False and not server.object.load_script.ports:
+            what = f"{server.name} has no port: no message would ever load it"
+            failure = LoaderError(
+                Code.SERVER_WONT_LOAD, what, hint="put it among servers, not lazy"
+            )
+            self._lines.post(Priority.ERR, failure.message, server.name)
+            failures.append(failure)
         starts = server.object.load_script.start if item.load is None else item.load
         return server if starts else None
 
@@ -259,6 +266,7 @@ class NodeLoader:
             LoaderError: UNKNOWN_SERVER; BUSY: others depend on it.
         """
         server = self._table.find(name)
+        self._lines.post(Priority.INFO, f"deleting {name}", name)
         server.dying = server.state is State.ALLOCATING
         async with self._lock(server):
             if server.state is State.LOADED:
@@ -283,6 +291,7 @@ class NodeLoader:
         if new.name != name:
             raise LoaderError(Code.INVALID_ARGUMENT, f"{path} is a server '{new.name}'")
         self._table.check_circle(new)
+        self._table.check_advertised(new)
         new.check_imports(self._operations.running_kernel())
         parse_values(parameters, new.parameters)
         async with self._lock(server):
@@ -316,6 +325,7 @@ class NodeLoader:
             address=server.address,
             size_bytes=server.size_bytes,
             relocatable=str(server.path),
+            loadable="" if server.loadable is None else str(server.loadable),
             reason=server.reason,
             taint=self._table.taint,
             ports=tuple(
@@ -328,18 +338,20 @@ class NodeLoader:
             ),
         )
 
-    def memory(self) -> tuple[tuple[int, int, str], ...]:
-        """Where servers are on the node: address, bytes and name of each."""
+    def code(self) -> tuple[ServerCode, ...]:
+        """Where servers are on the node, and their functions."""
         return tuple(
-            (server.address, server.size_bytes, server.name)
+            server.linked.code()
             for server in self._table
-            if server.size_bytes
+            if server.linked is not None and server.size_bytes
         )
 
     def server_at(self, address: int) -> str:
         """The server in whose memory an address of the node lies; empty: in none's."""
-        found = (name for start, size, name in self.memory() if 0 <= address - start < size)
-        return next(found, "")
+        for server in self._table:
+            if 0 <= address - server.address < server.size_bytes:
+                return server.name
+        return ""
 
     async def com_port(self, name: str) -> int:
         """A server's communication port, 0 while it is not loaded; waits while it is allocated.
@@ -353,38 +365,6 @@ class NodeLoader:
                 pass
         return server.com_port
 
-    async def log_level(self, com_port: int, level: int) -> None:
-        """Keep a server's log entries of at least a level; 0: none, and its log is closed.
-
-        Raises:
-            LoaderError: UNKNOWN_SERVER, SERVER_UNLOADED.
-        """
-        server = self._table.by_com_port(com_port)
-        await self._setup.half.set_log_level(com_port, level)
-        if not level:
-            self._close_log(server.name)
-
-    async def get_log(self, com_port: int, client: Client, port: int) -> None:
-        """Send what is in a server's log to a port of the client: at once, or with the next entry.
-
-        Raises:
-            LoaderError: UNKNOWN_SERVER, SERVER_UNLOADED; PORT_EXISTS: somebody waits already;
-                INVALID_ARGUMENT: its log is off.
-        """
-        server = self._table.by_com_port(com_port)
-        if server.name in self._readers:
-            raise LoaderError(Code.PORT_EXISTS, f"somebody reads the log of {server.name}")
-        reader = self._readers[server.name] = _Reader(client, port)
-        try:
-            await self._setup.half.ask_log(com_port)
-        except LoaderError as error:
-            if self._readers.get(server.name) is reader:
-                del self._readers[server.name]
-            if error.code is Code.BAD_RELOCATABLE:  # UNSUPPORTED, here: there is no log
-                what = f"the log of {server.name} is off"
-                raise LoaderError(Code.INVALID_ARGUMENT, what) from error
-            raise
-
     async def abort(self, *, restart: bool) -> None:
         """Unload and deallocate everything but detached servers, the latest loaded first.
 
@@ -392,6 +372,10 @@ class NodeLoader:
             restart: bring the configuration up again; else the loader does nothing more until the
                 node boots again.
         """
+        async with self._configuring:
+            await self._shut_down(restart=restart)
+
+    async def _shut_down(self, *, restart: bool) -> None:
         self._lines.post(Priority.NOTICE, "restart" if restart else "shutdown")
         for server in (*reversed(self._table.running()), *tuple(self._table)):
             if server.state in (State.DEALLOCATED, State.DETACHED):
@@ -402,16 +386,14 @@ class NodeLoader:
                 except LoaderError as error:
                     self._lines.post(Priority.ERR, error.message, server.name)
         if restart:
-            await self.bring_up()
+            await self._bring_up()
         else:
-            self._operations.kernel = None
+            self._set_kernel(None)
 
     def forget(self, client: Client) -> None:
         """A client is gone: send it nothing more, and let another read the logs it waited for."""
         self._lines.unsubscribe(client)
-        for name, reader in list(self._readers.items()):
-            if reader.client is client:
-                del self._readers[name]
+        self._logs.forget(client)
 
     # --- what the node tells ---
 
@@ -420,37 +402,48 @@ class NodeLoader:
         try:
             match message_id:
                 case ServerMessage.FIRST_MESSAGE:
-                    self._first_message(*parse_first_message(body))
+                    self._setup.spawn(self._load_for_message(*parse_first_message(body)))
                 case ServerMessage.PANIC:
                     self._panicked(*parse_panic(body))
                 case ServerMessage.LOG_DATA:
-                    self._logged(LogData.parse(body))
+                    self._logs.deliver(LogData.parse(body))
                 case _:
                     raise MalformedMessage(f"message {message_id}")
         except MalformedMessage as error:
             self._lines.post(Priority.WARNING, f"node {self.node} sent nonsense: {error}")
 
-    def _first_message(self, server_id: int, port: int) -> None:
-        server = self._table.by_id(server_id)
+    async def _load_for_message(self, server_id: int, port: int) -> None:
+        """One attempt. If it fails, the node refuses what waits in the ports."""
+        server = await self._stable_server(server_id)
         if server is None or server.state is not State.ALLOCATED:
             return  # somebody else is loading it: the message waits in its port
         ports = server.object.load_script.ports
         name = ports[port].port if port < len(ports) else f"number {port}"
         self._lines.post(Priority.INFO, f"first message on port {name}", server.name)
-        self._setup.spawn(self._load_for_message(server))
-
-    async def _load_for_message(self, server: Server) -> None:
-        """One attempt. If it fails, the node refuses what waits in the ports."""
         try:
             await self._load(server)
         except LoaderError as error:
-            server.refused += 1
             text = f"no server for the message to {server.name}: {error.message}"
             self._lines.post(Priority.ERR, text, server.name)
             async with self._lock(server):
                 if server.state is State.ALLOCATED:  # it was not even tried
                     await self._operations.release(server)
                     self._table.move(server, Event.FAILED, error.message)
+
+    async def _stable_server(self, server_id: int) -> Server | None:
+        """The server that the node calls so, when nothing is under way that armed its ports: what the
+        node tells may be ahead of its reply to that."""
+        server = self._table.by_id(server_id)
+        if server is not None:
+            if server.state in (State.ALLOCATING, State.UNLOADING):
+                async with self._lock(server):
+                    pass
+            return server
+        for new in tuple(self._table):
+            if new.state is State.ALLOCATING:  # the reply brings its number
+                async with self._lock(new):
+                    pass
+        return self._table.by_id(server_id)
 
     def _panicked(self, server_id: int, text: str) -> None:
         server = self._table.by_id(server_id)
@@ -469,24 +462,6 @@ class NodeLoader:
                 await self._operations.unload(server, _FORCED | UnloadFlag.ARM)
             except LoaderError as error:
                 self._lines.post(Priority.ERR, error.message, server.name)
-
-    def _logged(self, data: LogData) -> None:
-        server = self._table.by_id(data.server_id)
-        if server is None or server.linked is None:
-            return
-        if not data.entries:
-            self._close_log(server.name)
-            return
-        reader = self._readers.pop(server.name, None)
-        if reader is not None:
-            text = format_entries(data.entries, server.linked)
-            reader.client.post(reader.port, Reply.LOG_DATA, log_message(text))
-
-    def _close_log(self, name: str) -> None:
-        """Tell whoever waits for a log that there will be no more of it."""
-        reader = self._readers.pop(name, None)
-        if reader is not None:
-            reader.client.post(reader.port, Reply.LOG_DATA, log_message(""))
 
     # --- inside ---
 

@@ -32,7 +32,6 @@ _ALIGN_MAXIMUM: Final = 4096
 _SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR, _SHF_TLS = 1, 2, 4, 0x400
 _NEVER_LOADED: Final = (".kern_server.", ".eh_frame", ".note.")
 _SHN_UNDEF, _SHN_LORESERVE, _SHN_ABS = 0, 0xFF00, 0xFFF1
-_STB_LOCAL = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class Section:
         index: in the file.
         name: as written.
         data: its bytes; empty when it has only a size.
+        file_offset: where they are in the file.
         size_bytes: in memory.
         align_bytes: a power of two.
         is_loaded: whether it is part of the server's memory.
@@ -53,6 +53,7 @@ class Section:
     index: int
     name: str
     data: bytes
+    file_offset: int
     size_bytes: int
     align_bytes: int
     is_loaded: bool
@@ -70,14 +71,12 @@ class Symbol:
         value: offset in its section, or an absolute number.
         section: index, None if undefined or absolute.
         is_defined: whether it has a value here.
-        is_local: seen in this object only.
     """
 
     name: str
     value: int
     section: int | None
     is_defined: bool
-    is_local: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +257,7 @@ class _Reader:
             index=index,
             name=header.name,
             data=self._data[offset : offset + size] if has_bytes else b"",
+            file_offset=offset,
             size_bytes=size,
             align_bytes=max(1, header["sh_addralign"]),
             is_loaded=is_loaded,
@@ -287,14 +287,14 @@ class _Reader:
         names = self._bytes_of(strings)
         for entry in self._layout("IBBHQQ", "IIIBBH").iter_unpack(self._bytes_of(table)):
             if self._kind.bits == 64:
-                name_at, info, _, section, value, _ = entry
+                name_at, _, _, section, value, _ = entry
             else:
-                name_at, value, _, info, _, section = entry
+                name_at, value, _, _, _, section = entry
             end = names.index(0, name_at)  # ValueError: the name does not end
-            yield self._symbol(names[name_at:end].decode(), info >> 4, section, value, sections)
+            yield self._symbol(names[name_at:end].decode(), section, value, sections)
 
     def _symbol(
-        self, name: str, binding: int, section: int, value: int, sections: Mapping[int, Section]
+        self, name: str, section: int, value: int, sections: Mapping[int, Section]
     ) -> Symbol:
         if section >= _SHN_LORESERVE and section != _SHN_ABS:
             raise self._error(Code.BAD_RELOCATABLE, f"symbol {name} is in no section")
@@ -307,7 +307,6 @@ class _Reader:
             value=value,
             section=None if section in (_SHN_UNDEF, _SHN_ABS) else section,
             is_defined=section != _SHN_UNDEF,
-            is_local=binding == _STB_LOCAL,
         )
 
     def _relocations(

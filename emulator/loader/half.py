@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from emulator.errors import GuestError
@@ -11,7 +12,6 @@ from emulator.loader.node_messages import (
     Attached,
     LoadRequest,
     LoadResult,
-    NodeServerInfo,
     Reserved,
     ReserveRequest,
     ServerMessage,
@@ -26,17 +26,17 @@ __all__ = ["KernelHalf", "NodeCalls", "code_of_status"]
 CALL_WITHIN_S: Final = 10.0
 """The most that a script's CALL, and so a request, may take."""
 
-_CODES: Final = {
+_CODES: Final[Mapping[int, Code]] = {
     ErrorCode.NO_MEMORY: Code.MEM_ALLOC_PROBLEM,
     ErrorCode.NOT_FOUND: Code.UNKNOWN_SERVER,
     ErrorCode.EXISTS: Code.SERVER_EXISTS,
     ErrorCode.FULL: Code.RESOURCE_SHORTAGE,
     ErrorCode.TIMED_OUT: Code.QUIESCE_TIMEOUT,
     ErrorCode.UNSUPPORTED: Code.BAD_RELOCATABLE,
-    -10: Code.BUSY,
-    -11: Code.NO_PERMISSION,
-    -12: Code.WRONG_IMAGE,
-    -13: Code.INIT_FAILED,
+    ErrorCode.BUSY: Code.BUSY,
+    ErrorCode.DENIED: Code.NO_PERMISSION,
+    ErrorCode.STALE: Code.WRONG_IMAGE,
+    ErrorCode.FAILED: Code.INIT_FAILED,
 }
 
 
@@ -99,18 +99,27 @@ class KernelHalf:
         """Bring a server down; what failed is in the result."""
         return LoadResult.parse(await self._call(ServerMessage.UNLOAD, request.serialize()))
 
-    async def info(self, server_id: int) -> NodeServerInfo:
-        """What the node knows of a server."""
-        return NodeServerInfo.parse(await self._ask(ServerMessage.INFO, server_request(server_id)))
-
     async def set_log_level(self, com_port: int, level: int) -> None:
         """Switch a server's log on (level) or off (0)."""
         body = level.to_bytes(4, "little") + bytes(4)
         await self._ask(ServerMessage.LOG_LEVEL, body, com_port)
 
-    async def ask_log(self, com_port: int) -> None:
-        """Have the server's log sent: at once if there is something in it, else with the next entry."""
-        await self._ask(ServerMessage.GET_LOG, b"", com_port)
+    async def ask_log(self, com_port: int) -> bool:
+        """Have the server's log sent: at once if there is something in it, else with the next entry.
+
+        Returns:
+            False: its log is off. True also if it was asked before: one LOG_DATA answers both.
+        """
+        answer = await self._call(ServerMessage.GET_LOG, b"", com_port)
+        try:
+            take_status(answer)
+        except ServiceError as error:
+            if error.status not in (ErrorCode.EXISTS, ErrorCode.UNSUPPORTED):
+                raise _failure(error) from error
+            return error.status == ErrorCode.EXISTS
+        except MalformedMessage as error:
+            raise _failure(error) from error
+        return True
 
     async def _ask(self, message: ServerMessage, body: bytes, port: int | None = None) -> bytes:
         """Call, and refuse an answer that is an error."""

@@ -27,17 +27,21 @@ _CONVERSION: Final = re.compile(
 _INTEGER_BITS: Final = {"hh": 8, "h": 16, "": 32, "ll": 64, "j": 64}
 
 
-def format_entries(entries: tuple[LogEntry, ...], linked: LinkedServer) -> str:
+def format_entries(entries: tuple[LogEntry, ...], linked: LinkedServer, *, lost: int = 0) -> str:
     """Entries as kl_log prints them: time stamp in ns of the node's clock, right-aligned in 10
     columns, colon, tab, text. A newline comes from the format, if at all.
 
     Args:
         entries: oldest first.
         linked: the server as it was loaded.
+        lost: how many came after them and found no room; told on a line of its own.
     """
-    return "".join(
+    texts = [
         f"{entry.time_ns:>{_STAMP_COLUMNS}}:\t{_entry_text(entry, linked)}" for entry in entries
-    )
+    ]
+    if lost:
+        texts.append(f"{'':>{_STAMP_COLUMNS}}:\t({lost} entries were lost)\n")
+    return "".join(texts)
 
 
 def _entry_text(entry: LogEntry, linked: LinkedServer) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum, unique
+from enum import IntEnum, IntFlag, unique
 from typing import Final, Self
 
 from emulator.loader.codes import Code, LoaderError
@@ -21,6 +21,7 @@ __all__ = [
     "PortInfo",
     "Reply",
     "Request",
+    "RequestFlag",
     "ServerInfo",
     "answer",
     "com_port_request",
@@ -65,9 +66,16 @@ class Request(IntEnum):
     SERVER_INFO_OLD = 312
     SERVER_INFO = 313
     REPLACE_SERVER = 320
+    ACTIVE = 321
 
 
-ONE_WAY: Final = (Request.STATUS_PORT, Request.PING)
+class RequestFlag(IntFlag):
+    """Bits of `NameRequest.flags`; what they mean depends on the request."""
+
+    QUIESCE = 1  # UNLOAD: close links over its drivers in order
+    FORCE = 2  # UNLOAD: never mind users and failures
+    RESTART = 1  # ABORT
+    WAIT = 1  # ACTIVE: answer when it is
 
 
 @unique

@@ -40,8 +40,6 @@ __all__ = [
 ]
 
 SERIAL_SERVERS: Final = 3
-NAME_BYTES: Final = 32
-PORTS_MAXIMUM: Final = 50
 FORMAT_UNKNOWN: Final = 0xFFFFFFFF
 _STATUS: Final = struct.Struct("<iI")
 _COMMAND: Final = struct.Struct("<IIQQQ")

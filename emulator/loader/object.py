@@ -21,8 +21,9 @@ from emulator.loader.link import Layout, LinkedImage, link
 from emulator.loader.parameters import Parameter, parse_parameters, parse_values
 from emulator.loader.script import Script
 from emulator.machines.machine import ElfKind
+from emulator.machines.symbols import ServerCode
 
-__all__ = ["OBJECT_SUFFIX", "ServerObject"]
+__all__ = ["OBJECT_SUFFIX", "LinkedServer", "ServerObject"]
 
 OBJECT_SUFFIX: Final = ".kern_server"
 INTERFACE_VERSION: Final = 2
@@ -46,6 +47,8 @@ class ServerObject:
         imports: checksum of each symbol that it takes from the kernel.
         depends: names of servers that must be loaded first.
         parameters: what can be set when it is loaded.
+        loadable: where its linked image is written for a debugger, from the object's folder;
+            empty: nowhere.
         elf: sections, symbols, relocations.
         layout: of its memory.
     """
@@ -60,6 +63,7 @@ class ServerObject:
     imports: Mapping[str, int]
     depends: tuple[str, ...]
     parameters: tuple[Parameter, ...]
+    loadable: str
     elf: ElfObject
     layout: Layout
 
@@ -98,6 +102,7 @@ class ServerObject:
             parameters=parse_parameters(
                 _text_of(elf, "parameters", "").encode("ascii", "replace"), source=source
             ),
+            loadable=_loadable(elf),
             elf=elf,
             layout=Layout.of(elf),
         )
@@ -176,6 +181,24 @@ class LinkedServer:
             raise LoaderError(Code.SERVER_WONT_LINK, what)
         return address
 
+    def code(self) -> ServerCode:
+        """Where it lies, and its functions."""
+        elf, layout, address = self.server.elf, self.image.layout, self.image.address
+        functions = {}
+        for symbol in elf.symbols:
+            offset = None if symbol.section is None else layout.offsets.get(symbol.section)
+            # Those without a name are sections; $ marks data, a dot what the compiler made.
+            if symbol.section is None or offset is None or symbol.name[:1] in ("", "$", "."):
+                continue
+            if elf.sections[symbol.section].executable:
+                functions[address + offset + symbol.value] = symbol.name
+        return ServerCode(
+            name=self.server.name,
+            address=address,
+            size_bytes=layout.size_bytes,
+            functions=tuple(sorted(functions.items())),
+        )
+
     def with_parameters(self, words: Sequence[str]) -> bytes:
         """The image with load parameters set.
 
@@ -232,13 +255,13 @@ def _text_of(elf: ElfObject, what: str, default: str | None = None) -> str:
     return section.data.decode("ascii")
 
 
-def _line_of(elf: ElfObject, what: str) -> str:
+def _line_of(elf: ElfObject, what: str, default: str | None = None) -> str:
     """The one line of a metadata section.
 
     Raises:
         LoaderError: as `_text_of`; SEVERAL_SERVERS: objects of several servers were joined.
     """
-    lines = [line for line in re.split(r"[\n\0]", _text_of(elf, what)) if line]
+    lines = [line for line in re.split(r"[\n\0]", _text_of(elf, what, default)) if line]
     if len(lines) > 1:
         found = ", ".join(lines)
         raise LoaderError(
@@ -255,6 +278,15 @@ def _version(elf: ElfObject) -> int:
             Code.BAD_RELOCATABLE, what, hint=f"build it for version {INTERFACE_VERSION}"
         )
     return int(text)
+
+
+def _loadable(elf: ElfObject) -> str:
+    """Where the linked image goes: never out of the object's folder, and never over the object."""
+    name = _line_of(elf, "loadable", "")
+    if name and (name in (".", "..", elf.source) or "/" in name):
+        what = f"{elf.source}: the linked image cannot be '{name}'"
+        raise LoaderError(Code.BAD_RELOCATABLE, what, hint="valid: a name in the object's folder")
+    return name
 
 
 def _imports(elf: ElfObject) -> dict[str, int]:

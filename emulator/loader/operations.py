@@ -8,7 +8,7 @@ node agreeing, whatever fails: a request to the node, the node itself, or the se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from emulator.loader.codes import Code, LoaderError
@@ -31,8 +31,7 @@ from emulator.protocol.services import ErrorCode
 
 __all__ = ["Operations"]
 
-_FAILED_STATUS: Final = -13
-_BUSY_STATUS: Final = -10
+_TAKEN_OUT: Final = "its threads did not end and were taken out; what they held is lost"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,7 +53,7 @@ class Operations:
     files: ObjectFiles
     lines: StatusLines
     log_closed: Callable[[str], None]
-    table: Table = field(default_factory=Table)
+    table: Table
     kernel: KernelImage | None = None
 
     def running_kernel(self) -> KernelImage:
@@ -80,6 +79,7 @@ class Operations:
             LoaderError: why not; nothing of it is on the node then, and its state is as before.
         """
         kernel = self.running_kernel()
+        self.table.check_advertised(new)
         server.object = new
         layout = new.layout
         try:
@@ -99,11 +99,23 @@ class Operations:
             server.linked = self.files.link(new, server.address, kernel)
             load_commands(server.linked)  # every symbol that a script names is resolved now
             unload_commands(server.linked)
+            self._write_loadable(server, server.linked)
         except LoaderError:
             await self.release(server)
             raise
         self.table.move(server, Event.ALLOCATED)
         self.say(server, f"{server.name} allocated")
+
+    def _write_loadable(self, server: Server, linked: LinkedServer) -> None:
+        """The linked image for a debugger, if the object asks for it; a server runs without it."""
+        path = server.loadable
+        if path is None:
+            return
+        self.say(server, f"linking {server.name} into {path}")
+        try:
+            self.files.write_loadable(linked, server.path, path)
+        except LoaderError as error:
+            self.complain(server, f"{path} is not written: {error.message}")
 
     async def allocate_again(self, server: Server, new: ServerObject) -> None:
         """ALLOCATED or FAILED to ALLOCATED, with other content or from the start.
@@ -159,19 +171,20 @@ class Operations:
         """
         kernel = self.running_kernel()
         linked, reserved = _placed(server)
-        server.parameters = tuple(parameters)
         request = LoadRequest(
             build_id=kernel.build_id,
             server_id=reserved.server_id,
             commands=load_commands(linked),
             image=linked.with_parameters(parameters),
         )
+        server.parameters = tuple(parameters)
         self.table.move(server, Event.LOAD)
         self.say(server, f"loading {server.name}")
         self.say(server, f"{server.name} at {reserved.address:#x}")
         try:
             result = await self.half.load(request)
             self.say(server, f"{server.name}: {len(request.image)} bytes downloaded")
+            self.say(server, f"starting up {server.name}")
             if result.status:
                 raise _load_error(server, result)
         except LoaderError as error:
@@ -191,14 +204,15 @@ class Operations:
         linked, reserved = _placed(server)
         self.table.taint |= Taint.FAILED_LOAD
         self.complain(server, f"{server.name} is not loaded: {error.message}")
-        if error.code is not Code.NODE_UNREACHABLE:
-            request = UnloadRequest(
-                server_id=reserved.server_id,
-                flags=UnloadFlag.QUIESCE | UnloadFlag.FORCE,
-                commands=unload_commands(linked),
-            )
-            await self._try_to_unload(server, request)
-            await self.release(server)
+        # A node that did not answer in time may be up all the same: then a command hangs.
+        is_late = error.code is Code.NODE_UNREACHABLE
+        request = UnloadRequest(
+            server_id=reserved.server_id,
+            flags=UnloadFlag.QUIESCE | UnloadFlag.FORCE,
+            commands=() if is_late else unload_commands(linked),
+        )
+        await self._try_to_unload(server, request)
+        await self.release(server)
         if server.state is State.LOADING:
             self.table.move(server, Event.FAILED, error.message)
 
@@ -253,7 +267,7 @@ class Operations:
             raise
         if server.state is not State.UNLOADING:
             raise LoaderError(Code.NODE_UNREACHABLE, f"node {self.node} died")
-        if result.status == _BUSY_STATUS:
+        if result.status == ErrorCode.BUSY:
             self.table.move(server, Event.UNLOAD_REFUSED)
             what = f"links run over {server.name}"
             raise LoaderError(Code.BUSY, what, hint="cut them first, or use quiesce")
@@ -261,6 +275,8 @@ class Operations:
             failure = LoaderError(
                 Code.WONT_UNLOAD, f"{server.name}: {_unload_words(server, result)}"
             )
+            if result.status == ErrorCode.TIMED_OUT and flags & UnloadFlag.FORCE:
+                self.table.taint |= Taint.THREADS_ENDED
             if not flags & UnloadFlag.FORCE:
                 await self._try_to_unload(server, _without_script(request))
             await self._unload_failed(server, failure)
@@ -282,9 +298,13 @@ class Operations:
 
     async def _try_to_unload(self, server: Server, request: UnloadRequest) -> None:
         try:
-            await self.half.unload(request)
+            result = await self.half.unload(request)
         except LoaderError as error:
             self.complain(server, f"{server.name}: {error.message}")
+            return
+        if result.status == ErrorCode.TIMED_OUT:
+            self.table.taint |= Taint.THREADS_ENDED
+            self.complain(server, f"{server.name}: {_TAKEN_OUT}")
 
     # --- inside ---
 
@@ -316,7 +336,7 @@ def _without_script(request: UnloadRequest) -> UnloadRequest:
 def _load_error(server: Server, result: LoadResult) -> LoaderError:
     """What a node's refusal to load means."""
     words = words_of(server.object, result.done)
-    if result.status == _FAILED_STATUS:
+    if result.status == ErrorCode.FAILED:
         return LoaderError(
             Code.INIT_FAILED, f"{server.name}: {words} returned {_signed(result.value)}"
         )
@@ -330,6 +350,10 @@ def _load_error(server: Server, result: LoadResult) -> LoaderError:
 
 def _unload_words(server: Server, result: LoadResult) -> str:
     entries = server.object.unload_script.entries
+    if result.status == ErrorCode.TIMED_OUT:
+        return _TAKEN_OUT
+    if result.status == ErrorCode.FAILED and result.done == len(entries):
+        return "its unload script leaves threads of its own behind"
     if result.done < len(entries):
         return f"CALL {entries[result.done].function} of its unload script returned {_signed(result.value)}"
     return f"status {result.status}"

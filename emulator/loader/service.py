@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from emulator.errors import MnlabError
 from emulator.loader.codes import Code, LoaderError
@@ -22,24 +22,17 @@ from emulator.loader.messages import (
     NameRequest,
     Reply,
     Request,
+    RequestFlag,
     answer,
     names_message,
     parse_com_port,
 )
 from emulator.loader.status import Client
 
-__all__ = ["LoaderService", "RequestFlag"]
+__all__ = ["LoaderService"]
 
 Answer: TypeAlias = Callable[[bytes], None]
 """Sends a reply's body to whoever asked."""
-
-
-class RequestFlag:
-    """Bits of `NameRequest.flags`."""
-
-    QUIESCE: Final = 1  # UNLOAD: close links over its drivers in order
-    FORCE: Final = 2  # UNLOAD: never mind users and failures
-    RESTART: Final = 1  # ABORT
 
 
 class LoaderService:
@@ -74,6 +67,7 @@ class LoaderService:
             Request.SERVER_INFO_OLD: self._info,
             Request.SERVER_INFO: self._info,
             Request.REPLACE_SERVER: self._replace,
+            Request.ACTIVE: self._active,
         }
 
     @property
@@ -111,6 +105,12 @@ class LoaderService:
         self._under_way.pop(client, None)
         self._loader.forget(client)
 
+    def _end(self) -> None:
+        """The loader was aborted: for its clients, that is its death."""
+        for client in tuple(self._under_way):
+            self.forget(client)
+            client.end()
+
     def _start(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
         tasks = self._under_way.setdefault(client, set())
@@ -128,15 +128,17 @@ class LoaderService:
             reply(answer(Code.FAILURE, what=error.message))
         else:
             reply(answer(Code.SUCCESS, data))
+            if message_id == Request.ABORT and not self._loader.is_active:
+                self._end()
 
     async def _handle(self, client: Client, message_id: int, body: bytes, port: int) -> bytes:
         if message_id == Request.LOG_LEVEL:
             com_port, level = parse_com_port(body)
-            await self._loader.log_level(com_port, level)
+            await self._loader.logs.set_level(com_port, level)
             return b""
         if message_id == Request.GET_LOG:
             com_port, _ = parse_com_port(body)
-            await self._loader.get_log(com_port, client, port)
+            await self._loader.logs.read(com_port, client, port)
             return b""
         handler = self._handlers.get(message_id)
         if handler is None:
@@ -215,6 +217,11 @@ class LoaderService:
         self._check_known(request)
         self._check_privilege(request)
         return (await self._loader.com_port(request.name)).to_bytes(8, "little")
+
+    async def _active(self, request: NameRequest) -> bytes:
+        if request.flags & RequestFlag.WAIT:
+            await self._loader.wait_active()
+        return int(self._loader.is_active).to_bytes(4, "little") + bytes(4)
 
     async def _list(self, _: NameRequest) -> bytes:
         return names_message(self._loader.list())

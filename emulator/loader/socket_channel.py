@@ -79,6 +79,10 @@ class _Connection:
         self._writer.write(_frame(message_id, port, 0, body))
         return True
 
+    def end(self) -> None:
+        """As `Client.end`; what was sent still arrives."""
+        self._writer.close()
+
     def reply(self, message_id: int, transaction: int, body: bytes) -> None:
         """Answer a request."""
         if not self._writer.is_closing():
@@ -217,7 +221,7 @@ class SocketChannel:
             channel.privileged_port = int.from_bytes(take_answer(body), "little")
         except (EOFError, TimeoutError) as error:
             writer.close()
-            raise LoaderError(Code.NODE_UNREACHABLE, "the run has ended") from error
+            raise LoaderError(Code.NODE_UNREACHABLE, "the loader has ended") from error
         except LoaderError:
             writer.close()
             raise
@@ -238,7 +242,7 @@ class SocketChannel:
         """As `Channel.port`."""
         return self._ports.port()
 
-    async def call(self, message_id: int, body: bytes, port: int, within_s: float) -> bytes:
+    async def call(self, message_id: int, body: bytes, port: int, within_s: float | None) -> bytes:
         """As `Channel.call`."""
         self._transaction += 1
         transaction = self._transaction
@@ -247,7 +251,7 @@ class SocketChannel:
         try:
             self._writer.write(_frame(message_id, port, transaction, body))
             if self._receiving is None or self._receiving.done():
-                raise LoaderError(Code.NODE_UNREACHABLE, "the run has ended")
+                raise LoaderError(Code.NODE_UNREACHABLE, "the loader has ended")
             async with asyncio.timeout(within_s):
                 return await reply
         except TimeoutError:
@@ -271,7 +275,7 @@ class SocketChannel:
                 elif reply is not None and not reply.done():
                     reply.set_result(body)
         except EOFError:
-            gone = LoaderError(Code.NODE_UNREACHABLE, "the run has ended")
+            gone = LoaderError(Code.NODE_UNREACHABLE, "the loader has ended")
             for waiting in self._replies.values():
                 if not waiting.done():
                     waiting.set_exception(gone)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The loader's lines about what it does, and who hears them.
 
-A subscriber that does not take its lines loses them, counted; it never delays the loader.
+A subscriber that does not take its lines loses them; when it takes lines again it is told how many
+those were. It never delays the loader.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class Client(Protocol):
             False: there was no room, or nobody; the message is gone.
         """
 
+    def end(self) -> None:
+        """The loader has ended: nothing more will come."""
+
 
 @dataclass(slots=True, kw_only=True)
 class _Subscription:
@@ -52,6 +56,16 @@ class _Subscription:
     level: int
     server: str
     lost: int = 0
+
+    def send(self, priority: Priority, line: str) -> None:
+        """Send a line, after a word about those that were lost before it."""
+        if self.lost and self._post(Priority.WARNING, f"{NAME}: {self.lost} lines were lost"):
+            self.lost = 0
+        if self.lost or not self._post(priority, line):
+            self.lost += 1
+
+    def _post(self, priority: Priority, line: str) -> bool:
+        return self.client.post(self.port, Reply.STRING, string_message(line, priority))
 
 
 class StatusLines:
@@ -92,10 +106,6 @@ class StatusLines:
             if item.client is not client or port not in (None, item.port)
         ]
 
-    def lost(self, client: Client) -> int:
-        """How many lines a client did not take."""
-        return sum(item.lost for item in self._subscriptions if item.client is client)
-
     def post(self, priority: Priority, text: str, server: str = "") -> None:
         """Tell a line to everybody who wants it."""
         line = f"{NAME}: {text}" if priority <= Priority.WARNING else text
@@ -103,8 +113,7 @@ class StatusLines:
         self._listener(priority, server, line)
         for item in self._subscriptions:
             if priority <= item.level and item.server in ("", server):
-                body = string_message(line, priority)
-                item.lost += not item.client.post(item.port, Reply.STRING, body)
+                item.send(priority, line)
 
 
 _LEVELS: Final = {

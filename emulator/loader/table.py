@@ -38,11 +38,6 @@ class State(IntEnum):
     FAILED = 8
 
     @property
-    def is_passing(self) -> bool:
-        """Whether whoever needs a stable state waits."""
-        return self in (State.ALLOCATING, State.LOADING, State.UNLOADING)
-
-    @property
     def is_running(self) -> bool:
         """Whether its code may run."""
         return self in (State.LOADING, State.LOADED, State.UNLOADING, State.DETACHED)
@@ -99,6 +94,7 @@ class Taint(IntFlag):
     UNLOADED_WITH_ERRORS = 2
     FAILED_LOAD = 4
     PANICKED = 8
+    THREADS_ENDED = 16
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -115,9 +111,9 @@ class Server:
         linked: at the address of `reserved`.
         com_port: its communication port while loaded; 0: none.
         parameters: `name=value` words for the next load.
+        log_lost_before: log entries that its node had lost when it told last.
+        log_unread: log entries that came when nobody waited for them.
         dying: somebody deletes it while it is being allocated.
-        refused: messages that were dropped because it could not be loaded.
-        loads: how often it was loaded.
     """
 
     name: str
@@ -129,9 +125,26 @@ class Server:
     linked: LinkedServer | None = None
     com_port: int = 0
     parameters: tuple[str, ...] = ()
+    log_lost_before: int = 0
+    log_unread: int = 0
     dying: bool = False
-    refused: int = 0
-    loads: int = 0
+
+    def log_lost(self, total: int) -> int:
+        """How many log entries were lost since this was asked last.
+
+        Args:
+            total: what its node has counted; it begins anew with each log.
+        """
+        before = self.log_lost_before if total >= self.log_lost_before else 0
+        unread, self.log_unread = self.log_unread, 0
+        self.log_lost_before = total
+        return total - before + unread
+
+    @property
+    def loadable(self) -> Path | None:
+        """Where its linked image is for a debugger; None: nowhere."""
+        name = self.object.loadable
+        return self.path.parent / name if name else None
 
     @property
     def address(self) -> int:
@@ -187,6 +200,20 @@ class Table:
             if name not in seen and other is not None and other.state is not State.DEALLOCATED:
                 seen.add(name)
                 waiting += [(*way, needed) for needed in other.object.depends]
+
+    def check_advertised(self, server: ServerObject) -> None:
+        """Refuse a server that advertises what another one does.
+
+        Raises:
+            LoaderError: PORT_EXISTS with the port and that server.
+        """
+        for other in self._servers.values():
+            if other.name == server.name or other.reserved is None:
+                continue
+            for port in other.object.load_script.advertised:
+                if port in server.load_script.advertised:
+                    what = f"{server.name} advertises port {port}, as {other.name} does already"
+                    raise LoaderError(Code.PORT_EXISTS, what)
 
     def find(self, name: str) -> Server:
         """The server of that name.
@@ -273,7 +300,6 @@ class Table:
         server.state = target
         server.reason = reason if target in (State.FAILED, State.DEALLOCATED) else ""
         if event is Event.LOADED:
-            server.loads += 1
             if server.name in self._load_order:
                 self._load_order.remove(server.name)
             self._load_order.append(server.name)

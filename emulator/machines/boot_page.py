@@ -51,6 +51,7 @@ class BootLink:
         payload_crc: whether this end asks for payload CRCs.
         replay: whether this end offers replay.
         raw: left to the `raw_ring` server; the link protocol does not run on it.
+        driver: left to the kernel server of this name, which brings the peer in by itself.
         version: of the link protocol, to offer in training; None: what the image speaks.
     """
 
@@ -61,11 +62,12 @@ class BootLink:
     payload_crc: bool
     replay: bool
     raw: bool = False
+    driver: str = ""
     version: int | None = None
 
     def line(self) -> str:
         """The value of the line."""
-        use = "raw" if self.raw else "link"
+        use = f"driver driver:{self.driver}" if self.driver else "raw" if self.raw else "link"
         version = "" if self.version is None else f" version:{self.version}"
         return (
             f"name:{self.name} kind:{self.kind.value} slot:{self.slot} peer:{self.peer} "

@@ -3,8 +3,9 @@
 
 Every pair of nodes gets at most the shortest path through guests that forward, the shortest that
 shares no link with it, and, where the host forwards, the one through the host. All of it follows
-from the topology alone, in the order of its file. No path visits a node twice or is longer than
-`HOPS_MAX` links. What a route is to the nodes on it: docs/spec/link.md, section 6.
+from the topology alone, in the order of its file. No path visits a node twice, is longer than
+`HOPS_MAX` links, or leads over a link with a driver of its own. What a route is to the nodes on it:
+docs/spec/link.md, section 6.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def plan_routes(topology: Topology) -> tuple[Route, ...]:
     routes: list[Route] = []
     taken = {link.name for link in topology.links}
     for first, second in combinations([node.name for node in topology.nodes], 2):
+        if any(link.driver and set(link.ends) == {first, second} for link in topology.links):
+            continue  # a driver of its own is the only link of its peer
         for path in _paths(topology, first, second):
             number = len(routes) + 1
             name = _name(path, taken, number)
@@ -99,7 +102,7 @@ def _shortest(topology: Topology, first: str, second: str, avoided: frozenset[st
             return None
         for link in topology.links_of(here):
             there = link.ends[1 - link.ends.index(here)]
-            if link.raw or link.name in avoided or there in reached:
+            if link.raw or link.driver or link.name in avoided or there in reached:
                 continue
             if there == second:
                 if here != first:

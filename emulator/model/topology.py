@@ -75,7 +75,11 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkSpec:
-    """One link as the topology describes it; `ends[0]` is end 0 of its cable."""
+    """One link as the topology describes it; `ends[0]` is end 0 of its cable.
+
+    `driver` is the kernel server that brings each end's peer in by itself, the name of a built one or
+    the path of an object; empty: the link manager's, over the PHY driver of the kind.
+    """
 
     name: str
     kind: LinkKind
@@ -83,6 +87,7 @@ class LinkSpec:
     cable: CableMode = CableMode.DIRECT
     payload_crc: bool = False
     raw: bool = False
+    driver: str = ""
 
     @property
     def directions(self) -> tuple[str, str]:

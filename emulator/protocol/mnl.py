@@ -95,6 +95,7 @@ class MnlHeader:
         sub: `Sub`, or anything a hostile peer wrote.
         cmd: Command within `sub`.
         sequenced: Whether `options` is a FLIPC sequence number.
+        qos: Quality of service of an IPC message, 0 to 255; 0: nothing was said.
         node_id: Node that created the message.
         object: Name of the destination port for IPC, else 0.
         options: FLIPC sequence number, or 0.
@@ -108,6 +109,7 @@ class MnlHeader:
     object: int = 0
     options: int = 0
     size: int
+    qos: int = 0
 
     @classmethod
     def parse(cls, message: bytes) -> Self:
@@ -118,7 +120,7 @@ class MnlHeader:
         """
         if len(message) < MNL_HEADER_SIZE:
             raise MalformedMessage(f"{len(message)} bytes are no mnl message")
-        sub, cmd, _, flags, node_id, name, options, size = _MNL.unpack_from(message)
+        sub, cmd, qos, flags, node_id, name, options, size = _MNL.unpack_from(message)
         if size != len(message) - MNL_HEADER_SIZE:
             raise MalformedMessage(f"size {size} in a message of {len(message)} bytes")
         return cls(
@@ -129,6 +131,7 @@ class MnlHeader:
             object=name,
             options=options,
             size=size,
+            qos=qos,
         )
 
     def serialize(self) -> bytes:
@@ -136,7 +139,7 @@ class MnlHeader:
         return _MNL.pack(
             self.sub,
             self.cmd,
-            0,
+            self.qos,
             FLAG_SEQUENCED if self.sequenced else 0,
             self.node_id,
             self.object,

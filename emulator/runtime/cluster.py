@@ -544,7 +544,8 @@ class Cluster:
         for panic in panics:
             machine = self._options.machines[world.topology.node(panic.node).arch]
             image = self._image(machine)
-            backtrace = await asyncio.to_thread(explain_panic, image, panic.text)
+            servers = world.loaders.code_of(world.topology.node(panic.node).id, panic.incarnation)
+            backtrace = await asyncio.to_thread(explain_panic, image, panic.text, servers)
             world.stream.emit(
                 PanicExplained(node=panic.node, incarnation=panic.incarnation, backtrace=backtrace)
             )

@@ -39,6 +39,9 @@ class _Guest:
             return False
         return True
 
+    def end(self) -> None:
+        """As `Client.end`; its ports stay its own."""
+
     def _settled(self) -> None:
         self._unsettled -= 1
 

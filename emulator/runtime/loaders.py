@@ -20,8 +20,8 @@ from emulator.events.types import LoaderLine, NodeHung
 from emulator.loader.api import Loader
 from emulator.loader.channel import LocalChannel
 from emulator.loader.codes import Code, LoaderError
-from emulator.loader.conf import CONF_NAME, format_conf, parse_conf
-from emulator.loader.daemon import LoaderSetup, NodeLoader, ServerConfig
+from emulator.loader.conf import CONF_NAME, ServerConfig, format_conf, read_conf
+from emulator.loader.daemon import LoaderSetup, NodeLoader
 from emulator.loader.files import ObjectFiles, find_object
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import KernelImage
@@ -30,6 +30,7 @@ from emulator.loader.object import OBJECT_SUFFIX
 from emulator.loader.service import LoaderService
 from emulator.loader.socket_channel import SOCKET_NAME, LoaderSocket
 from emulator.loader.status import Priority, StatusLines
+from emulator.machines.symbols import ServerCode
 from emulator.model import DeathCause, LinkKind, NodeSpec
 from emulator.protocol.mnl import MachMessage
 from emulator.protocol.node import NodeDeath
@@ -123,6 +124,7 @@ class Loaders:
     _nodes: dict[int, _Attended] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _socket: LoaderSocket | None = None
+    _codes: dict[tuple[int, int], tuple[ServerCode, ...]] = field(default_factory=dict)
 
     def begin(self, world: World) -> None:
         """Make the loaders of a world's nodes, and follow their lives."""
@@ -194,6 +196,13 @@ class Loaders:
         attended = self._nodes.get(node_id)
         return "" if attended is None else attended.loader.server_at(address)
 
+    def code_of(self, node_id: int, life: int) -> tuple[ServerCode, ...]:
+        """The servers that a life of a node had at its end, or has now."""
+        attended = self._nodes.get(node_id)
+        if attended is not None and attended.life == life:
+            return attended.loader.code()
+        return self._codes.get((node_id, life), ())
+
     def _attend(self, world: World, spec: NodeSpec, files: ObjectFiles) -> _Attended:
         machine = world.machines[spec.arch]
         image = world.find_image(machine)
@@ -207,10 +216,6 @@ class Loaders:
             world.stream.emit(LoaderLine(node=spec.name, server=server, level=priority, text=text))
             world.watch.changed()
 
-        def config() -> Sequence[ServerConfig]:
-            text = conf.read_text(encoding="utf-8")
-            return parse_conf(text, folder=conf.parent, source=str(conf))
-
         calls.loader = NodeLoader(
             LoaderSetup(
                 node=spec.name,
@@ -219,7 +224,7 @@ class Loaders:
                 find_kernel=lambda: KernelImage.read(image),
                 files=files,
                 folders=(folder,),
-                config=config,
+                config=lambda: read_conf(conf),
                 lines=StatusLines(spec.name, told),
                 spawn=lambda work: self._spawn(world, work),
             )
@@ -268,27 +273,27 @@ class Loaders:
         attended = self._nodes.get(death.node_id)
         if attended is None or attended.life > death.incarnation:
             return
+        code = self._codes[death.node_id, attended.life] = attended.loader.code()
         attended.life = 0
         if death.cause is DeathCause.SILENCE:
-            memory = attended.loader.memory()
-            self._spawn(world, self._blame(world, attended, death.incarnation, memory))
+            self._spawn(world, self._blame(world, attended, death.incarnation, code))
         attended.calls.detach()
         attended.loader.node_down(f"node {attended.spec.name} died")
 
     async def _blame(
-        self, world: World, attended: _Attended, life: int, memory: Sequence[tuple[int, int, str]]
+        self, world: World, attended: _Attended, life: int, code: Sequence[ServerCode]
     ) -> None:
         """Say which server the CPU of a node is in that is dead to us and runs all the same."""
         try:
             address = await world.program_counter(attended.spec.name)
         except MnlabError:
             return  # its machine has ended, which explains it
-        for start, size, name in memory:
-            if address is not None and 0 <= address - start < size:
+        for server in code:
+            if address is not None and server.holds(address):
                 node = attended.spec.name
                 world.stream.emit(NodeHung(node=node, incarnation=life))
-                text = f"node {node} is silent: its CPU is in server {name}"
-                attended.loader.lines.post(Priority.WARNING, f"{text}+{address - start:#x}", name)
+                text = f"node {node} is silent: its CPU is in server {server.describe(address)}"
+                attended.loader.lines.post(Priority.WARNING, text, server.name)
 
 
 def has_exports(world: World, spec: NodeSpec) -> bool:
@@ -302,11 +307,13 @@ def has_exports(world: World, spec: NodeSpec) -> bool:
 
 def _configured(world: World, spec: NodeSpec, folder: Path) -> tuple[ServerConfig, ...]:
     """The drivers of a node's links, then its servers."""
-    kinds = dict.fromkeys(link.kind for link in world.topology.links_of(spec.name))
+    links = world.topology.links_of(spec.name)
+    kinds = dict.fromkeys(link.kind for link in links if not link.driver)
     drivers = (find_object(_DRIVERS[kind], (folder,)) for kind in kinds)
     paths = [(path, True) for path in drivers if path is not None]
     source = Path(world.topology.source).absolute().parent
-    for names, load in ((spec.servers, True), (spec.lazy, False)):
+    own = tuple(dict.fromkeys(link.driver for link in links if link.driver))
+    for names, load in ((own, True), (spec.servers, True), (spec.lazy, False)):
         for name in names:
             is_path = name.endswith(OBJECT_SUFFIX)
             paths.append((source / name if is_path else folder / f"{name}{OBJECT_SUFFIX}", load))

@@ -13,6 +13,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from emulator.errors import LaunchError, StateError
@@ -433,4 +434,5 @@ class NodeRuntime:
             payload_crc=stream or spec.payload_crc,
             replay=stream,
             raw=spec.raw,
+            driver=Path(spec.driver).stem,
         )

@@ -66,6 +66,7 @@ class FakeServer:
 class FakeServerNode:
     """One node, many lives; implements `NodeCalls`.
 
+    While there is a `gate` that is not set, no request is answered.
     `returns` tells what a CALL at an offset of a server's image returns, by (name, offset); 0 for
     all others. `links` tells over which servers links run. `told` gets messages to the loader port.
     `calls` records every CALL that was made.
@@ -89,6 +90,8 @@ class FakeServerNode:
         """
         self.told = told
         self.returns: dict[tuple[str, int], int] = {}
+        self.gate: asyncio.Event | None = None
+        self.log_lost = 0
         self.links: dict[str, int] = {}
         self.calls: list[tuple[str, int]] = []
         self.servers: dict[int, FakeServer] = {}
@@ -164,6 +167,8 @@ class FakeServerNode:
     async def _think(self) -> None:
         for _ in range(self._turns()):
             await asyncio.sleep(0)
+        if self.gate is not None:
+            await self.gate.wait()
         if not self.is_alive:
             raise NodeDied("the node died")
 
@@ -348,7 +353,7 @@ class FakeServerNode:
 
     def _send_log(self, server: FakeServer) -> None:
         server.log_wanted = False
-        data = LogData(server_id=server.server_id, lost=0, entries=tuple(server.log))
+        data = LogData(server_id=server.server_id, lost=self.log_lost, entries=tuple(server.log))
         server.log.clear()
         self.told(ServerMessage.LOG_DATA, data.serialize())
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.loader.daemon import LoaderSetup, NodeLoader, ServerConfig
+from emulator.loader.conf import Configuration, ServerConfig
+from emulator.loader.daemon import LoaderSetup, NodeLoader
 from emulator.loader.files import ObjectFiles
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import Export, KernelImage
@@ -33,10 +34,12 @@ class Mailbox:
 
     Args:
         room: how many it takes.
+        has_ended: whether it was told that the loader has.
         messages: port, id and body of each.
     """
 
     room: int = 1000
+    has_ended: bool = False
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def post(self, port: int, message_id: int, body: bytes) -> bool:
@@ -45,6 +48,10 @@ class Mailbox:
             return False
         self.messages.append((port, message_id, body))
         return True
+
+    def end(self) -> None:
+        """As `Client.end`."""
+        self.has_ended = True
 
     def lines(self) -> list[str]:
         """The texts of the status lines it got."""
@@ -90,7 +97,7 @@ class LoaderBench:
                 find_kernel=lambda: KERNEL,
                 files=ObjectFiles(),
                 folders=(folder,),
-                config=lambda: config,
+                config=lambda: Configuration(servers=tuple(config)),
                 lines=StatusLines("a", lambda priority, server, text: self.lines.append(text)),
                 spawn=self._spawn,
             )
@@ -108,11 +115,23 @@ class LoaderBench:
             await asyncio.gather(*self.tasks)
 
     def write(
-        self, name: str = "tiny", writer: ServerWriter | None = None, **changes: object
+        self,
+        name: str = "tiny",
+        writer: ServerWriter | None = None,
+        *,
+        depends: Sequence[str] = (),
+        load: str | None = None,
     ) -> Path:
-        """A server's object on the disk."""
+        """A server's object on the disk.
+
+        Args:
+            name: the server's.
+            writer: makes it; None: a plain one.
+            depends, load: as of `ServerWriter.with_name`.
+        """
+        server = (writer or ServerWriter()).with_name(name, depends=depends, load=load)
         path = self.folder / f"{name}.kern_server"
-        path.write_bytes((writer or ServerWriter()).with_name(name, **changes).write())
+        path.write_bytes(server.write())
         return path
 
     def state(self, name: str = "tiny") -> int:

@@ -59,7 +59,8 @@ class ServerWriter:
     Args:
         kind: architecture.
         name: the server's.
-        version, instance, load, unload, depends, parameters: its metadata; None: no such section.
+        version, instance, load, unload, depends, parameters, loadable: its metadata; None: no such
+            section.
         imports: checksum of each symbol that it leaves undefined.
         references: to defined and undefined symbols.
         functions: symbols in the code.
@@ -76,6 +77,7 @@ class ServerWriter:
     unload: str | None = "CALL tiny_stop 0\n"
     depends: Sequence[str] = ()
     parameters: str | None = None
+    loadable: str | None = None
     imports: Mapping[str, int] = field(default_factory=lambda: {"kmsg_free": 0x11111111})
     references: Sequence[Reference] = (Reference(16, "kmsg_free"), Reference(24, "tiny_init"))
     functions: Sequence[str] = ("tiny_init", "tiny_handler", "tiny_stop")
@@ -83,10 +85,18 @@ class ServerWriter:
     zeroed_bytes: int = 32
     code: bytes = b"\xc3" * 64
 
-    def with_name(self, name: str, **changes: object) -> ServerWriter:
-        """Another server of the same make."""
-        load = f"CALL tiny_init 0\nHMAP {name} tiny_handler 7\nADVERTISE {name}\n"
-        return replace(self, **{"name": name, "load": load, **changes})  # type: ignore[arg-type]
+    def with_name(
+        self, name: str, *, depends: Sequence[str] = (), load: str | None = None
+    ) -> ServerWriter:
+        """Another server of the same make.
+
+        Args:
+            name: its name, and its port's.
+            depends: what it needs.
+            load: its load script; None: one with a port of its name.
+        """
+        usual = f"CALL tiny_init 0\nHMAP {name} tiny_handler 7\nADVERTISE {name}\n"
+        return replace(self, name=name, depends=depends, load=load or usual)
 
     def write(self) -> bytes:
         """The file's bytes."""
@@ -111,6 +121,7 @@ class ServerWriter:
             "imports": "".join(f"{crc:08x} {name}\n" for name, crc in sorted(self.imports.items())),
             "depends": "".join(f"{name}\0" for name in self.depends) or None,
             "parameters": self.parameters,
+            "loadable": _line(self.loadable),
         }
         return [
             _Section(name=f".kern_server.{what}", data=text.encode("ascii"), align=1)

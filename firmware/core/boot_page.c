@@ -172,11 +172,16 @@ static bool link_replay(struct span value, struct boot_link *link)
 
 static bool link_use(struct span value, struct boot_link *link)
 {
-    static const char *const words[] = {"link", "raw"};
-    int choice = span_choose(value, words, 2);
+    static const char *const words[] = {"link", "raw", "driver"};
+    int choice = span_choose(value, words, 3);
 
     link->use = (enum boot_link_use)choice;
     return choice >= 0;
+}
+
+static bool link_driver(struct span value, struct boot_link *link)
+{
+    return span_copy(value, link->driver, sizeof(link->driver));
 }
 
 static bool link_version(struct span value, struct boot_link *link)
@@ -196,7 +201,8 @@ static const struct {
     {"peer", link_peer, true, "link peer: a node id"},
     {"payload_crc", link_payload_crc, false, "link payload_crc: 0 or 1"},
     {"replay", link_replay, false, "link replay: 0 or 1"},
-    {"use", link_use, false, "link use: link or raw"},
+    {"use", link_use, false, "link use: link, raw or driver"},
+    {"driver", link_driver, false, "link driver: 1 to 31 printable characters"},
     {"version", link_version, false, "link version: 1 or more"},
     {"via", link_via, false, "link via: the index of a link"},
     {"route", link_route, false, "link route: 1 to 65535"},
@@ -258,6 +264,8 @@ static const char *parse_link(struct parser *parser, struct span value)
             return "a link lacks one of name, kind, peer, slot; a route one of name, kind, peer, "
                    "via, route";
     }
+    if ((link->use == BOOT_LINK_USE_DRIVER) != (link->driver[0] != '\0'))
+        return "link use:driver and driver:NAME belong together";
     configuration->link_count++;
     return NULL;
 }

@@ -124,6 +124,7 @@ static void write_headers(struct port *proxy, struct kmsg *kmsg, struct share_sp
     kmsg->header = (struct wire_mnl_header){
         .sub = MNL_SUB_FLIPC,
         .cmd = FLIPC_IPC,
+        .qos = kmsg->header.qos,
         .flags = MNL_FLAG_SEQUENCED,
         .node_id = le32_of(node->host->node_id),
         .object = le64_of(proxy->name),
@@ -327,7 +328,7 @@ void flipc_resume(struct node *node, uint32_t next_expected)
     }
     flow->resend = link;
     /* A snapshot may have been lost with the link. */
-    if (flow->next_expected - flow->ack != flow->unsettled_count)
+    if (!node->flow_in_headers || flow->next_expected - flow->ack != flow->unsettled_count)
         flow->snapshot_due = true;
     node_kick(node);
 }
@@ -366,8 +367,12 @@ static void message_done(struct kmsg *kmsg, struct node *node, enum message_outc
         else
             rights_die(kmsg, deferred);
     }
-    if (node != NULL && kmsg_was_sent_once(kmsg))
-        share_once_arrived(proxy, node, deferred);
+    if (node != NULL && kmsg_was_sent_once(kmsg)) {
+        if (proxy->home != NULL && proxy->home->node == node)
+            share_once_back(proxy->home); /* it stays, whatever is left in it */
+        else
+            share_once_arrived(proxy, node, deferred);
+    }
     kmsg->remote = NULL;
     kmsg_defer(kmsg, outcome, deferred);
     port_room_made(proxy);
@@ -574,13 +579,13 @@ static void unsettled_drop(struct node *node, struct kmsg *kmsg, struct deferred
     if (kmsg->destination == NULL || list_is_empty(&kmsg->queue))
         return;
     port_withdraw(kmsg->destination, kmsg);
-    port_room_for_deaths(kmsg->destination, deferred);
     kmsg_end(kmsg, (enum message_outcome)0, deferred);
 }
 
 void flipc_abandon(struct node *node, struct deferred *deferred)
 {
     struct flow *flow = &node->flow;
+    struct port *spare;
 
     while (!list_is_empty(&flow->unsettled))
         unsettled_drop(node, kmsg_of_flow(flow->unsettled.next), deferred);
@@ -604,4 +609,7 @@ void flipc_abandon(struct node *node, struct deferred *deferred)
     share_node_died(node, deferred);
     while (!list_is_empty(&node->proxies))
         port_die(port_of_member(node->proxies.next), deferred);
+    spare = port_spare_take(node);
+    if (spare != NULL)
+        port_defer_free(spare, deferred);
 }

@@ -11,6 +11,7 @@
 #include <kernel/kern_server.h>
 #include <kernel/link_manager.h>
 #include <kernel/server_module.h>
+#include <kernel/service.h>
 #include <kernel/string.h>
 
 struct kern_server_instance {
@@ -163,9 +164,10 @@ int kern_server_unload(struct mach_host *host, const char *name)
     return ERROR_NONE;
 }
 
-uint64_t kern_server_service_name(struct mach_host *host, const char *name)
+/* A loaded server's service port, retained: an unload may begin as soon as the lock is released.
+ * Null: not loaded, or it has none. */
+static struct port *service_port_of(struct server_registry *registry, const char *name)
 {
-    struct server_registry *registry = host->servers;
     struct port *port = NULL;
 
     lock_acquire(&registry->lock);
@@ -174,9 +176,16 @@ uint64_t kern_server_service_name(struct mach_host *host, const char *name)
         port = instance->server->service_port(instance->state);
     }
     if (port != NULL) {
-        port_retain(port); /* an unload may begin as soon as the lock is released */
+        port_retain(port);
     }
     lock_release(&registry->lock);
+    return port;
+}
+
+uint64_t kern_server_service_name(struct mach_host *host, const char *name)
+{
+    struct port *port = service_port_of(host->servers, name);
+
     if (port == NULL) {
         return 0;
     }
@@ -235,6 +244,27 @@ int kern_server_register(const struct kern_server *server)
         link_manager_find_drivers(host);
     }
     return error;
+}
+
+void kern_server_pass(struct kmsg *message, uintptr_t record)
+{
+    const struct kern_server *server = (const struct kern_server *)record;
+    struct mach_host *host = thread_current_host();
+    struct port *port = service_port_of(host->servers, server->name);
+    struct port *reply = kmsg_take_reply_port(message);
+    mach_msg_return_t result = MACH_SEND_INVALID_DEST;
+
+    if (!kmsg_is_from_this_kernel(message)) {
+        kmsg_set_sender(message, KERN_SERVER_PASSED);
+    }
+    if (port != NULL) {
+        result = mach_msg_forward(message, port, reply, kmsg_reply_disposition(message));
+        port_release(port);
+    }
+    if (result != MACH_MSG_SUCCESS) {
+        kmsg_put_reply_port(message, reply);
+        service_answer_status(host, message, port != NULL ? ERROR_FULL : ERROR_NOT_FOUND);
+    }
 }
 
 /* The instance of `server`, marked busy; null: there is none. */

@@ -123,6 +123,7 @@ static void servers_open(struct kernel *kernel)
     arch_server_platform(&platform);
     require(server_table_start(&kernel->host, &platform), "loader");
     panic_set_locator(locate_server, &kernel->host);
+    thread_set_code_check(server_is_code_of);
     require(kern_server_load(&kernel->host, NODE_SERVER), "node server");
     while (*rest != '\0') {
         char name[SERVER_NAME_SIZE] = {0};

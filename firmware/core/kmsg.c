@@ -135,6 +135,8 @@ int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes)
     return 0;
 }
 
+const uint32_t kmsg_id_offset = offsetof(struct kmsg, mach.id);
+
 int32_t kmsg_id(const struct kmsg *kmsg)
 {
     return (int32_t)le32_load(kmsg->mach.id);
@@ -164,6 +166,16 @@ void kmsg_set_sender(struct kmsg *kmsg, uint16_t sender)
 uint16_t kmsg_sender(const struct kmsg *kmsg)
 {
     return kmsg->source_sender;
+}
+
+uint8_t kmsg_qos(const struct kmsg *kmsg)
+{
+    return kmsg->header.qos;
+}
+
+void kmsg_set_qos(struct kmsg *kmsg, uint8_t qos)
+{
+    kmsg->header.qos = qos;
 }
 
 bool kmsg_is_from_kernel(const struct kmsg *kmsg)

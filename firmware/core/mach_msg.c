@@ -10,6 +10,7 @@
 #include "kmsg.h"
 #include "migrate.h"
 #include "node.h"
+#include "notify.h"
 #include "port.h"
 #include "rights.h"
 #include <kernel/link_manager.h>
@@ -378,10 +379,11 @@ static struct kmsg *take_message(struct port *port, struct deferred *deferred)
 {
     struct kmsg *kmsg;
 
-    port_room_for_deaths(port, deferred);
     while ((kmsg = port_dequeue(port)) != NULL) {
         int reason = 0;
 
+        if (kmsg == port->death_notice)
+            notify_received(port, deferred);
         if (kmsg->rights_state == KMSG_RIGHTS_WIRE)
             reason = rights_take(port, kmsg, deferred);
         else if (kmsg->rights != NULL)
@@ -399,14 +401,15 @@ static struct kmsg *take_message(struct port *port, struct deferred *deferred)
     return NULL;
 }
 
-/* The oldest message, if it brings no rights and nothing waits for its place. */
+/* The oldest message, if it brings no rights, or no more than a call does. */
 static struct kmsg *take_plain(struct port *port)
 {
-    const struct kmsg *first = kmsg_of_queue(port->queue.next);
+    struct kmsg *first = kmsg_of_queue(port->queue.next);
     struct kmsg *kmsg;
 
     if (list_is_empty(&port->queue) || !is_receivable(port) || first->rights != NULL ||
-        first->rights_state == KMSG_RIGHTS_WIRE || port->once_died != 0)
+        first == port->death_notice ||
+        (first->rights_state == KMSG_RIGHTS_WIRE && !rights_take_of_call(port, first)))
         return NULL;
     kmsg = port_dequeue(port);
     if (kmsg->source != NULL)

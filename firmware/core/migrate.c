@@ -14,6 +14,7 @@
 #include "node.h"
 #include "port.h"
 #include "rights.h"
+#include "rights_slots.h"
 
 #define MOVES_MAXIMUM 16u
 
@@ -166,9 +167,10 @@ static void become_proxy(struct port *port, struct node *node, struct share_spar
     port->home->held.send++;
     port->home->held.once += once;
     port->home->add.once += once + port->once_died;
-    port->home->dead_once += port->once_died;
+    port->home->dead_once += port->once_died; /* the new home tells the owner */
     once += port->once_died;
     port->once = port->once_died = 0;
+    port->death_notice = NULL;
     list_append(&node->proxies, &port->member);
     if (port_is_needed(port))
         port_reference(port);
@@ -461,7 +463,9 @@ static void follow(struct port *port, struct node *node, struct share_spares *sp
 
 /* --- Work ------------------------------------------------------------------------------------- */
 
-static uint32_t list_needs(const struct list *queue, const struct node *node)
+/* A port that moved away and back takes its messages' rights off the accounts that they go to again:
+ * each may end one. */
+static uint32_t list_needs(const struct list *queue, const struct node *node, bool is_back)
 {
     uint32_t needs = 0;
 
@@ -469,15 +473,17 @@ static uint32_t list_needs(const struct list *queue, const struct node *node)
         const struct kmsg *kmsg = kmsg_of_queue(link);
 
         if (kmsg->rights_state != KMSG_RIGHTS_WIRE)
-            needs += rights_give_needs(kmsg, kmsg->local, node);
+            needs += is_back ? rights_slot_count(kmsg) : rights_give_needs(kmsg, kmsg->local, node);
     }
     return needs;
 }
 
 static uint32_t move_needs(const struct port *port, const struct node *node)
 {
-    return (share_needs_spare(port, node) ? 1 : 0) + list_needs(&port->queue, node) +
-           list_needs(&port->held, node);
+    bool is_back = port->node == node;
+
+    return (share_needs_spare(port, node) ? 1 : 0) + list_needs(&port->queue, node, is_back) +
+           list_needs(&port->held, node, is_back);
 }
 
 static void give_up(struct port *port, struct deferred *deferred)

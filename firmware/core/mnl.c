@@ -110,7 +110,7 @@ mnl_msg_t mnl_msg_to_node(mnl_node_info_t handle, uint32_t flags)
     if (node == NULL)
         return MNL_MSG_NULL;
     ipc_lock(node->host);
-    while (node->state == NODE_REGISTERED) {
+    while (node->state == NODE_REGISTERED && !node->is_detached) {
         uint64_t deadline_ns = flipc_snapshot_tick(node);
 
         msg = flipc_fetch(node);

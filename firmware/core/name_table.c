@@ -103,6 +103,19 @@ struct port *name_lookup(struct mach_host *host, uint64_t name)
     return port;
 }
 
+struct port *name_find_owned(struct mach_host *host, const struct server *owner)
+{
+    const struct name_table *table = host->names;
+
+    for (uint32_t i = 0; i <= table->mask; i++) {
+        for (struct port *port = table->buckets[i]; port != NULL; port = port->name_next) {
+            if (port->owner == owner && !port->dead)
+                return port;
+        }
+    }
+    return NULL;
+}
+
 uint64_t name_count(struct mach_host *host)
 {
     return host->names->count;

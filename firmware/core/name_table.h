@@ -23,6 +23,8 @@ bool name_was_ours(struct mach_host *host, uint64_t name);
 void name_insert(struct mach_host *host, struct port *port);
 void name_remove(struct mach_host *host, struct port *port);
 struct port *name_lookup(struct mach_host *host, uint64_t name); /* null: unknown */
+/* A living port of this kernel server's own making that has a name; null: none is left. */
+struct port *name_find_owned(struct mach_host *host, const struct server *owner);
 uint64_t name_count(struct mach_host *host);
 
 #endif

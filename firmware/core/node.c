@@ -18,15 +18,16 @@ kern_return_t node_allows(const struct node *node, enum node_call call)
 #undef CALL
     };
 
-    return answers[call][node->state];
+    return answers[call][node->is_detached ? NODE_DEAD : node->state];
 }
 
 /* May the struct be freed although nobody released its handle? Only of a driver that cannot: one
- * that knows the published functions alone never tells an incarnation. */
+ * that knows the published functions alone never tells an incarnation, and one that is gone. */
 static bool is_reapable(const struct node *node, uint32_t node_id)
 {
-    return node->id == node_id && node->state == NODE_DEAD && !node->flow_in_headers &&
-           !node->is_leaving && node->fetchers_waiting == 0 && node->fetched_count == 0;
+    return node->id == node_id && node->state == NODE_DEAD &&
+           (!node->knows_incarnation || node->is_detached) && !node->is_leaving &&
+           node->fetchers_waiting == 0 && node->fetched_count == 0;
 }
 
 static void node_free(struct node *node)
@@ -91,7 +92,12 @@ mnl_node_info_t mnl_instantiate(mach_node_id_t nid, uint32_t flags)
         return MNL_NODE_NULL;
     }
     *node = (struct node){
-        .info = {.node_id = nid}, .host = host, .id = (uint32_t)nid, .message_max = UINT32_MAX};
+        .info = {.node_id = nid},
+        .host = host,
+        .id = (uint32_t)nid,
+        .message_max = UINT32_MAX,
+        .owner = thread_owner(),
+    };
     list_init(&node->handle);
     list_init(&node->proxies);
     list_init(&node->shares);
@@ -121,6 +127,7 @@ kern_return_t mnl_set_incarnation(mnl_node_info_t handle, uint64_t incarnation, 
         result = KERN_NODE_DOWN;
     if (result == KERN_SUCCESS) {
         node->incarnation = incarnation;
+        node->knows_incarnation = true;
         node->flow_in_headers = true;
     }
     ipc_unlock(node->host);
@@ -164,11 +171,12 @@ static kern_return_t register_locked(struct node *node)
         return KERN_INVALID_ARGUMENT;
     if (slot->live != NULL || slot->closing != 0)
         return KERN_FAILURE;
-    if (!node->flow_in_headers)
+    if (!node->knows_incarnation)
         node->incarnation = slot->dead_incarnation + 1u;
     else if (node->incarnation <= slot->dead_incarnation)
         return KERN_NODE_DOWN;
     node->state = NODE_REGISTERED;
+    node->tag = NAME_TAG_OF_INCARNATION(node->incarnation);
     slot->live = node;
     return KERN_SUCCESS;
 }
@@ -178,8 +186,9 @@ static uint64_t superseded_incarnation(const struct node *node)
 {
     const struct node *live = node_slot_of(node->host, node->id)->live;
 
-    if (node->state != NODE_INSTANTIATED || !node->flow_in_headers || live == NULL ||
-        !live->flow_in_headers || live->incarnation >= node->incarnation || !info_is_complete(node))
+    if (node->state != NODE_INSTANTIATED || !node->knows_incarnation || live == NULL ||
+        !live->knows_incarnation || live->incarnation >= node->incarnation ||
+        !info_is_complete(node))
         return 0;
     return live->incarnation;
 }
@@ -360,6 +369,8 @@ kern_return_t mnl_terminate(mnl_node_info_t handle, uint32_t flags)
     (void)flags;
     if (node == NULL)
         return KERN_INVALID_ARGUMENT;
+    if (mnl_is_detached(handle))
+        return KERN_NODE_DOWN;
     result = end_unregistered(node);
     if (result != KERN_FAILURE)
         return result;
@@ -373,7 +384,7 @@ void mnl_node_release(mnl_node_info_t handle, uint32_t flags)
 {
     struct node *node = node_of_handle(handle);
 
-    if (node == NULL)
+    if (node == NULL || mnl_is_detached(handle))
         return;
     ipc_lock(node->host);
     node->is_leaving = true;

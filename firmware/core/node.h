@@ -32,6 +32,7 @@ enum node_state {
  *       call             instantiated  registered  dead       leads to */
 #define NODE_LIFE(CALL)                                                                            \
     CALL(SET_INCARNATION, SUCCESS, FAILURE, NODE_DOWN, INSTANTIATED)                               \
+    CALL(SET_FLOW, SUCCESS, FAILURE, NODE_DOWN, INSTANTIATED)                                      \
     CALL(SET_MESSAGE_MAX, SUCCESS, FAILURE, NODE_DOWN, INSTANTIATED)                               \
     CALL(REGISTER, SUCCESS, FAILURE, NODE_DOWN, REGISTERED)                                        \
     CALL(SET_LINK_STATE, SUCCESS, SUCCESS, NODE_DOWN, SAME)                                        \
@@ -40,6 +41,7 @@ enum node_state {
     CALL(RESUME, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                          \
     CALL(MSG_FROM_NODE, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                   \
     CALL(MSG_TO_NODE, FAILURE, SUCCESS, NODE_DOWN, REGISTERED)                                     \
+    CALL(DETACH, FAILURE, SUCCESS, NODE_DOWN, SAME)                                                \
     CALL(TERMINATE, SUCCESS, SUCCESS, NODE_DOWN, DEAD)
 
 /* What happens only while which link bits are up, in the same form. */
@@ -68,9 +70,12 @@ struct node {
     bool told_up;
     bool kicked; /* (published) the link was told that there is something to fetch, and has not seen
                     it all yet */
-    bool flow_in_headers; /* acks and credit travel in frame headers; else only in ACK messages */
-    bool bootstrap_up;    /* it has a bootstrap port */
-    uint8_t untold;       /* notices that it has to be told (node_notice.c) */
+    bool knows_incarnation; /* the driver told it; else it is a number of our own */
+    bool flow_in_headers;   /* acks and credit travel in frame headers; else only in ACK messages */
+    bool is_detached;       /* it lives, but has no driver: its handle is nobody's */
+    struct server *owner;   /* the kernel server that drives it; null: the link manager */
+    bool bootstrap_up;      /* it has a bootstrap port */
+    uint8_t untold;         /* notices that it has to be told (node_notice.c) */
     struct mnl_transmitter transmitter; /* transmit() is null: none */
     bool is_suspended;
     bool is_leaving; /* mnl_node_release() has it */
@@ -78,6 +83,8 @@ struct node {
     uint32_t fetched_count; /* messages that the driver has fetched and not completed */
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
+    struct port *spare;     /* an ended proxy, to be the next one; null: none */
+    uint16_t tag;           /* of its names */
     struct list shares;     /* share.of_node */
     struct flow flow;
 };
@@ -107,6 +114,7 @@ struct node_table {
     struct list handles; /* node.handle */
     struct node_counters counters;
     struct port *bootstrap; /* with a reference; null: none */
+    uint32_t spare_count;   /* nodes that have a spare */
     uint32_t slot_count;
     struct node_slot slots[];
 };
@@ -116,8 +124,16 @@ static inline struct node *node_of_handle(mnl_node_info_t handle)
     return (struct node *)(void *)handle;
 }
 
-/* Does the state of a node allow this call? KERN_SUCCESS, or what the call answers. */
+/* Does the state of a node allow this call? KERN_SUCCESS, or what the call answers: on a handle that
+ * was taken from its driver, what it answers of the dead. */
 kern_return_t node_allows(const struct node *node, enum node_call call);
+
+/* Registered nodes that a server drives through mnl_*() calls of its own. */
+uint32_t node_driver_lives(struct mach_host *host, const struct server *driver);
+
+/* Take a server's nodes from it (mnl_detach()). `is_gone`: its threads are no more, so what they had
+ * fetched is nobody's, and what they had only instantiated ends. */
+COLD void node_detach_driver(struct mach_host *host, const struct server *driver, bool is_gone);
 
 int node_table_open(struct mach_host *host) MUST_CHECK;
 

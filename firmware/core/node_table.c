@@ -53,7 +53,7 @@ struct node *node_of_name(struct mach_host *host, uint64_t name)
 
     if (node == NULL)
         return NULL;
-    if (tag != 0 && node->flow_in_headers && tag != NAME_TAG_OF_INCARNATION(node->incarnation))
+    if (tag != 0 && node->knows_incarnation && tag != NAME_TAG_OF_INCARNATION(node->incarnation))
         return NULL;
     return node;
 }
@@ -199,18 +199,19 @@ void node_statistics_read(struct mach_host *host, struct node_statistics *statis
 {
     struct heap_statistics heap = heap_statistics(host);
     struct node_counters counters;
-    uint64_t names;
+    uint64_t names, ports;
 
     ipc_lock(host);
     counters = host->nodes->counters;
     names = name_count(host);
+    ports = heap_count(host, HEAP_PORT) - host->nodes->spare_count;
     ipc_unlock(host);
     *statistics = (struct node_statistics){
         .uptime_ns = clock_now_ns(),
         .heap_used_bytes = heap.used_bytes,
         .heap_peak_bytes = heap.peak_bytes,
         .heap_size_bytes = heap.size_bytes,
-        .ports = heap_count(host, HEAP_PORT),
+        .ports = ports,
         .messages = heap_count(host, HEAP_KMSG),
         .names = names,
         .nodes = heap_count(host, HEAP_NODE),

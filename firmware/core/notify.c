@@ -195,35 +195,45 @@ static void tell_no_senders(struct port *port, struct deferred *deferred)
     ipc_unlock(port->host);
 }
 
-/* One at a time has its place in the queue and no more than there is room for: what other nodes say
- * died is as many as they like. Whoever makes room goes on (port_room_for_deaths()). */
-static bool once_died_take(struct port *port)
+/* One notice a port waits to be received, however many deaths there are to tell: they cost a peer one
+ * word, and us no memory. */
+static bool owes_death_notice(const struct port *port)
 {
-    bool took;
-
-    ipc_lock(port->host);
-    took = port->once_died != 0 && !port->dead && port->count < port->limit;
-    if (took)
-        port->once_died--;
-    ipc_unlock(port->host);
-    return took;
+    return port->once_died != 0 && port->death_notice == NULL && !port->dead;
 }
 
 static void tell_once_died(struct port *port, struct deferred *deferred)
 {
-    struct kmsg *kmsg = kmsg_allocate(port->host, 0);
+    struct kmsg *kmsg;
+    bool owes;
 
+    ipc_lock(port->host);
+    owes = owes_death_notice(port);
+    ipc_unlock(port->host);
+    kmsg = owes ? kmsg_allocate(port->host, 0) : NULL;
     if (kmsg == NULL)
-        return;
+        return; /* told with the next that dies */
     kmsg->mach.id = le32_of(NOTIFY_SEND_ONCE);
     ipc_lock(port->host);
-    notification_send(port, kmsg, deferred);
+    if (owes_death_notice(port)) {
+        port->once_died--;
+        port->death_notice = kmsg;
+        notification_send(port, kmsg, deferred);
+        kmsg = NULL;
+    }
     ipc_unlock(port->host);
+    kmsg_free(kmsg);
+}
+
+void notify_received(struct port *port, struct deferred *deferred)
+{
+    port->death_notice = NULL;
+    if (port->once_died != 0)
+        port_defer_work(port, PORT_WORK_NOTIFY, deferred);
 }
 
 void notify_work(struct port *port, struct deferred *deferred)
 {
-    while (once_died_take(port))
-        tell_once_died(port, deferred);
+    tell_once_died(port, deferred);
     tell_no_senders(port, deferred);
 }

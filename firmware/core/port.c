@@ -44,7 +44,10 @@ struct port *port_allocate(struct mach_host *host, enum port_kind kind, uint32_t
 int port_create(struct mach_host *host, struct port **port)
 {
     *port = port_allocate(host, PORT_PRINCIPAL, PORT_LIMIT_DEFAULT);
-    return *port == NULL ? ERROR_NO_MEMORY : 0;
+    if (*port == NULL)
+        return ERROR_NO_MEMORY;
+    (*port)->owner = thread_owner();
+    return 0;
 }
 
 void port_defer_free(struct port *port, struct deferred *deferred)
@@ -81,6 +84,49 @@ void port_stop_lingering(struct port *port, struct deferred *deferred)
     port_unreference(port, deferred);
 }
 
+/* The next right that the node sends will want a proxy again: one is kept for it, as if it were new.
+ * False: there is one. */
+static bool spare_put(struct node *node, struct port *port)
+{
+    if (node->spare != NULL || port->pinned || port->limit != port->host->constants.window)
+        return false;
+    port->name = NAME_NULL;
+    port->node = NULL;
+    port->resume = false;
+    port->moves = 0;
+    list_init(&port->shares);
+    node->spare = port;
+    node->host->nodes->spare_count++;
+    return true;
+}
+
+struct port *port_spare_take(struct node *node)
+{
+    struct port *port = node->spare;
+
+    if (port == NULL)
+        return NULL;
+    node->spare = NULL;
+    node->host->nodes->spare_count--;
+    port->references = 1;
+    return port;
+}
+
+/* Nobody has a right to the proxy any more. */
+static void proxy_ended(struct port *port, struct deferred *deferred)
+{
+    struct node *node = port->node;
+
+    name_remove(port->host, port);
+    list_remove(&port->member);
+    if (port->requests != NULL)
+        notify_requests_forget(port, deferred);
+    if (port->host->ipc->doubted_count != 0)
+        rights_review(port->host);
+    if (share_port_ended(port, deferred) && !spare_put(node, port))
+        port_defer_free(port, deferred);
+}
+
 void port_unreferenced(struct port *port, struct deferred *deferred)
 {
     if (port->references != 0) {
@@ -92,15 +138,9 @@ void port_unreferenced(struct port *port, struct deferred *deferred)
         port->references = 1;
         return;
     }
-    if (port->kind == PORT_PROXY && !port->dead) {
-        name_remove(port->host, port);
-        list_remove(&port->member);
-        if (port->requests != NULL)
-            notify_requests_forget(port, deferred);
-        if (port->host->ipc->doubted_count != 0)
-            rights_review(port->host);
-    }
-    if (share_port_ended(port, deferred))
+    if (port->kind == PORT_PROXY && !port->dead)
+        proxy_ended(port, deferred);
+    else if (share_port_ended(port, deferred))
         port_defer_free(port, deferred);
 }
 
@@ -153,17 +193,13 @@ void port_right_die(struct port *port, enum port_disposition right, struct defer
     port_unreference(port, deferred);
 }
 
-/* More wait only if somebody makes them up: a node may say that it has, or had, as many as it likes. */
-#define ONCE_DIED_MAXIMUM 4096u
-
 void port_once_died(struct port *port, uint32_t count, struct deferred *deferred)
 {
     if (port->dead || count == 0)
         return;
     if (port_is_here(port)) {
         port->once -= count < port->once ? count : port->once;
-        port->once_died = count < ONCE_DIED_MAXIMUM - port->once_died ? port->once_died + count
-                                                                      : ONCE_DIED_MAXIMUM;
+        port->once_died += count;
         port_defer_work(port, PORT_WORK_NOTIFY, deferred);
         return;
     }
@@ -314,9 +350,12 @@ void port_in_use(struct port *port)
     port->host->ipc->idle_count--;
 }
 
-static void name_take_back(struct port *port)
+/* Its name goes, unless it found a use meanwhile. */
+static void name_review(struct port *port)
 {
     port_in_use(port);
+    if (port_is_needed(port))
+        return;
     name_remove(port->host, port);
     port->name = NAME_NULL;
 }
@@ -330,7 +369,7 @@ void port_out_of_use(struct port *port)
         return;
     list_append(&ipc->idle, &port->idle);
     if (++ipc->idle_count > NAMES_IDLE_MAXIMUM)
-        name_take_back(LIST_CONTAINER(ipc->idle.next, struct port, idle));
+        name_review(LIST_CONTAINER(ipc->idle.next, struct port, idle));
 }
 
 uint64_t port_name(struct port *port)

@@ -44,6 +44,7 @@ struct port {
     struct list member;     /* in the set's members or the node's proxies */
     struct port_set *set;   /* of a principal; null: none */
     void *context;          /* for whoever receives from the set */
+    struct server *owner;   /* of a principal: the kernel server whose thread made it, or null */
     struct event *death;    /* signalled when the port dies; null: nobody watches */
     struct node *node;      /* of a living proxy */
     struct condition senders;
@@ -62,13 +63,14 @@ struct port {
     /* Rights. */
     uint32_t holds; /* of a principal: references that are no send rights, send-once rights apart */
     uint32_t once;  /* of a principal: send-once rights on this node */
-    uint32_t once_died;        /* to be told when the queue has room */
+    uint32_t once_died;        /* of a principal: to be told, after `death_notice` */
+    struct kmsg *death_notice; /* that one died: waits here to be received; null: none */
     struct right_counts given; /* the sum over `shares` */
     struct list shares;        /* share.of_port */
     struct share *home;        /* of a proxy: with its node */
     struct share first;
     struct port_request *requests; /* notify.c */
-    struct list idle;              /* of a principal that has a name and no use for it */
+    struct list idle;              /* of a principal that had a name and no use for it once */
     struct port *work_next;        /* deferred.work */
     bool work_queued;
 
@@ -199,10 +201,10 @@ void port_check_senders(struct port *port, struct deferred *deferred);
 /* The port's name, given now if it has none; 0: dead, or the node's serial numbers are used up. */
 uint64_t port_name_locked(struct port *port);
 
-/* Other nodes have rights to this principal, or none has any more: then its name will be taken back
- * some day, unless it is `pinned`. */
-void port_in_use(struct port *port);
+/* No other node has rights to this principal any more: its name will be taken back some day, unless it
+ * is needed by then, or kept for good. */
 void port_out_of_use(struct port *port);
+void port_in_use(struct port *port);
 
 /* One message less: whoever waits for room may have it. */
 static inline void port_room_made(struct port *port)
@@ -210,13 +212,6 @@ static inline void port_room_made(struct port *port)
     port->count--;
     if (port->senders_waiting != 0)
         condition_signal(&port->senders);
-}
-
-/* There will be room in the queue: deaths of send-once rights that wait for it are told. */
-static inline void port_room_for_deaths(struct port *port, struct deferred *deferred)
-{
-    if (port->once_died != 0)
-        port_defer_work(port, PORT_WORK_NOTIFY, deferred);
 }
 
 /* Put a message into a principal's queue, or take the oldest out (null: empty). */
@@ -228,6 +223,9 @@ void port_withdraw(struct port *port, struct kmsg *kmsg);
 
 /* A message from this node to a principal of this node: queued, or held while that is none yet. */
 void port_deliver(struct port *port, struct kmsg *kmsg);
+
+/* A proxy that ended, as port_allocate() makes one; null: none. */
+struct port *port_spare_take(struct node *node);
 
 /* Make a new port the proxy of `name`, which is at `node`. */
 void port_become_proxy(struct port *port, struct node *node, uint64_t name);

@@ -76,13 +76,13 @@ static bool give_one(const struct rights_slot *slot, struct node *node, struct s
     return true;
 }
 
-/* One more send right to a port of which the node has some. */
+/* One more right to a port of which the node has some, or had. */
 static inline bool is_usual(const struct port *port, enum port_disposition disposition,
                             const struct node *node)
 {
-    return disposition == PORT_SEND && port != NULL && port->kind == PORT_PRINCIPAL &&
-           !port->dead && port->first.node == node && port->first.given.send != 0 &&
-           port->given.send < RIGHTS_COUNT_MAXIMUM;
+    return disposition != PORT_RECEIVE && port != NULL && port->kind == PORT_PRINCIPAL &&
+           !port->dead && port->first.node == node && port->name != NAME_NULL &&
+           port->given.send < RIGHTS_COUNT_MAXIMUM && port->first.given.once < RIGHTS_ONCE_MAXIMUM;
 }
 
 static void give_usual(const struct rights_slot *slot)
@@ -90,8 +90,15 @@ static void give_usual(const struct rights_slot *slot)
     struct port *port = *slot->port;
 
     port->holds++;
-    port->first.given.send++;
-    port->given.send++;
+    if (slot->disposition == PORT_SEND) {
+        port->first.given.send++;
+        port->given.send++;
+    } else {
+        port->once--;
+        port->first.given.once++;
+        port->given.once++;
+    }
+    port->first.name = port->name;
     *slot->name = le64_of(port->name);
     *slot->home = le16_of(0);
 }
@@ -181,11 +188,14 @@ static bool is_homeward(const struct rights_slot *slot, const struct node *node)
     return slot->disposition == PORT_SEND_ONCE && le16_load(*slot->home) == WIRE_HOME(node->id);
 }
 
-/* A send right whose port is here and has others: as leave_slot(). */
-static bool leave_usual(struct port *port, enum port_disposition disposition)
+/* A right whose port is here and has others, and that did not go home: as leave_slot(). */
+static bool leave_usual(const struct kmsg *kmsg, uint32_t index, struct port *port)
 {
-    if (disposition != PORT_SEND || port->dead || !port_is_here(port) || port->references == 1 ||
-        port->requests != NULL)
+    enum port_disposition disposition = rights_disposition(kmsg, index);
+    bool is_reply_from_here = index == 0 && le16_load(kmsg->mach.local_home) == 0;
+
+    if ((disposition != PORT_SEND && !is_reply_from_here) || port->dead || !port_is_here(port) ||
+        port->references == 1 || port->requests != NULL)
         return false;
     port->holds--;
     port->references--;
@@ -221,7 +231,7 @@ void rights_leave(struct kmsg *kmsg, struct node *node, struct deferred *deferre
     for (uint32_t i = rights_first(kmsg); i < count; i++) {
         struct port *port = rights_port(kmsg, i);
 
-        if (port != NULL && !leave_usual(port, rights_disposition(kmsg, i))) {
+        if (port != NULL && !leave_usual(kmsg, i, port)) {
             struct rights_slot slot = rights_slot(kmsg, i);
 
             leave_slot(&slot, node, deferred);

@@ -67,6 +67,10 @@ void rights_review(struct mach_host *host);
  * the lock to allocate. 0; else why the message has to be refused, and nothing was taken. */
 int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred);
 
+/* The same for the messages of calls, which need no memory usually: a request that brings a reply right,
+ * and the answer to one. False: nothing was done. */
+bool rights_take_of_call(struct port *port, struct kmsg *kmsg);
+
 /* A send-once right to `port` that `node` has was used. False: it has none. */
 bool rights_use_once(struct port *port, const struct node *node, struct deferred *deferred);
 

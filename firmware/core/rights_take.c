@@ -161,7 +161,7 @@ static bool name_is_possible(struct mach_host *host, uint64_t name, uint32_t hom
         return creator == home;
     if (creator == host->node_id)
         return name_was_ours(host, name);
-    return creator != home || node == NULL || !node->flow_in_headers ||
+    return creator != home || node == NULL || !node->knows_incarnation ||
            NAME_TAG(name) == NAME_TAG_OF_INCARNATION(node->incarnation);
 }
 
@@ -176,6 +176,9 @@ static int check_name(const struct node *node, const struct rights_slot *slot)
         return 0;
     if (NAME_SERIAL(name) == 0)
         return FLIPC_NAK_BAD_MESSAGE;
+    if (slot->disposition != PORT_RECEIVE && home == node->id && NAME_NODE(name) == node->id &&
+        NAME_TAG(name) == node->tag)
+        return 0; /* its own, of this life: known or not */
     port = name_lookup(host, name);
     if (port != NULL)
         return slot->disposition == PORT_RECEIVE && port_is_here(port) && !port->departed
@@ -278,9 +281,9 @@ static void count_needs(const struct giver *giver, const struct rights_slot *slo
         needs->ports++;
         if (home != giver->node_id)
             needs->shares++;
-    } else if (port != NULL && home != giver->host->node_id &&
-               share_needs_spare(port, giver->node)) {
-        needs->shares++;
+    } else if (port != NULL && home != giver->host->node_id && port->first.node != NULL &&
+               port->first.node != giver->node) {
+        needs->shares++; /* also if there is one: another right of the message may end it */
     }
 }
 
@@ -560,6 +563,14 @@ static bool brings_new_reply(const struct kmsg *kmsg)
            name_lookup(kmsg->host, le64_load(kmsg->mach.local)) == NULL;
 }
 
+/* The reply right becomes one to `port`, which is new, with the reference of its making. */
+static void reply_through(struct kmsg *kmsg, struct port *port)
+{
+    port_become_proxy(port, kmsg->source, le64_load(kmsg->mach.local));
+    count_right(&port->home->held, kmsg_reply_disposition(kmsg));
+    kmsg->local = port;
+}
+
 /* As rights_take(). */
 static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *deferred)
 {
@@ -577,10 +588,49 @@ static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *d
         port_defer_free(spare, deferred);
         return kmsg->source == NULL ? FLIPC_NAK_NO_RESOURCES : take_any(to, kmsg, deferred);
     }
-    port_become_proxy(spare, kmsg->source, name);
-    count_right(&spare->home->held, kmsg_reply_disposition(kmsg));
-    kmsg->local = spare; /* with the reference of its making */
+    reply_through(kmsg, spare);
     return 0;
+}
+
+/* The answer to a call: it brings nothing, and uses the send-once right that its source had on the
+ * port's own account. */
+static bool take_answer(struct port *port, const struct kmsg *kmsg)
+{
+    if (port->first.node != kmsg->source || port->first.given.once == 0 || port->first.passed)
+        return false;
+    port->first.given.once--;
+    port->given.once--;
+    if (!port_is_needed(port))
+        port_out_of_use(port);
+    return true;
+}
+
+/* A request with a reply port that is not known here. */
+static bool take_request(struct kmsg *kmsg)
+{
+    struct port *spare;
+
+    if (!brings_new_reply(kmsg))
+        return false;
+    spare = port_spare_take(kmsg->source);
+    if (spare != NULL)
+        reply_through(kmsg, spare);
+    return spare != NULL;
+}
+
+bool rights_take_of_call(struct port *port, struct kmsg *kmsg)
+{
+    bool took;
+
+    if (kmsg->source == NULL || kmsg->rights != NULL || port->kind != PORT_PRINCIPAL)
+        return false;
+    if (le64_load(kmsg->mach.local) != NAME_NULL)
+        took = take_request(kmsg);
+    else
+        took = kmsg_was_sent_once(kmsg) && take_answer(port, kmsg);
+    if (took)
+        kmsg->rights_state = KMSG_RIGHTS_OURS;
+    return took;
 }
 
 int rights_take(struct port *port, struct kmsg *kmsg, struct deferred *deferred)

@@ -18,45 +18,27 @@
  * - Since no lock is held across a wait, a lock that is taken when it is acquired is a bug: it
  * panics.
  */
-#include <arch/machine.h>
-#include <arch/port.h>
+#include "sched_private.h"
+
 #include <kernel/panic.h>
 #include <kernel/string.h>
 
-#define COMPILER_BARRIER() __atomic_signal_fence(__ATOMIC_SEQ_CST)
-
-static inline struct scheduler *scheduler_current(void)
-{
-    return &machine()->scheduler;
-}
-
 /* --- Queues ----------------------------------------------------------------------------------- */
-
-static inline void run_queue_append(struct scheduler *scheduler, struct thread *thread)
-{
-    thread->run_next = NULL;
-    if (scheduler->run_first == NULL)
-        scheduler->run_first = thread;
-    else
-        scheduler->run_last->run_next = thread;
-    scheduler->run_last = thread;
-}
-
-static void deadline_remove(struct scheduler *scheduler, struct thread *thread)
-{
-    if (thread->deadline_previous != NULL)
-        thread->deadline_previous->deadline_next = thread->deadline_next;
-    else
-        scheduler->deadline_first = thread->deadline_next;
-    if (thread->deadline_next != NULL)
-        thread->deadline_next->deadline_previous = thread->deadline_previous;
-    thread->deadline_queued = false;
-}
 
 static void timer_arm(struct scheduler *scheduler, uint64_t deadline_ns)
 {
     scheduler->armed_ns = deadline_ns;
     arch_timer_arm(deadline_ns);
+}
+
+/* For a deadline, if there is one, and where servers have threads within the time that one may keep
+ * the CPU. */
+void scheduler_arm(struct scheduler *scheduler, uint64_t deadline_ns, uint64_t now_ns)
+{
+    if (scheduler->owned_first != NULL && now_ns + SCHEDULER_HOG_NS < deadline_ns)
+        deadline_ns = now_ns + SCHEDULER_HOG_NS;
+    if (deadline_ns < scheduler->armed_ns)
+        timer_arm(scheduler, deadline_ns);
 }
 
 APART static void deadline_insert(struct scheduler *scheduler, struct thread *thread,
@@ -83,19 +65,6 @@ APART static void deadline_insert(struct scheduler *scheduler, struct thread *th
         timer_arm(scheduler, deadline_ns);
 }
 
-static void condition_unlink(struct condition *condition, struct thread *thread)
-{
-    if (thread->waiter_previous != NULL)
-        thread->waiter_previous->waiter_next = thread->waiter_next;
-    else
-        condition->first_waiter = thread->waiter_next;
-    if (thread->waiter_next != NULL)
-        thread->waiter_next->waiter_previous = thread->waiter_previous;
-    else
-        condition->last_waiter = thread->waiter_previous;
-    thread->condition = NULL;
-}
-
 /* --- Switching -------------------------------------------------------------------------------- */
 
 static inline void make_runnable(struct scheduler *scheduler, struct thread *thread)
@@ -112,7 +81,7 @@ static void expire_deadlines(struct scheduler *scheduler)
     uint64_t now_ns;
 
     scheduler->armed_ns = DEADLINE_NEVER;
-    if (scheduler->deadline_first == NULL)
+    if (scheduler->deadline_first == NULL && scheduler->owned_first == NULL)
         return;
     now_ns = clock_now_ns();
     while ((thread = scheduler->deadline_first) != NULL && thread->deadline_ns <= now_ns) {
@@ -121,13 +90,12 @@ static void expire_deadlines(struct scheduler *scheduler)
         thread->timed_out = true;
         make_runnable(scheduler, thread);
     }
-    if (thread != NULL)
-        timer_arm(scheduler, thread->deadline_ns);
+    scheduler_arm(scheduler, thread != NULL ? thread->deadline_ns : DEADLINE_NEVER, now_ns);
 }
 
 /* Take in what interrupts left. A posted thread may have been woken by a thread meanwhile, or wait
  * for something else. */
-static void __attribute__((noinline)) attend(struct scheduler *scheduler)
+APART void scheduler_attend(struct scheduler *scheduler)
 {
     struct thread *thread, *next;
 
@@ -164,23 +132,27 @@ static void idle(struct scheduler *scheduler)
     arch_interrupts_enable();
 }
 
-/* Run the next runnable thread; the caller has put itself into a queue, or waits, or has ended. */
-APART static void schedule(struct scheduler *scheduler)
+APART void scheduler_next(struct scheduler *scheduler)
 {
     struct thread *self = scheduler->current;
     struct thread *next;
 
     for (;;) {
         if (scheduler->attention)
-            attend(scheduler);
+            scheduler_attend(scheduler);
         next = scheduler->run_first;
+        if (next != NULL) {
+            scheduler->run_first = next->run_next;
+            break;
+        }
+        next = scheduler_take_hog(scheduler);
         if (next != NULL)
             break;
         idle(scheduler);
     }
-    scheduler->run_first = next->run_next;
     if (next != self) {
         scheduler->current = next;
+        scheduler->suspect = NULL;
         arch_context_switch(&self->stack_pointer, next->stack_pointer);
     }
 }
@@ -188,10 +160,11 @@ APART static void schedule(struct scheduler *scheduler)
 static void wait(struct scheduler *scheduler, struct thread *self, uint64_t deadline_ns)
 {
     self->waiting = true;
+    self->is_hog = false;
     self->timed_out = false;
     if (deadline_ns != DEADLINE_NEVER)
         deadline_insert(scheduler, self, deadline_ns);
-    schedule(scheduler);
+    scheduler_next(scheduler);
 }
 
 void thread_yield(void)
@@ -201,7 +174,7 @@ void thread_yield(void)
     if (!scheduler->attention && scheduler->run_first == NULL)
         return;
     run_queue_append(scheduler, scheduler->current);
-    schedule(scheduler);
+    scheduler_next(scheduler);
 }
 
 bool thread_runs_alone(void)
@@ -214,7 +187,7 @@ bool thread_others_runnable(void)
     struct scheduler *scheduler = scheduler_current();
 
     if (scheduler->attention)
-        attend(scheduler);
+        scheduler_attend(scheduler);
     return scheduler->run_first != NULL;
 }
 
@@ -224,7 +197,7 @@ bool thread_others_runnable_but(const struct thread *other)
     const struct thread *first;
 
     if (scheduler->attention)
-        attend(scheduler);
+        scheduler_attend(scheduler);
     first = scheduler->run_first;
     return first != NULL && (first != other || first->run_next != NULL);
 }
@@ -386,10 +359,11 @@ static struct thread *thread_allocate(void)
     return thread;
 }
 
-static void thread_free(struct thread *thread)
+void scheduler_free_thread(struct thread *thread)
 {
     uint8_t *pages = thread->pages;
 
+    scheduler_disown(scheduler_current(), thread);
     panic_unless(arch_mmu_map((uintptr_t)pages, ARCH_PAGE_SIZE, ARCH_MMU_DATA) == ERROR_NONE);
     page_free(pages, THREAD_STACK_PAGES + 1);
 }
@@ -400,7 +374,7 @@ static void free_ended_threads(struct scheduler *scheduler)
 
     while ((thread = scheduler->ended_first) != NULL) {
         scheduler->ended_first = thread->run_next;
-        thread_free(thread);
+        scheduler_free_thread(thread);
     }
 }
 
@@ -426,10 +400,12 @@ int thread_create(struct mach_host *host, const char *name, void (*entry)(void *
         return ERROR_NO_MEMORY;
     thread_name_set(thread, name);
     thread->host = host != NULL ? host : scheduler->current->host;
+    thread->owner = scheduler->current->owner;
     thread->entry = entry;
     thread->argument = argument;
     thread->detached = out == NULL;
     event_init(&thread->end);
+    scheduler_own(scheduler, thread);
     run_queue_append(scheduler, thread);
     if (out != NULL)
         *out = thread;
@@ -450,7 +426,7 @@ _Noreturn void scheduler_thread_main(void)
     } else {
         event_signal(&self->end);
     }
-    schedule(scheduler);
+    scheduler_next(scheduler);
     panic("thread %s runs after its end", self->name);
 }
 
@@ -461,7 +437,7 @@ void thread_join(struct thread *thread)
     while (!thread->ended)
         event_wait(&thread->end, DEADLINE_NEVER);
     panic_unless(!thread->wake_posted);
-    thread_free(thread);
+    scheduler_free_thread(thread);
 }
 
 struct mach_host *thread_current_host(void)
@@ -472,6 +448,20 @@ struct mach_host *thread_current_host(void)
 void thread_set_host(struct mach_host *host)
 {
     scheduler_current()->current->host = host;
+}
+
+struct server *thread_owner(void)
+{
+    return scheduler_current()->current->owner;
+}
+
+void thread_set_owner(struct server *owner)
+{
+    struct scheduler *scheduler = scheduler_current();
+
+    scheduler_disown(scheduler, scheduler->current);
+    scheduler->current->owner = owner;
+    scheduler_own(scheduler, scheduler->current);
 }
 
 /* --- For the machine layer -------------------------------------------------------------------- */

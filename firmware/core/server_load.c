@@ -3,12 +3,14 @@
  * WRITE, LOAD and UNLOAD of the servers port (docs/spec/kern_server.md, section 2): the image is put
  * in place here, the commands are the main thread's, who answers.
  */
+#include "node.h"
 #include "server_requests.h"
 
 #include <kernel/link_manager.h>
 #include <kernel/string.h>
 
 #define QUIESCE_TIMEOUT_NS 2000000000ull
+#define FORCE_GRACE_NS 250000000ull /* then a server that is forced out is not waited for */
 
 void server_request_write(struct server_request_context *request)
 {
@@ -130,20 +132,25 @@ void server_request_load(struct server_request_context *request)
     server_request_status(request, error);
 }
 
-/* The links that run over drivers of this server go down in order. */
+/* The links that run over drivers of this server go down in order; from a driver of the mnl_*()
+ * interface its nodes are taken. */
 static int quiesce(struct server *server, uint32_t flags)
 {
     uintptr_t start = (uintptr_t)server->image;
     size_t len_bytes = server_image_bytes(server);
 
-    if (link_manager_driver_links(server->host, start, len_bytes) == 0) {
-        return ERROR_NONE;
-    }
+    uint32_t links = link_manager_driver_links(server->host, start, len_bytes);
+    uint32_t lives = node_driver_lives(server->host, server);
+
     if ((flags & SERVER_UNLOAD_QUIESCE) == 0) {
-        return ERROR_BUSY;
+        return links + lives == 0 ? ERROR_NONE : ERROR_BUSY;
     }
-    return link_manager_release_driver(server->host, start, len_bytes,
-                                       clock_now_ns() + QUIESCE_TIMEOUT_NS);
+    if (lives != 0) {
+        node_detach_driver(server->host, server, false);
+    }
+    return links == 0 ? ERROR_NONE
+                      : link_manager_release_driver(server->host, start, len_bytes,
+                                                    clock_now_ns() + QUIESCE_TIMEOUT_NS);
 }
 
 /* After this the main thread can be told to end. */
@@ -151,19 +158,25 @@ static int unload_begin(struct server *server, uint32_t flags)
 {
     enum server_state state = server_state(server);
 
-    if (server->thread == NULL || (state != SERVER_LOADED && state != SERVER_FAILED)) {
+    bool is_stuck = state == SERVER_LOADING || state == SERVER_UNLOADING;
+    bool is_ready = state == SERVER_LOADED || state == SERVER_FAILED;
+    if (server->thread == NULL || !(is_ready || (is_stuck && (flags & SERVER_UNLOAD_FORCE) != 0))) {
         return ERROR_BUSY;
     }
     int error = quiesce(server, flags);
     if (error == ERROR_NONE) {
         server_set_state(server, SERVER_UNLOADING);
+        if ((flags & SERVER_UNLOAD_FORCE) != 0) {
+            server->kill_ns = clock_now_ns() + FORCE_GRACE_NS;
+            event_signal(&server->table->wake);
+        }
     }
     return error;
 }
 
 bool server_shut_down(struct server *server)
 {
-    if (unload_begin(server, SERVER_UNLOAD_QUIESCE) != ERROR_NONE) {
+    if (unload_begin(server, SERVER_UNLOAD_QUIESCE | SERVER_UNLOAD_FORCE) != ERROR_NONE) {
         return false;
     }
     server_thread_end(server);

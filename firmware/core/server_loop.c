@@ -53,6 +53,7 @@ void server_main(void *argument)
     struct kmsg *message;
     void *context;
 
+    thread_set_owner(server);
     while (!has_orders(server) || !server_obey(server)) {
         mach_msg_return_t result =
             mach_msg_receive_member(server->set, &message, &context, DEADLINE_NEVER);

@@ -93,10 +93,12 @@ struct server {
     struct thread *thread; /* null: not loaded */
     struct port *com;
     struct port_set *set;
-    struct port *boot;          /* main: PANIC and LOG_DATA go there; null: to the loader port */
-    struct server_order *order; /* atomic; for the main thread */
-    struct server_order *last;  /* what ended the thread, answered when it is joined; may be null */
-    bool must_end;              /* atomic */
+    struct port *boot;            /* main: PANIC and LOG_DATA go there; null: to the loader port */
+    struct server_order *order;   /* atomic; for the main thread */
+    struct server_order *running; /* atomic; what the main thread does now, or null */
+    uint64_t kill_ns;             /* when a main thread that does not end is taken out */
+    struct server_order *last; /* what ended the thread, answered when it is joined; may be null */
+    bool must_end;             /* atomic */
     struct server_outcome outcome;
     bool ended;              /* atomic; by the main thread, last thing */
     bool gave_up;            /* atomic; kern_server_panic() */
@@ -194,6 +196,15 @@ void server_thread_reap(struct server *server);
 /* Answer and free an order. */
 void server_order_finish(struct server *server, struct server_order *order,
                          const struct server_outcome *outcome);
+
+void server_unmap_all(struct server *server); /* by whoever owns what says *main* */
+
+/* server_kill.c: of the table's thread */
+/* Take out every thread of the server and what the kernel has of them: its main thread has not ended.
+ * False: threads cannot be taken out on this machine. */
+bool server_kill(struct server *server);
+/* The same without the main thread, which has ended by itself. */
+void server_take_out(struct server *server);
 
 /* server_services.c */
 /* Send a message to the loader without waiting; false: nobody there, or no room. Any thread. */

@@ -4,6 +4,7 @@
  * loader is, ranges and ports, what is there. docs/spec/kern_server.md, section 2.
  */
 #include "server_requests.h"
+#include "node.h"
 
 #include <kernel/link_manager.h>
 #include <kernel/string.h>
@@ -266,7 +267,8 @@ static void info(struct server_request_context *request)
     if (server == NULL) {
         return;
     }
-    uint32_t links = link_manager_driver_links(server->host, (uintptr_t)server->image,
+    uint32_t links = node_driver_lives(server->host, server) +
+                     link_manager_driver_links(server->host, (uintptr_t)server->image,
                                                server_image_bytes(server));
     struct server_info_reply head = {
         .server_id = le32_of(server->id),

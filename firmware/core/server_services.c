@@ -12,6 +12,16 @@ struct mach_host *kern_server_host(kern_server_t server)
     return server->host;
 }
 
+struct port *kern_server_port(kern_server_t server, const char *name)
+{
+    for (uint32_t i = 0; i < server->port_count; i++) {
+        if (strcmp(server->ports[i].name, name) == 0) {
+            return server->ports[i].port;
+        }
+    }
+    return NULL;
+}
+
 /* --- To the loader ---------------------------------------------------------------------------- */
 
 static struct port *loader_of(struct server *server)

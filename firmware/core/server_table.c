@@ -40,6 +40,13 @@ static void look_after(struct server *server)
         server_thread_reap(server);
         return;
     }
+    if (server->thread != NULL && clock_now_ns() >= server->kill_ns) {
+        server->kill_ns = DEADLINE_NEVER;
+        if (server_kill(server)) {
+            event_signal(&server->table->wake); /* it has ended now */
+            return;
+        }
+    }
     look_at_ports(server);
     server_log_deliver(server);
     if (server->thread != NULL && __atomic_load_n(&server->watched_count, __ATOMIC_ACQUIRE) != 0) {
@@ -50,13 +57,25 @@ static void look_after(struct server *server)
     }
 }
 
+static uint64_t next_deadline_ns(const struct server_table *table)
+{
+    uint64_t deadline_ns = DEADLINE_NEVER;
+
+    for (const struct server *server = table->first; server != NULL; server = server->next) {
+        if (server->thread != NULL && server->kill_ns < deadline_ns) {
+            deadline_ns = server->kill_ns;
+        }
+    }
+    return deadline_ns;
+}
+
 static void table_main(void *argument)
 {
     struct server_table *table = argument;
     struct kmsg *message;
 
     while (!__atomic_load_n(&table->stop, __ATOMIC_ACQUIRE)) {
-        (void)event_wait(&table->wake, DEADLINE_NEVER);
+        (void)event_wait(&table->wake, next_deadline_ns(table));
         while (mach_msg_receive_set(table->set, &message, 0) == MACH_MSG_SUCCESS) {
             server_request_serve(table, message);
         }
@@ -186,6 +205,11 @@ uint64_t server_table_lookup(struct mach_host *host, const char *name)
     }
     lock_release(&table->lock);
     return found;
+}
+
+bool server_is_code_of(const struct server *server, uintptr_t address)
+{
+    return address - (uintptr_t)server->image < server->code_bytes;
 }
 
 const char *server_table_locate(struct mach_host *host, uint64_t address, uint64_t *offset)

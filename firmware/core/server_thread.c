@@ -162,19 +162,26 @@ void server_order_finish(struct server *server, struct server_order *order,
     heap_free(server->host, order);
 }
 
-static void load(struct server *server, struct server_order *order)
+/* The order is done with; its owner is the caller again. */
+static void stop_running(struct server *server)
 {
-    struct server_outcome outcome;
-
-    execute_all(server, order, &outcome);
-    if (outcome.status == ERROR_NONE && __atomic_load_n(&server->gave_up, __ATOMIC_ACQUIRE)) {
-        outcome.status = ERROR_FAILED;
-    }
-    server_set_state(server, outcome.status == ERROR_NONE ? SERVER_LOADED : SERVER_FAILED);
-    server_order_finish(server, order, &outcome);
+    __atomic_store_n(&server->running, NULL, __ATOMIC_RELEASE);
 }
 
-static void unmap_all(struct server *server)
+static void load(struct server *server, struct server_order *order)
+{
+    struct server_outcome *outcome = &server->outcome;
+
+    execute_all(server, order, outcome);
+    if (outcome->status == ERROR_NONE && __atomic_load_n(&server->gave_up, __ATOMIC_ACQUIRE)) {
+        outcome->status = ERROR_FAILED;
+    }
+    server_set_state(server, outcome->status == ERROR_NONE ? SERVER_LOADED : SERVER_FAILED);
+    stop_running(server);
+    server_order_finish(server, order, outcome);
+}
+
+void server_unmap_all(struct server *server)
 {
     server_unwatch_all(server);
     for (uint32_t i = 0; i < SERVER_PORTS_MAXIMUM; i++) {
@@ -185,8 +192,15 @@ static void unmap_all(struct server *server)
 /* True: the thread is to end. */
 static bool unload(struct server *server, struct server_order *order)
 {
-    unmap_all(server);
+    server_set_state(server, SERVER_UNLOADING);
+    server_unmap_all(server);
     execute_all(server, order, &server->outcome);
+    /* Its own threads would run on in memory that is gone; this one is one of them. */
+    if (server->outcome.status == ERROR_NONE && (order->flags & SERVER_UNLOAD_FORCE) == 0 &&
+        thread_owned_count(server) > 1) {
+        server->outcome.status = ERROR_FAILED;
+    }
+    stop_running(server);
     if (server->outcome.status != ERROR_NONE && (order->flags & SERVER_UNLOAD_FORCE) == 0) {
         server_set_state(server, SERVER_FAILED);
         server_order_finish(server, order, &server->outcome);
@@ -198,16 +212,15 @@ static bool unload(struct server *server, struct server_order *order)
 
 bool server_obey(struct server *server)
 {
-    struct server_order *order = __atomic_load_n(&server->order, __ATOMIC_ACQUIRE);
-
     if (__atomic_load_n(&server->must_end, __ATOMIC_ACQUIRE)) {
-        unmap_all(server);
+        server_unmap_all(server);
         return true;
     }
+    struct server_order *order = __atomic_exchange_n(&server->order, NULL, __ATOMIC_ACQUIRE);
     if (order == NULL) {
         return false;
     }
-    __atomic_store_n(&server->order, NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&server->running, order, __ATOMIC_RELEASE);
     if (order->kind == SERVER_ORDER_LOAD) {
         load(server, order);
         return false;
@@ -217,7 +230,12 @@ bool server_obey(struct server *server)
 
 void server_thread_order(struct server *server, struct server_order *order)
 {
-    __atomic_store_n(&server->order, order, __ATOMIC_RELEASE);
+    struct server_order *late = __atomic_exchange_n(&server->order, order, __ATOMIC_ACQ_REL);
+
+    if (late != NULL) { /* the main thread never came to it, and now it is forced out */
+        const struct server_outcome outcome = {.status = ERROR_TIMED_OUT};
+        server_order_finish(server, late, &outcome);
+    }
     port_set_interrupt(server->set);
 }
 
@@ -398,6 +416,8 @@ int server_thread_start(struct server *server, struct server_order *order)
     server->shutdown_wanted = false;
     server->death = NULL;
     server->attention = false;
+    server->running = NULL;
+    server->kill_ns = DEADLINE_NEVER;
     memset(server->callouts, 0, sizeof(server->callouts));
     int error = make_thread_parts(server);
     if (error == ERROR_NONE) {
@@ -416,6 +436,9 @@ int server_thread_start(struct server *server, struct server_order *order)
 
 void server_thread_reap(struct server *server)
 {
+    if (thread_owned_count(server) != 0) { /* the main thread is not one of them any more */
+        server_take_out(server);
+    }
     thread_join(server->thread);
     struct server_order *order = server->last;
     bool must_arm = order != NULL && (order->flags & SERVER_UNLOAD_ARM) != 0;

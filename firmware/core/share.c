@@ -181,11 +181,18 @@ static bool share_is_needed(const struct share *share)
     return port != NULL && (port->home == share || (port->dead && port->references != 0));
 }
 
+/* That of a principal's own costs nothing, and the next call will want it again. */
+static bool share_is_at_hand(const struct share *share)
+{
+    return share->embedded && share->port->kind == PORT_PRINCIPAL && !share->port->dead &&
+           share->port->references != 0;
+}
+
 void share_settle(struct share *share, struct deferred *deferred)
 {
     if (share_has_news(share))
         share_tell(share);
-    else if (share_is_empty(share) && !share_is_needed(share))
+    else if (share_is_empty(share) && !share_is_needed(share) && !share_is_at_hand(share))
         share_end(share, deferred);
 }
 
@@ -214,12 +221,8 @@ bool share_accepts(struct port *port, const struct node *node, bool resumed)
 
 static void given_before(struct port *port)
 {
-    if (port_is_needed(port))
-        return;
-    if (port->kind == PORT_PROXY)
+    if (port->kind == PORT_PROXY && !port_is_needed(port))
         port_reference(port);
-    else
-        port_in_use(port);
 }
 
 static void given_after(struct port *port, struct deferred *deferred)
@@ -244,7 +247,7 @@ uint32_t share_give_send(struct share *share, uint32_t count)
 
 uint32_t share_give_once(struct share *share, uint32_t count)
 {
-    if (count == 0 || count > RIGHTS_COUNT_MAXIMUM - share->port->given.once)
+    if (count == 0 || count > RIGHTS_ONCE_MAXIMUM - share->given.once)
         return 0;
     given_before(share->port);
     share->given.once += count;

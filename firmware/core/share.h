@@ -33,6 +33,9 @@ struct right_counts {
 
 /* No count goes beyond it: what would is refused, or ignored and counted. */
 #define RIGHTS_COUNT_MAXIMUM 0x7fffffffu
+/* Of send-once rights in one account, since each that dies is told: as many as Mach lets a task have
+ * references to a right (MACH_PORT_UREFS_MAX). */
+#define RIGHTS_ONCE_MAXIMUM 0xffffu
 
 struct share {
     struct list of_port;     /* port.shares */

@@ -7,13 +7,13 @@ from emulator.loader import Code, LoaderError, State, Taint
 FAULTS = (FaultKind.PANIC, FaultKind.HANG, FaultKind.RESET)
 RATE_HZ = 1000
 DRIVER = "phy_ivshmem"
-LOAD, START, CORRUPT, GIVE_UP, WILD, HANG = range(1, 7)
+LOAD, START, CORRUPT, GIVE_UP, WILD, HANG, SPIN = range(1, 8)
 
 
 async def put_in(node: Node, fault: int) -> None:
     """Load the faulty build in the driver's place."""
     faulty = node.server_object("phy_ivshmem_faulty")
-    await node.loader.replace_server(DRIVER, faulty, [f"fault={fault}", "after=50"])
+    await node.loader.replace_server(DRIVER, faulty, [f"fault={fault}", "after=20"])
 
 
 async def put_back(cluster: Cluster, node: Node) -> None:
@@ -21,6 +21,22 @@ async def put_back(cluster: Cluster, node: Node) -> None:
     await node.loader.replace_server(DRIVER, node.server_object(DRIVER))
     await node.loader.load_server(DRIVER)
     await cluster.wait_links_up()
+
+
+async def take_out(cluster: Cluster, node: Node) -> None:
+    """Force a driver out that leaves a thread behind, and put the good one in; the life goes on."""
+    life = node.incarnation
+    refusal: LoaderError | None = None
+    try:
+        await node.loader.unload_server(DRIVER, force=True)
+    except LoaderError as error:
+        refusal = error
+    assert refusal is not None
+    assert refusal.code is Code.WONT_UNLOAD
+    assert "taken out" in refusal.message
+    await node.loader.add_server(node.server_object(DRIVER))
+    await cluster.wait_links_up()
+    assert node.incarnation == life
 
 
 async def scenario(cluster: Cluster) -> None:
@@ -54,7 +70,15 @@ async def scenario(cluster: Cluster) -> None:
     for stream in streams:
         await stream.wait_received(100)
     await put_back(cluster, a)
+
+    # A thread of the driver's own that keeps the CPU: others run all the same, and it is taken out.
+    await put_in(a, SPIN)
+    await cluster.wait_links_up()
     for stream in streams:
+        await stream.wait_received(100)
+    await take_out(cluster, a)
+    for stream in streams:
+        await stream.wait_received(100)
         ledger = await stream.stop()
         assert ledger.received == ledger.acked == ledger.sent
 

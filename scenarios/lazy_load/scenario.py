@@ -11,7 +11,7 @@ MESSAGES = 12
 
 
 async def scenario(cluster: Cluster) -> None:
-    a = cluster.node("a")
+    a, b = cluster.node("a"), cluster.node("b")
     assert (await a.loader.server_info("echo")).state == State.ALLOCATED
     port = await a.port("echo")
 
@@ -24,4 +24,16 @@ async def scenario(cluster: Cluster) -> None:
         assert (await a.loader.server_info("echo")).state == State.ALLOCATED
         assert await a.port("echo") == port
 
-    await a.ping(cluster.node("b"))
+    # Between nodes: the first message of a stream loads the sink, the order for it the source.
+    for node in cluster.nodes:
+        assert (await node.loader.server_info("traffic")).state == State.ALLOCATED
+    for _ in range(2):
+        stream = await a.traffic(to=b, count=1000)
+        await stream.wait_done()
+        ledger = await stream.stop()
+        assert ledger.received == ledger.acked == ledger.sent == 1000
+        for node in cluster.nodes:
+            assert (await node.loader.server_info("traffic")).state == State.LOADED
+            await node.loader.unload_server("traffic")
+
+    await a.ping(b)

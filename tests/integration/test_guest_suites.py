@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,7 @@ pytestmark = [
 def run_suite(image: str, script: str, arches: list[str]) -> subprocess.CompletedProcess[str]:
     """Build the images of a suite and run it."""
     built = subprocess.run(
-        ["make", "-s", "-C", str(FIRMWARE), image],
+        ["make", "-s", f"-j{os.cpu_count()}", "-C", str(FIRMWARE), image],
         capture_output=True,
         text=True,
         timeout=BUILD_WITHIN_S,

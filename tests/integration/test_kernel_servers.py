@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
+import re
 from pathlib import Path
 
 import pytest
 
 from emulator import Cluster, RunOptions
 from emulator.cli import kl_ld, kl_log, kl_util
+from emulator.cli import main as mnlab
 from emulator.config import parse_topology
-from emulator.loader import Code, LoaderError, State
+from emulator.errors import GuestError, MnlabError
+from emulator.events.types import PanicExplained
+from emulator.loader import State
 from emulator.model import Arch
 
 pytestmark = [
@@ -24,6 +27,8 @@ pytestmark = [
     pytest.mark.usefixtures("real_machines"),
 ]
 
+WRITE_NOWHERE = 2603
+LOG = 2600  # server fault logs something
 EXAMPLE = Path(__file__).parents[2] / "docs" / "guide" / "phy_mailbox"
 PAIR = """
 [[node]]
@@ -86,6 +91,21 @@ async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert await kl("kl_log", tmp_path, "a", "-l", "0", "echo") == 0
         assert await kl("kl_log", tmp_path, "a", "nothing") == 1
         assert await kl("kl_util", tmp_path, "c", "-s") == 1
+        capfd.readouterr()
+        assert await kl("kl_util", tmp_path, "b", "-A") == 0
+        assert capfd.readouterr().out.splitlines()[0] == "shutdown"
+        assert await kl("kl_util", tmp_path, "b", "-s") == 0
+        assert capfd.readouterr().out == "no servers are active\n"
+        tool = asyncio.create_task(kl("kl_util", tmp_path, "b", "-r"))
+        said = ""
+        while not said:
+            await asyncio.sleep(0)
+            said = capfd.readouterr().out
+        assert said == "the loader of node b is inactive\n"
+        await cluster.node("b").crash()
+        await cluster.node("b").restart()  # a new life has a loader again
+        assert await tool == 0
+        assert "restart" in capfd.readouterr().out.splitlines()
     assert await kl("kl_util", tmp_path, "a", "-s") == 1
 
 
@@ -97,23 +117,21 @@ async def test_words_that_make_no_command(
     assert capfd.readouterr().err.startswith("usage: kl_util")
 
 
-async def test_a_log_is_formatted_here(tmp_path: Path) -> None:
+async def test_a_log_is_followed_until_it_is_closed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with pair(tmp_path) as cluster:
         a = cluster.node("a")
-        faulty = a.server_object("phy_ivshmem_faulty")
-        await a.loader.replace_server("phy_ivshmem", faulty, ["fault=0", "after=77"])
-        com_port = await a.loader.server_com_port("phy_ivshmem")
-        port = a.loader.port()
-        with pytest.raises(LoaderError) as caught:
-            await a.loader.get_log(com_port, port)
-        assert caught.value.code is Code.INVALID_ARGUMENT
-        await a.loader.log_level(com_port, 1)
-        await a.loader.get_log(com_port, port)
-        await a.loader.unload_server("phy_ivshmem", quiesce=True)
-        message = await port.receive(5)
-        assert message is not None  # closed: nobody waits for ever
-        await a.loader.load_server("phy_ivshmem")
-        await cluster.wait_links_up()
+        await a.loader.add_server(a.server_object("fault"))
+        port = await a.port("fault")
+        following = asyncio.create_task(kl("kl_log", tmp_path, "a", "-l", "0x7", "fault"))
+        said = ""
+        while said.count("urgent") < 2:  # until the tool has begun, nobody keeps what is logged
+            await a.call(LOG, port=port)
+            said += capfd.readouterr().out
+        assert "as asked" not in said  # less urgent
+        await a.loader.unload_server("fault")
+        assert await following == 0
 
 
 @pytest.mark.parametrize(
@@ -142,15 +160,12 @@ async def test_drivers_and_servers_load_on_every_architecture(
 
 async def test_the_guide_s_driver_carries_a_link(tmp_path: Path) -> None:
     """docs/guide/phy-driver.md, step by step."""
-    if shutil.which("clang") is None:
-        pytest.skip("clang is not installed")
     driver = tmp_path / "phy_mailbox.kern_server"
-    ivshmem = kl_ld.FIRMWARE / "phys" / "ivshmem"
     words = [
         *("-n", "phy_mailbox", "-i", "kern_server_self"),
         *("-l", str(EXAMPLE / "phy_mailbox.load"), "-u", str(EXAMPLE / "phy_mailbox.unload")),
         *("-o", str(driver), str(EXAMPLE / "phy_mailbox.c")),
-        *(str(ivshmem / name) for name in ("cable.c", "device.c", "ring.c")),
+        *(f"phys/ivshmem/{name}" for name in ("cable.c", "device.c", "ring.c")),
     ]
     assert await asyncio.to_thread(kl_ld.main, words) == 0
     async with pair(tmp_path) as cluster:
@@ -180,14 +195,49 @@ async def test_the_guide_s_driver_carries_a_link(tmp_path: Path) -> None:
         await a.ping(b)
 
 
-async def test_kl_ld_says_what_is_missing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("arch", list(Arch))
+async def test_a_panic_names_the_function_of_a_server(tmp_path: Path, arch: Arch) -> None:
+    async with pair(tmp_path, arch) as cluster:
+        a = cluster.node("a")
+        await a.loader.add_server(a.server_object("fault"))
+        port = await a.port("fault")
+        with pytest.raises(MnlabError):
+            await a.call(WRITE_NOWHERE, port=port)
+        await a.wait_exited()
+    (explained,) = (item for item in cluster.stream.history if isinstance(item, PanicExplained))
+    assert re.search(
+        r" fault\+0x[0-9a-f]+ \((fault_message|write_nowhere)\+", explained.backtrace[0]
+    )
+    assert any("server_main+" in call for call in explained.backtrace)  # the kernel's half
+
+
+def test_kl_ld_says_what_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "bad.c"
     source.write_text("extern int nobody_has_this(void);\nint (*f)(void) = nobody_has_this;\n")
     load = tmp_path / "load"
     load.write_text("CALL f 0\nSTART\n")
     words = ["-n", "bad", "-i", "kern_server_self", "-l", str(load), "-o", str(tmp_path / "o")]
-    assert await asyncio.to_thread(kl_ld.main, [*words, str(source)]) == 1
+    assert kl_ld.main([*words, str(source)]) == 1
     assert "does not export nobody_has_this" in capfd.readouterr().err
-    assert await asyncio.to_thread(kl_ld.main, words) == 1
+    assert kl_ld.main(words) == 1
+    assert "usage: kl_ld" in capfd.readouterr().err
+    source.write_text("int f(unsigned long x) { return (int)x; }\n")
+    words = ["kl_ld", *words, "-X-Wno-missing-prototypes", str(source)]
+    assert mnlab.main(words) == 0  # the same, as a verb
+    assert (tmp_path / "o").is_file()
+
+
+async def test_traffic_servers_that_go_at_the_same_time_settle_what_is_under_way(
+    tmp_path: Path,
+) -> None:
+    """Each waits for what the other has not taken yet, and neither for ever."""
+    async with pair(tmp_path) as cluster:
+        a, b = cluster.nodes
+        for _ in range(3):
+            streams = [await a.traffic(to=b), await b.traffic(to=a)]
+            for stream in streams:
+                await stream.wait_received(1000)
+            await asyncio.gather(*(node.loader.unload_server("traffic") for node in (a, b)))
+            for stream in streams:
+                with pytest.raises(GuestError, match="NOT_FOUND"):  # the streams went with them
+                    await stream.stop()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import Final
@@ -13,13 +14,20 @@ from emulator import Cluster, Node, RunOptions
 from emulator.config import parse_topology
 from emulator.errors import GuestError
 from emulator.events import types
+from emulator.loader import ReplyCallbacks, reply_handler
 from emulator.loader.codes import Code, LoaderError
-from emulator.loader.half import KernelHalf
-from emulator.loader.node_messages import NodeState, ServerMessage, server_request, servers_port
+from emulator.loader.node_messages import (
+    NodeServerInfo,
+    NodeState,
+    ServerMessage,
+    server_request,
+    servers_port,
+)
+from emulator.loader.table import State
 from emulator.machines.built import built_candidates
 from emulator.model import Arch
 from emulator.protocol.names import kernel_port
-from emulator.protocol.services import Service, lookup_request, parse_lookup_reply
+from emulator.protocol.services import ErrorCode, Service, lookup_request, parse_lookup_reply
 from emulator.runtime.deadline import Deadline
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
@@ -31,6 +39,7 @@ arch = "{arch}"
 servers = [{servers}]
 """
 WITHIN_S: Final = 10.0
+UNKNOWN: Final = 1  # no request's id
 LOG, GIVE_UP, WRITE_NOWHERE, WRITE_CODE, RUN_DATA = 2600, 2601, 2603, 2604, 2605
 
 
@@ -70,6 +79,36 @@ async def test_load_answer_unload_load(tmp_path: Path, arch: Arch) -> None:
         for name in ("traffic", "raw_ring", "fault"):
             await loader.add_server(object_of(arch, name))
         assert set(await loader.server_list()) >= {"echo", "traffic", "raw_ring", "fault"}
+        for name in ("traffic", "raw_ring"):  # with threads of their own: a message loads them, too
+            port = await look_up(cluster, name)
+            await loader.unload_server(name)
+            (status,) = struct.unpack_from("<i", await call(cluster, port, UNKNOWN))
+            assert status == ErrorCode.INVALID
+            assert (await loader.server_info(name)).state == State.LOADED
+            assert await look_up(cluster, name) == port
+
+
+@pytest.mark.parametrize("arch", list(Arch))
+async def test_a_log_comes_as_text(tmp_path: Path, arch: Arch) -> None:
+    """Its formats and texts are read from the image here, whatever the node's words look like."""
+    async with one(tmp_path, arch, "fault") as cluster:
+        loader = cluster.node("a").loader
+        port = await look_up(cluster, "fault")
+        com_port = await loader.server_com_port("fault")
+        replies = loader.port()
+        for level, expected in ((3, "request 1 from node 0: as asked"), (4, "")):
+            texts: list[str] = []
+            callbacks = ReplyCallbacks(
+                argument=texts, log_data=lambda to, said, length: to.append(said)
+            )
+            await loader.log_level(com_port, level)
+            await call(cluster, port, LOG)
+            while "urgent" not in "".join(texts):
+                await loader.get_log(com_port, replies)
+                message = await replies.receive(WITHIN_S)
+                assert message is not None
+                reply_handler(message, callbacks)
+            assert re.sub(r"[ \d]{10,}:\t", "", "".join(texts)) == f"{expected}urgent"
 
 
 @pytest.mark.parametrize(
@@ -108,30 +147,16 @@ async def test_a_server_that_gives_up_takes_nobody_along(tmp_path: Path) -> None
 async def wait_for_state(cluster: Cluster, node: Node, name: str, state: NodeState) -> None:
     """Ask the node until a server is in a state; each answer is a round trip."""
     deadline = Deadline.after(WITHIN_S)
+    port = servers_port(node.id)
     while True:
-        listed = await call(cluster, servers_port(node.id), ServerMessage.LIST)
+        listed = await call(cluster, port, ServerMessage.LIST)
         (count,) = struct.unpack_from("<I", listed, 8)
         for number in struct.unpack_from(f"<{count}I", listed, 16):
-            half = KernelHalf(_Calls(cluster))
-            info = await half.info(number)
+            answer = await call(cluster, port, ServerMessage.INFO, server_request(number))
+            info = NodeServerInfo.parse(answer)
             if info.name == name and info.state is state:
                 return
         assert not deadline.expired, f"{name} is not {state.name} in time"
-
-
-class _Calls:
-    """`NodeCalls` by way of node 0, for a test that asks the node itself."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-
-    async def call(self, port: int | None, message_id: int, body: bytes, within_s: float) -> bytes:
-        return await self._cluster.host.call(
-            1, port or servers_port(1), message_id, body, Deadline.after(within_s)
-        )
-
-    async def attach(self, within_s: float) -> bytes:
-        raise NotImplementedError
 
 
 async def test_parameters_decide_whether_a_server_loads(tmp_path: Path) -> None:

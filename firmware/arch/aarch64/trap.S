@@ -63,7 +63,46 @@ interrupt_entry:
     stp x18, x30, [sp, #144]
     str x29, [sp, #160]
     bl aarch64_interrupt
+    bl aarch64_interrupt_return
     ldr x29, [sp, #160]
+    ldp x18, x30, [sp, #144]
+    ldp x16, x17, [sp, #128]
+    ldp x14, x15, [sp, #112]
+    ldp x12, x13, [sp, #96]
+    ldp x10, x11, [sp, #80]
+    ldp x8, x9, [sp, #64]
+    ldp x6, x7, [sp, #48]
+    ldp x4, x5, [sp, #32]
+    ldp x2, x3, [sp, #16]
+    ldp x0, x1, [sp]
+    add sp, sp, #176
+    eret
+
+/* Where a thread goes that an interrupt stopped. It returns as from an exception, since every register is somebody's. */
+    .globl aarch64_preempted
+aarch64_preempted:
+    sub sp, sp, #176
+    stp x0, x1, [sp]
+    stp x2, x3, [sp, #16]
+    stp x4, x5, [sp, #32]
+    stp x6, x7, [sp, #48]
+    stp x8, x9, [sp, #64]
+    stp x10, x11, [sp, #80]
+    stp x12, x13, [sp, #96]
+    stp x14, x15, [sp, #112]
+    stp x16, x17, [sp, #128]
+    stp x18, x30, [sp, #144]
+    mrs x1, nzcv
+    stp x29, x1, [sp, #160]
+    bl scheduler_preempted
+    mrs x2, daif
+    msr daifset, #2               /* ELR and SPSR are an interrupt's, too */
+    ldp x29, x1, [sp, #160]
+    orr x1, x1, x2
+    mov x2, #4                    /* EL1 on SP_EL0 */
+    orr x1, x1, x2
+    msr elr_el1, x0
+    msr spsr_el1, x1
     ldp x18, x30, [sp, #144]
     ldp x16, x17, [sp, #128]
     ldp x14, x15, [sp, #112]

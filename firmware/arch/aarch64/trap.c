@@ -26,12 +26,20 @@ struct aarch64_frame {
 _Static_assert(sizeof(struct aarch64_frame) == 256, "frame of trap.S");
 
 extern const uint8_t aarch64_vectors[];
+void aarch64_preempted(void);
+void aarch64_interrupt_return(void);
 _Noreturn void aarch64_exception(const struct aarch64_frame *frame, unsigned kind);
 
 void arch_exceptions_initialise(void)
 {
     AARCH64_WRITE(vbar_el1, (uintptr_t)aarch64_vectors);
     __asm__ volatile("isb");
+}
+
+void aarch64_interrupt_return(void)
+{
+    if (machine_must_preempt((uintptr_t)AARCH64_READ(elr_el1)))
+        AARCH64_WRITE(elr_el1, (uintptr_t)aarch64_preempted);
 }
 
 static const char *class_name(unsigned class)

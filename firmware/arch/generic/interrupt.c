@@ -35,6 +35,21 @@ void interrupt_free_msi(int vector)
     machine()->interrupts[vector].handler = NULL;
 }
 
+void interrupt_forget(uintptr_t start, size_t len_bytes)
+{
+    for (unsigned vector = 0; vector < arch_msi_count(); vector++) {
+        interrupt_handler handler = machine()->interrupts[vector].handler;
+
+        if (handler != NULL && (uintptr_t)handler - start < len_bytes)
+            interrupt_free_msi((int)vector);
+    }
+}
+
+bool machine_must_preempt(uintptr_t address)
+{
+    return scheduler_must_preempt(&machine()->scheduler, address);
+}
+
 void machine_interrupt(unsigned vector)
 {
     struct scheduler *scheduler = &machine()->scheduler;

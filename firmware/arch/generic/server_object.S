@@ -5,6 +5,7 @@
  *   SERVER_INSTANCE   symbol of the instance variable; one is made unless the server has it
  *   LOAD_COMMANDS     "path" of the load script
  *   UNLOAD_COMMANDS   "path" of the unload script; not defined: there is none
+ *   LOADABLE_NAME     "path" of the linked image, from the object's folder; not defined: none is written
  *   IMPORTS           "path" of the lines that tools/imports.py made
  */
 #define TEXT_OF(symbol) #symbol
@@ -25,6 +26,11 @@
 #ifdef UNLOAD_COMMANDS
     .section .kern_server.unload, "", @progbits
     .incbin UNLOAD_COMMANDS
+#endif
+
+#ifdef LOADABLE_NAME
+    .section .kern_server.loadable, "", @progbits
+    .ascii LOADABLE_NAME "\n"
 #endif
 
     .section .kern_server.imports, "", @progbits

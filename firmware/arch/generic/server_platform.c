@@ -26,6 +26,12 @@ static bool is_kernel_code(void *context, uint64_t address)
     return address >= (uintptr_t)image_start && address < (uintptr_t)image_text_end;
 }
 
+static void forget(void *context, uint8_t *start, size_t len_bytes)
+{
+    (void)context;
+    interrupt_forget((uintptr_t)start, len_bytes);
+}
+
 void arch_server_platform(struct server_platform *platform)
 {
     uintptr_t start = ((uintptr_t)image_end + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1);
@@ -38,5 +44,6 @@ void arch_server_platform(struct server_platform *platform)
         .build_id = image_build_id_note + IMAGE_BUILD_ID_OFFSET,
         .protect = protect,
         .is_kernel_code = is_kernel_code,
+        .forget = forget,
     };
 }

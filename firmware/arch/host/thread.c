@@ -24,11 +24,13 @@
 struct thread {
     pthread_t pthread;
     struct mach_host *host;
+    struct server *owner;
     void (*entry)(void *argument);
     void *argument;
 };
 
 static _Thread_local struct mach_host *current_host;
+static _Thread_local struct server *current_owner;
 static pthread_once_t clock_once = PTHREAD_ONCE_INIT;
 static uint64_t clock_base_ns;
 
@@ -183,6 +185,7 @@ static void *thread_main(void *argument)
     struct thread *thread = argument;
 
     current_host = thread->host;
+    current_owner = thread->owner;
     thread->entry(thread->argument);
     return NULL;
 }
@@ -196,6 +199,7 @@ int thread_create(struct mach_host *host, const char *name, void (*entry)(void *
     if (thread == NULL)
         return ERROR_NO_MEMORY;
     thread->host = host != NULL ? host : current_host;
+    thread->owner = current_owner;
     thread->entry = entry;
     thread->argument = argument;
     if (pthread_create(&thread->pthread, NULL, thread_main, thread) != 0) {
@@ -246,4 +250,33 @@ struct mach_host *thread_current_host(void)
 void thread_set_host(struct mach_host *host)
 {
     current_host = host;
+}
+
+struct server *thread_owner(void)
+{
+    return current_owner;
+}
+
+void thread_set_owner(struct server *owner)
+{
+    current_owner = owner;
+}
+
+/* Nobody counts pthreads, and none is taken out: a server ends by its unload command here. */
+uint32_t thread_owned_count(const struct server *owner)
+{
+    (void)owner;
+    return 0;
+}
+
+bool thread_end_owned(const struct server *owner, struct thread *joined)
+{
+    (void)owner;
+    (void)joined;
+    return false;
+}
+
+void thread_set_code_check(bool (*is_code_of)(const struct server *owner, uintptr_t address))
+{
+    (void)is_code_of;
 }

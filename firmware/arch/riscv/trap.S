@@ -41,6 +41,7 @@ riscv_trap:
     bgez a0, exception
 
     call riscv_interrupt
+    call riscv_interrupt_return
     LOAD x1, SLOT(1)(sp)
     LOAD x6, SLOT(6)(sp)
     LOAD x7, SLOT(7)(sp)
@@ -81,3 +82,47 @@ exception:
     mv a0, sp
     call riscv_exception
     unimp
+
+/* Where a thread goes that an interrupt stopped. It returns as from a trap, since every register is somebody's. */
+    .globl riscv_preempted
+riscv_preempted:
+    addi sp, sp, -FRAME_SIZE
+    STORE x1, SLOT(1)(sp)
+    STORE x5, SLOT(5)(sp)
+    STORE x6, SLOT(6)(sp)
+    STORE x7, SLOT(7)(sp)
+    STORE x10, SLOT(10)(sp)
+    STORE x11, SLOT(11)(sp)
+    STORE x12, SLOT(12)(sp)
+    STORE x13, SLOT(13)(sp)
+    STORE x14, SLOT(14)(sp)
+    STORE x15, SLOT(15)(sp)
+    STORE x16, SLOT(16)(sp)
+    STORE x17, SLOT(17)(sp)
+    STORE x28, SLOT(28)(sp)
+    STORE x29, SLOT(29)(sp)
+    STORE x30, SLOT(30)(sp)
+    STORE x31, SLOT(31)(sp)
+    call scheduler_preempted
+    csrci sstatus, 2              /* SIE: sepc is an interrupt's, too */
+    csrw sepc, a0
+    li t0, 0x120                  /* SPP and SPIE: back to S-mode, interrupts open */
+    csrs sstatus, t0
+    LOAD x1, SLOT(1)(sp)
+    LOAD x5, SLOT(5)(sp)
+    LOAD x6, SLOT(6)(sp)
+    LOAD x7, SLOT(7)(sp)
+    LOAD x10, SLOT(10)(sp)
+    LOAD x11, SLOT(11)(sp)
+    LOAD x12, SLOT(12)(sp)
+    LOAD x13, SLOT(13)(sp)
+    LOAD x14, SLOT(14)(sp)
+    LOAD x15, SLOT(15)(sp)
+    LOAD x16, SLOT(16)(sp)
+    LOAD x17, SLOT(17)(sp)
+    LOAD x28, SLOT(28)(sp)
+    LOAD x29, SLOT(29)(sp)
+    LOAD x30, SLOT(30)(sp)
+    LOAD x31, SLOT(31)(sp)
+    addi sp, sp, FRAME_SIZE
+    sret

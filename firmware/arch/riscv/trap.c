@@ -28,6 +28,8 @@ _Static_assert(sizeof(struct riscv_frame) == 32 * XLEN_BYTES, "frame of trap.S")
 
 void riscv_trap(void);
 void riscv_interrupt(uintptr_t cause);
+void riscv_preempted(void);
+void riscv_interrupt_return(void);
 _Noreturn void riscv_exception(const struct riscv_frame *frame, uintptr_t cause);
 
 void arch_exceptions_initialise(void)
@@ -41,6 +43,12 @@ void riscv_interrupt(uintptr_t cause)
         riscv_timer_interrupt();
     else if ((uint8_t)cause == INTERRUPT_EXTERNAL)
         riscv_external_interrupt();
+}
+
+void riscv_interrupt_return(void)
+{
+    if (machine_must_preempt(RISCV_CSR_READ(CSR_SEPC)))
+        RISCV_CSR_WRITE(CSR_SEPC, (uintptr_t)riscv_preempted);
 }
 
 /* What was tried at the address in stval, or null when the exception is not about an address. */

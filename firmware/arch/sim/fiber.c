@@ -32,6 +32,7 @@ struct thread {
     void *stack;
     struct fiber_sanitizer sanitizer;
     struct mach_host *host;
+    struct server *owner;
     void (*entry)(void *argument);
     void *argument;
     struct thread **waiting_in; /* the list that it waits in; null: none */
@@ -434,6 +435,7 @@ int thread_create(struct mach_host *host, const char *name, void (*entry)(void *
     if (fiber == NULL) {
         return ERROR_NO_MEMORY;
     }
+    fiber->owner = creator->owner;
     fiber->is_detached = out == NULL;
     if (out != NULL) {
         *out = fiber;
@@ -485,6 +487,36 @@ void thread_set_host(struct mach_host *host)
 {
     panic_unless(world.current != NULL);
     world.current->host = host;
+}
+
+struct server *thread_owner(void)
+{
+    return world.current != NULL ? world.current->owner : NULL;
+}
+
+void thread_set_owner(struct server *owner)
+{
+    panic_unless(world.current != NULL);
+    world.current->owner = owner;
+}
+
+/* The simulator loads no servers. */
+uint32_t thread_owned_count(const struct server *owner)
+{
+    (void)owner;
+    return 0;
+}
+
+bool thread_end_owned(const struct server *owner, struct thread *joined)
+{
+    (void)owner;
+    (void)joined;
+    return false;
+}
+
+void thread_set_code_check(bool (*is_code_of)(const struct server *owner, uintptr_t address))
+{
+    (void)is_code_of;
 }
 
 /* --- Groups

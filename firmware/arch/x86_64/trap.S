@@ -20,6 +20,8 @@ interrupt_common:
     movq 80(%rsp), %rdi
     cld
     call x86_interrupt
+    leaq 88(%rsp), %rdi
+    call x86_interrupt_return
     addq $8, %rsp
     popq %r11
     popq %r10
@@ -32,6 +34,38 @@ interrupt_common:
     popq %rax
     addq $8, %rsp
     iretq
+
+/* Where a thread goes that an interrupt stopped; on its stack is where it was (x86_interrupt_return()). */
+    .globl x86_preempted
+x86_preempted:
+    pushfq
+    pushq %rax
+    pushq %rcx
+    pushq %rdx
+    pushq %rsi
+    pushq %rdi
+    pushq %r8
+    pushq %r9
+    pushq %r10
+    pushq %r11
+    pushq %rbp
+    movq %rsp, %rbp
+    andq $-16, %rsp
+    cld
+    call scheduler_preempted
+    movq %rbp, %rsp
+    popq %rbp
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rdi
+    popq %rsi
+    popq %rdx
+    popq %rcx
+    popq %rax
+    popfq
+    ret
 
 /* Above the return frame: the error code, the vector. The pushes are struct x86_frame, backwards. */
 exception_common:

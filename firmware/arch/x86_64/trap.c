@@ -65,7 +65,14 @@ _Static_assert(sizeof(struct gate) == 16, "interrupt gate");
 _Static_assert(sizeof(struct task_state) == 104, "task state segment");
 _Static_assert(sizeof(struct x86_frame) == 22 * 8, "frame of trap.S");
 
+/* What the CPU leaves on the interrupt stack, and takes back (Intel SDM 3A, 6.14). */
+struct x86_return {
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
 extern const uint8_t x86_stubs[];
+void x86_preempted(void);
+void x86_interrupt_return(struct x86_return *frame);
 _Noreturn void x86_exception(const struct x86_frame *frame);
 
 static struct {
@@ -118,6 +125,16 @@ void arch_exceptions_initialise(void)
     __asm__ volatile("lgdt %0" ::"m"(gdt));
     __asm__ volatile("lidt %0" ::"m"(idt));
     __asm__ volatile("ltr %w0" ::"r"((uint16_t)TASK_SELECTOR));
+}
+
+/* As if the thread had called x86_preempted() where it was: there is no red zone below its stack. */
+void x86_interrupt_return(struct x86_return *frame)
+{
+    if (!machine_must_preempt(frame->rip))
+        return;
+    frame->rsp -= sizeof(uint64_t);
+    *(uint64_t *)(uintptr_t)frame->rsp = frame->rip;
+    frame->rip = (uintptr_t)x86_preempted;
 }
 
 static uint64_t read_fault_address(void)

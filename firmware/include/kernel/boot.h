@@ -24,8 +24,9 @@ enum boot_link_kind {
 };
 
 enum boot_link_use {
-    BOOT_LINK_USE_LINK, /* a link of the link manager */
-    BOOT_LINK_USE_RAW,  /* left to the raw_ring server */
+    BOOT_LINK_USE_LINK,   /* a link of the link manager */
+    BOOT_LINK_USE_RAW,    /* left to the raw_ring server */
+    BOOT_LINK_USE_DRIVER, /* left to the kernel server called `driver`, the sole link of its peer */
 };
 
 enum boot_idle {
@@ -47,8 +48,9 @@ struct boot_link {
     uint32_t version; /* of the link protocol, to offer in training; 0: FRAME_VERSION */
     bool payload_crc;
     bool replay;
-    uint32_t via;   /* of a route: index of the link over which it starts */
-    uint32_t route; /* its number; 0: not a route */
+    uint32_t via;                /* of a route: index of the link over which it starts */
+    uint32_t route;              /* its number; 0: not a route */
+    char driver[BOOT_NAME_SIZE]; /* empty unless `use` says so */
 };
 
 /* A route that this node passes on: frames between two nodes that come by one of two links leave by

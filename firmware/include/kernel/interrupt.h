@@ -11,6 +11,7 @@
 #define KERNEL_INTERRUPT_H
 
 #include <kernel/error.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct interrupt_message {
@@ -29,5 +30,9 @@ MUST_CHECK int interrupt_allocate_msi(interrupt_handler handler, void *context,
 /* Give a vector back: its handler is not called again. The device must have been told to stop
  * first. */
 void interrupt_free_msi(int vector);
+
+/* No handler in [start, start + len_bytes) is called again: that code goes, without having freed its
+ * vectors. Called from threads only. */
+void interrupt_forget(uintptr_t start, size_t len_bytes);
 
 #endif

@@ -25,6 +25,7 @@
 
 #include <kernel/error.h>
 #include <kernel/kern_return.h>
+#include <kernel/little_endian.h>
 #include <kernel/thread.h>
 #include <stddef.h>
 
@@ -100,7 +101,20 @@ void *kmsg_body(struct kmsg *kmsg); /* 8-byte aligned */
 size_t kmsg_body_size(const struct kmsg *kmsg);
 /* not beyond what was allocated */
 int kmsg_set_body_size(struct kmsg *kmsg, size_t body_bytes) MUST_CHECK;
+/* Where a message has its id, in bytes from its beginning. A server looks there itself: going to the
+ * kernel and back is what a call to it costs more than one to the kernel. */
+extern const uint32_t kmsg_id_offset;
+#ifdef KERN_SERVER_MODULE
+static inline int32_t kmsg_id(const struct kmsg *kmsg)
+{
+    le32 id;
+
+    __builtin_memcpy(&id, (const uint8_t *)kmsg + kmsg_id_offset, sizeof(id));
+    return (int32_t)le32_load(id);
+}
+#else
 int32_t kmsg_id(const struct kmsg *kmsg);
+#endif
 void kmsg_set_id(struct kmsg *kmsg, int32_t id);
 void kmsg_set_completion(struct kmsg *kmsg, message_completion completion, void *context);
 /* id of the node that sent it; the local id for a local one */
@@ -114,6 +128,11 @@ bool kmsg_is_from_kernel(const struct kmsg *kmsg);      /* of whatever node */
 bool kmsg_is_from_this_kernel(const struct kmsg *kmsg); /* and of this one */
 /* The next send of the message is in the name of `sender`; without this, the kernel's. */
 void kmsg_set_sender(struct kmsg *kmsg, uint16_t sender);
+/* Quality of service: how much its sender cares, in numbers that programs agree on; 0: nothing was
+ * said. It comes with the message and stays the message's, also when that is sent on or used for the
+ * answer. Nothing here goes by it: the order of messages to a port is that in which they were sent. */
+uint8_t kmsg_qos(const struct kmsg *kmsg);
+void kmsg_set_qos(struct kmsg *kmsg, uint8_t qos);
 /* moves the reply right to the caller; null: none, or taken */
 struct port *kmsg_take_reply_port(struct kmsg *kmsg);
 /* gives it back to the message that it was taken from */

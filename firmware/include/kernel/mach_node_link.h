@@ -187,6 +187,25 @@ kern_return_t mnl_set_incarnation(mnl_node_info_t node, uint64_t incarnation, ui
  * Default: no limit. 0; 4: null, or less than the headers; 5: registered; 47: dead. */
 kern_return_t mnl_set_message_max(mnl_node_info_t node, uint32_t bytes, uint32_t flags);
 
+/* How acknowledgements and credit of this life travel, before registration and after
+ * mnl_set_incarnation(): in the headers of the driver's frames, by mnl_flow_*() (the default), or in
+ * messages that mnl_msg_to_node() returns, for a driver that only carries messages. Both ends do the
+ * same. 0; 4: null, no such way, or no incarnation was told; 5: registered; 47: dead. */
+#define MNL_FLOW_IN_HEADERS 1
+#define MNL_FLOW_IN_MESSAGES 2
+kern_return_t mnl_set_flow(mnl_node_info_t node, int flow, uint32_t flags);
+
+/* The driver goes, the life goes on: both directions are down, messages wait, whoever fetches gets
+ * null, and every other call answers as if the node were dead. The handle is the kernel's again. The
+ * kernel does the same to the nodes of a kernel server that is unloaded. 0; 4: null; 5: not
+ * registered; 47: dead, or detached already. */
+kern_return_t mnl_detach(mnl_node_info_t node, uint32_t flags);
+bool mnl_is_detached(mnl_node_info_t node); /* false for null */
+
+/* The handle of the life `incarnation` of node `nid`, which another driver left; all as it left it.
+ * Null: it is not alive here, has a driver, or messages are still fetched. */
+mnl_node_info_t mnl_attach(mach_node_id_t nid, uint64_t incarnation, uint32_t flags);
+
 /* Give up the handle: no call may use it afterwards. The node itself lives as long as messages or
  * rights refer to it. A node that is not dead is terminated first. Null is ignored. */
 void mnl_node_release(mnl_node_info_t node, uint32_t flags);

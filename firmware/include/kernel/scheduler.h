@@ -38,6 +38,10 @@ struct thread {
     struct thread *wake_next;
 
     struct mach_host *host;
+    struct server *owner;      /* null: the kernel */
+    struct thread *owned_next; /* of the list of all threads that have an owner */
+    bool is_hog;         /* was stopped between two instructions, runs when nobody else wants to */
+    uintptr_t resume_pc; /* where it was stopped */
     void (*entry)(void *argument);
     void *argument;
     struct event end;
@@ -52,6 +56,11 @@ struct scheduler {
     struct thread *deadline_first; /* earliest first */
     uint64_t armed_ns;             /* what the timer will fire for; DEADLINE_NEVER: nothing */
     bool idle_polls;
+    struct thread *owned_first; /* threads that work for a server, linked by owned_next */
+    struct thread *hog_first;   /* linked by run_next */
+    struct thread *hog_last;
+    /* Does an address lie in the code of this server? From interrupts. Null: there are no servers. */
+    bool (*is_code_of)(const struct server *owner, uintptr_t address);
     struct thread *ended_first; /* detached threads to free, linked by run_next */
 
     /* Written by interrupt handlers. */
@@ -59,6 +68,8 @@ struct scheduler {
     volatile uint32_t timer_fired;
     struct thread *volatile wake_posted_first;
     volatile bool in_interrupt;
+    struct thread *volatile suspect; /* ran at the last timer interrupt, and has not waited since */
+    uint64_t suspect_since_ns;
 
     uint64_t idle_count; /* times that the CPU halted */
 };
@@ -71,6 +82,18 @@ void scheduler_set_idle_polls(struct scheduler *scheduler, bool polls);
 
 /* From the timer's interrupt handler. */
 void scheduler_timer_interrupt(struct scheduler *scheduler);
+
+/* At the end of an interrupt, masked, with the address that it returns to. True: the running thread is
+ * to be stopped there: return to code that saves every register and calls scheduler_preempted(), in
+ * place of `address`. It is a server's, in that server's own code, and keeps others waiting. */
+bool scheduler_must_preempt(struct scheduler *scheduler, uintptr_t address);
+
+/* The thread's half of it, interrupts open: others run, perhaps for ever. Returns where it was. */
+uintptr_t scheduler_preempted(void);
+
+/* Who knows servers' code. */
+void scheduler_set_code_check(struct scheduler *scheduler,
+                              bool (*is_code_of)(const struct server *owner, uintptr_t address));
 
 /* Where arch_context_prepare() lets a new thread begin. */
 _Noreturn void scheduler_thread_main(void);

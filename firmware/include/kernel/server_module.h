@@ -55,6 +55,11 @@ int kern_server_callout(kern_server_t server, void (*function)(void *), void *ar
  * held. */
 void kern_server_panic(kern_server_t server, const char *text);
 
+/* The port that the load script declares under `name`; null: none. The loader keeps its receive
+ * right. While an unload command runs, nobody serves it: what comes waits for the next load, unless
+ * the command receives from it. The main thread only. */
+struct port *kern_server_port(kern_server_t server, const char *name);
+
 /* Serve `port`, whose receive right stays the caller's, by HMAP. The main thread only. 0;
  * ERROR_FULL: 50 ports; the error of port_set_insert(). */
 int kern_server_map_port(kern_server_t server, struct port *port, kern_server_handler function,
@@ -76,6 +81,13 @@ void kern_server_unwatch(kern_server_t server, struct port *port);
  * the form kern_server_call on every architecture here. */
 int kern_server_register(const struct kern_server *record);
 int kern_server_unregister(const struct kern_server *record);
+
+/* The HMAP function of such a server, for a port that is there before the server is, so that the
+ * first message to it loads the server: passes each message on to the record's service port, reply
+ * port and all. `record` is as above. What finds no room there is answered with ERROR_FULL. A
+ * message that is passed on comes from this node; unless its kernel sent it, from KERN_SERVER_PASSED. */
+#define KERN_SERVER_PASSED 0xffffu
+void kern_server_pass(struct kmsg *message, uintptr_t record);
 
 /* A load parameter: a variable whose value the loader may set before the server runs. `type` is one
  * of bool, i32, u32, i64, u64. Not const, and read where it is used, so that no compiler takes the

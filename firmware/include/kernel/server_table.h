@@ -17,8 +17,9 @@
 #include <stdint.h>
 
 struct mach_host;
+struct server;
 
-/* The machine under the table. Never null, but `context`. */
+/* The machine under the table. Never null, but for `context` and where it says so. */
 struct server_platform {
     void *context;
     uint8_t *area; /* where images are placed: whole pages, within reach of the kernel's code */
@@ -28,6 +29,8 @@ struct server_platform {
     int (*protect)(void *context, uint8_t *start, size_t len_bytes,
                    enum arch_mmu_attribute attribute);
     bool (*is_kernel_code)(void *context, uint64_t address);
+    /* Code there goes without having tidied up: whatever would still call it must not. May be null. */
+    void (*forget)(void *context, uint8_t *start, size_t len_bytes);
 };
 
 /* Publish the servers port and start the table's thread. `platform` is copied. 0, ERROR_EXISTS,
@@ -40,6 +43,9 @@ void server_table_stop(struct mach_host *host);
 
 /* The 64-bit name of the advertised port called `name`; 0: none. Any thread. */
 uint64_t server_table_lookup(struct mach_host *host, const char *name);
+
+/* Does `address` lie in the code of this server? From interrupts, for a server whose thread runs. */
+bool server_is_code_of(const struct server *server, uintptr_t address);
 
 /* Whose range holds `address`? The server's name and the offset in its image, or null. For a
  * machine that has stopped: takes no lock. */

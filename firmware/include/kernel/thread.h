@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 struct mach_host;
+struct server;
 struct thread;
 
 #define DEADLINE_NEVER UINT64_MAX
@@ -71,6 +72,21 @@ bool thread_others_runnable_but(const struct thread *other);
 bool thread_runs_alone(void);
 struct mach_host *
 thread_current_host(void); /* the host whose thread this is; the arch hook of the mnl_* face */
+
+/* The kernel server that the running thread works for; null: the kernel itself. Its main thread has
+ * it, and so has every thread that one of its threads creates. */
+struct server *thread_owner(void);
+void thread_set_owner(struct server *owner);
+
+/* Threads that work for a server and have not ended. */
+uint32_t thread_owned_count(const struct server *owner);
+/* Take every thread of a server out, wherever it is: none of them runs again. Their stacks are freed,
+ * what they held is lost. `joined`, null or one of them, is left ended for thread_join(). Not from one
+ * of them. False: this machine cannot, and nothing happened (pthreads). */
+bool thread_end_owned(const struct server *owner, struct thread *joined);
+/* Let a server's thread that runs for long be stopped in its server's code, so that others run; the
+ * default is not to. */
+void thread_set_code_check(bool (*is_code_of)(const struct server *owner, uintptr_t address));
 
 /* Make `host` the host of the running thread, and so of the threads that it creates without naming
  * one. The first thread has none until it calls this. */

@@ -22,9 +22,11 @@ enum fault {
     FAULT_GIVE_UP, /* the server panics: itself, not the node */
     FAULT_WILD,    /* a write to where nothing is */
     FAULT_HANG,    /* a call that never returns */
+    FAULT_SPIN, /* a thread of its own that keeps the CPU, and is not ended by the unload command */
 };
 
-KERN_SERVER_PARAMETER(u32, fault, "1 load, 2 start, 3 corrupt, 4 give up, 5 wild, 6 hang") = 0;
+KERN_SERVER_PARAMETER(u32, fault,
+                      "1 load, 2 start, 3 corrupt, 4 give up, 5 wild, 6 hang, 7 spin") = 0;
 KERN_SERVER_PARAMETER(u32, after, "frames sent before the fault") = 100;
 
 #define UNMAPPED ((volatile uint32_t *)16) /* page 0 is */
@@ -39,10 +41,18 @@ static bool is_due(enum fault kind)
     return fault == (uint32_t)kind && frames_sent >= after;
 }
 
+static void spin(void *argument)
+{
+    (void)argument;
+    while (fault == FAULT_SPIN) {
+    }
+}
+
 static int faulty_load(struct mach_host *host, void **instance)
 {
-    (void)host;
     *instance = NULL;
+    if (fault == FAULT_SPIN)
+        return thread_create(host, "spin", spin, NULL, NULL);
     kern_server_log(kern_server_self, 1, "fault %u after %u frames\n", fault, after, 0, 0, 0);
     return fault == FAULT_LOAD ? ERROR_INVALID : ERROR_NONE;
 }

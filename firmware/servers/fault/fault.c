@@ -20,16 +20,28 @@ struct fault fault_instance;
 KERN_SERVER_PARAMETER(i32, fault_load_result, "what the load command returns; 0 loads") = 0;
 KERN_SERVER_PARAMETER(i32, fault_unload_result, "what the unload command returns") = 0;
 KERN_SERVER_PARAMETER(bool, fault_hang_load, "the load command never returns") = false;
+KERN_SERVER_PARAMETER(bool, fault_hang_unload, "the unload command never returns") = false;
+KERN_SERVER_PARAMETER(bool, fault_keep_thread, "leave a thread of its own behind") = false;
+KERN_SERVER_PARAMETER(bool, fault_yields, "what hangs lets others run") = false;
 
 int fault_load(uintptr_t argument);
 int fault_unload(uintptr_t argument);
 void fault_message(struct kmsg *message, uintptr_t argument);
 
+/* By itself it keeps the CPU, and never calls the kernel. */
 static void hang(void)
 {
     for (;;) {
-        thread_yield();
+        if (fault_yields) {
+            thread_yield();
+        }
     }
+}
+
+static void waste_time(void *argument)
+{
+    (void)argument;
+    hang();
 }
 
 int fault_load(uintptr_t argument)
@@ -38,12 +50,20 @@ int fault_load(uintptr_t argument)
     if (fault_hang_load) {
         hang();
     }
+    if (fault_keep_thread) {
+        struct thread *thread;
+        (void)!thread_create(kern_server_host(fault_instance.server), "left behind", waste_time,
+                             NULL, &thread);
+    }
     return fault_load_result;
 }
 
 int fault_unload(uintptr_t argument)
 {
     (void)argument;
+    if (fault_hang_unload) {
+        hang();
+    }
     return fault_unload_result;
 }
 

@@ -284,11 +284,26 @@ static void source_stop_now(struct traffic_source *source)
     lock_release(&source->traffic->lock);
 }
 
-void traffic_source_destroy_all(struct traffic *traffic)
+void traffic_source_stop_all(struct traffic *traffic)
 {
     for (struct traffic_source *source = traffic->sources; source != NULL; source = source->next) {
         source_stop_now(source);
     }
+}
+
+bool traffic_source_all_finished(struct traffic *traffic)
+{
+    for (struct traffic_source *source = traffic->sources; source != NULL; source = source->next) {
+        if (!is_finished(source)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void traffic_source_destroy_all(struct traffic *traffic)
+{
+    traffic_source_stop_all(traffic);
     while (traffic->sources != NULL) {
         struct traffic_source *source = traffic->sources;
         traffic->sources = source->next;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Kernel server `traffic`: its record, its serving thread, and the requests that are not DATA
+ * Kernel server `traffic`: its beginning and end, and the requests that are not DATA
  * (docs/spec/flipc.md, section 4).
  *
  * The serving thread handles DATA and requests in the order of arrival, so a LEDGER that follows
- * the last message of a stream tells of that message.
+ * the last message of a stream tells of that message. Whose thread it is, and whose port: of the
+ * loader's making (traffic_module.c), or the server's own where it is linked in (traffic_record.c).
  */
 #include "traffic.h"
 
-#include <kernel/kern_server.h>
 #include <kernel/string.h>
 
 /* The account of one end of a stream; null: there is none. Of several sinks (incarnations), the
@@ -92,7 +92,7 @@ static void close_answer(struct traffic *traffic, struct kmsg *message)
     service_answer_status(traffic->host, message, status);
 }
 
-static void message_handle(struct traffic *traffic, struct kmsg *message)
+void traffic_handle(struct traffic *traffic, struct kmsg *message)
 {
     switch (kmsg_id(message)) {
     case TRAFFIC_DATA:
@@ -116,14 +116,12 @@ static void message_handle(struct traffic *traffic, struct kmsg *message)
     }
 }
 
-static void traffic_main(void *argument)
+int traffic_open(struct traffic *traffic, struct mach_host *host)
 {
-    struct traffic *traffic = argument;
-    struct kmsg *message;
-
-    while (mach_msg_receive(traffic->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
-        message_handle(traffic, message);
-    }
+    *traffic = (struct traffic){.host = host};
+    lock_init(&traffic->lock);
+    condition_init(&traffic->digest_wake);
+    return thread_create(host, "digest", traffic_digest_main, traffic, &traffic->digest_thread);
 }
 
 static void digests_stop(struct traffic *traffic)
@@ -135,76 +133,12 @@ static void digests_stop(struct traffic *traffic)
     thread_join(traffic->digest_thread);
 }
 
-/* Waits until the peers of running streams have settled what is under way, or died. */
-static void traffic_unload(struct mach_host *host, void *instance)
+void traffic_close(struct traffic *traffic)
 {
-    struct traffic *traffic = instance;
-
-    if (traffic->port != NULL) {
-        port_destroy(traffic->port);
-    }
-    if (traffic->service_thread != NULL) {
-        thread_join(traffic->service_thread);
-    }
     if (traffic->digest_thread != NULL) {
         digests_stop(traffic);
+        traffic->digest_thread = NULL;
     }
     traffic_source_destroy_all(traffic);
     traffic_sink_destroy_all(traffic);
-    if (traffic->port != NULL) {
-        port_release(traffic->port);
-    }
-    heap_free(host, traffic);
 }
-
-static int traffic_open(struct traffic *traffic)
-{
-    int error = port_create(traffic->host, &traffic->port);
-
-    if (error != ERROR_NONE) {
-        return error;
-    }
-    port_retain(traffic->port); /* for the serving thread, until it is joined */
-    port_set_limit(traffic->port, PORT_LIMIT_MAXIMUM);
-    error = thread_create(traffic->host, "digest", traffic_digest_main, traffic,
-                          &traffic->digest_thread);
-    if (error != ERROR_NONE) {
-        return error;
-    }
-    return thread_create(traffic->host, "traffic", traffic_main, traffic, &traffic->service_thread);
-}
-
-static int traffic_load(struct mach_host *host, void **instance)
-{
-    struct traffic *traffic = heap_allocate(host, sizeof(*traffic));
-
-    if (traffic == NULL) {
-        return ERROR_NO_MEMORY;
-    }
-    *traffic = (struct traffic){.host = host};
-    lock_init(&traffic->lock);
-    condition_init(&traffic->digest_wake);
-    int error = traffic_open(traffic);
-    if (error != ERROR_NONE) {
-        traffic_unload(host, traffic);
-        return error;
-    }
-    *instance = traffic;
-    return ERROR_NONE;
-}
-
-static struct port *traffic_service_port(void *instance)
-{
-    struct traffic *traffic = instance;
-
-    return traffic->port;
-}
-
-static const struct kern_server traffic_server = {
-    .name = "traffic",
-    .version = 1,
-    .load = traffic_load,
-    .unload = traffic_unload,
-    .service_port = traffic_service_port,
-};
-KERN_SERVER(traffic_server);

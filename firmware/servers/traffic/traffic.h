@@ -32,8 +32,6 @@ struct traffic_sink;
 
 struct traffic {
     struct mach_host *host;
-    struct port *port;
-    struct thread *service_thread;
     struct thread *digest_thread;
     struct lock lock;
     struct condition digest_wake;
@@ -54,6 +52,18 @@ struct traffic_account {
     uint64_t digest_messages;
     uint64_t digest_hash;
 };
+
+/* --- traffic.c -------------------------------------------------------------------------------- */
+
+/* Begin with no stream. 0 or the error of thread_create(); then close it all the same. */
+int traffic_open(struct traffic *traffic, struct mach_host *host) MUST_CHECK;
+
+/* A message for the server; takes it over. The serving thread. */
+void traffic_handle(struct traffic *traffic, struct kmsg *message);
+
+/* End every stream, wait until all is settled, free everything. The serving thread, or when it has
+ * ended. */
+void traffic_close(struct traffic *traffic);
 
 /* --- digest.c --------------------------------------------------------------------------------- */
 
@@ -88,7 +98,13 @@ void traffic_source_stop(struct traffic *traffic, struct kmsg *message);
  * runs). */
 int traffic_source_close(struct traffic *traffic, uint64_t stream_id) MUST_CHECK;
 
-/* The server is being unloaded: end every stream, wait until all is settled, free everything. */
+/* Begin the end of every stream. */
+void traffic_source_stop_all(struct traffic *traffic);
+
+/* Has every stream ended, and everything it sent been settled? */
+bool traffic_source_all_finished(struct traffic *traffic);
+
+/* End every stream, wait until all is settled, free everything. */
 void traffic_source_destroy_all(struct traffic *traffic);
 
 /* --- sink.c ----------------------------------------------------------------------------------- */

@@ -104,7 +104,10 @@ static const struct {
     {REQUIRED LINK " slot:1\n", "a link attribute is given twice"},
     {REQUIRED LINK " replay:2\n", "link replay: 0 or 1"},
     {REQUIRED LINK " payload_crc:\n", "link payload_crc: 0 or 1"},
-    {REQUIRED LINK " use:spare\n", "link use: link or raw"},
+    {REQUIRED LINK " use:spare\n", "link use: link, raw or driver"},
+    {REQUIRED LINK " driver:\n", "link driver: 1 to 31 printable characters"},
+    {REQUIRED LINK " use:driver\n", "link use:driver and driver:NAME belong together"},
+    {REQUIRED LINK " driver:mine\n", "link use:driver and driver:NAME belong together"},
     {REQUIRED LINK " version:0\n", "link version: 1 or more"},
     {REQUIRED "link=name: kind:ivshmem slot:1 peer:0\n", "link name: 1 to 31 printable characters"},
 };
@@ -117,6 +120,14 @@ static void boot_page_refusals_case(struct selftest *test)
             continue;
         selftest_fail(test, __FILE__, __LINE__, refusals[i].reason);
     }
+}
+
+static void boot_page_driver_case(struct selftest *test)
+{
+    const struct boot_link *link = parse(REQUIRED LINK " use:driver driver:mine\n")->links;
+
+    CHECK(test, parsed.error == ERROR_NONE && link->use == BOOT_LINK_USE_DRIVER);
+    CHECK(test, strcmp(link->driver, "mine") == 0);
 }
 
 static void boot_page_routes_case(struct selftest *test)
@@ -170,6 +181,7 @@ static void boot_count_case(struct selftest *test)
 const struct selftest_case selftest_boot_cases[] = {
     {"boot_page", boot_page_case},
     {"boot_page_refusals", boot_page_refusals_case},
+    {"boot_page_driver", boot_page_driver_case},
     {"boot_page_routes", boot_page_routes_case},
     {"boot_page_links", boot_page_links_case},
     {"boot_count", boot_count_case},

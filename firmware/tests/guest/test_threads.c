@@ -230,6 +230,63 @@ static void thread_host_case(struct selftest *test)
     thread_set_host(NULL);
 }
 
+/* --- Threads of a server ---------------------------------------------------------------------- */
+
+static struct server *const some_server = (struct server *)(void *)16;
+
+/* What a server's threads may be at when they are taken out. */
+static void wait_for_ever(void *argument)
+{
+    (void)event_wait(argument, DEADLINE_NEVER);
+}
+
+static void wait_for_long(void *argument)
+{
+    struct worker *worker = argument;
+
+    lock_acquire(worker->lock);
+    (void)condition_wait(worker->condition, worker->lock, clock_now_ns() + 3600 * 1000 * MS);
+    lock_release(worker->lock);
+}
+
+static void yield_for_ever(void *argument)
+{
+    (void)argument;
+    for (;;)
+        thread_yield();
+}
+
+static void owned_threads_case(struct selftest *test)
+{
+    struct lock lock;
+    struct condition condition;
+    struct event event;
+    struct worker worker = {.lock = &lock, .condition = &condition};
+    struct thread *joined, *other;
+
+    lock_init(&lock);
+    condition_init(&condition);
+    event_init(&event);
+    thread_set_owner(some_server);
+    CHECK(test, thread_owned_count(some_server) == 1);
+    CHECK(test, thread_create(NULL, "event", wait_for_ever, &event, &joined) == 0);
+    CHECK(test, thread_create(NULL, "condition", wait_for_long, &worker, &other) == 0);
+    CHECK(test, thread_create(NULL, "yield", yield_for_ever, NULL, NULL) == 0);
+    thread_set_owner(NULL);
+    thread_yield();
+    CHECK(test, thread_owned_count(some_server) == 3);
+    CHECK(test, thread_others_runnable());
+    CHECK(test, thread_end_owned(some_server, joined));
+    CHECK(test, thread_owned_count(some_server) == 0);
+    thread_join(joined);
+    CHECK(test, !thread_others_runnable());
+    /* Nothing refers to them: others wait where they did. */
+    event_signal(&event);
+    CHECK(test, event_wait(&event, DEADLINE_NEVER));
+    condition_broadcast(&condition);
+    CHECK(test, !thread_others_runnable());
+}
+
 const struct selftest_case selftest_thread_cases[] = {
     {"thread_order", thread_order_case},
     {"thread_memory", thread_memory_case},
@@ -237,5 +294,6 @@ const struct selftest_case selftest_thread_cases[] = {
     {"condition", condition_case},
     {"event", event_case},
     {"thread_host", thread_host_case},
+    {"owned_threads", owned_threads_case},
     {NULL, NULL},
 };

@@ -85,6 +85,38 @@ static void the_wire_form_is_the_specified_one(void)
     talk_destroy(&talk);
 }
 
+/* It is there for whoever receives, here and there, and an answer that uses the message keeps it. */
+static void quality_of_service_travels_with_the_message(void)
+{
+    struct talk talk = talk_create();
+    struct kmsg *kmsg = test_message(talk.pair.hosts[0], 1), *plain;
+    struct port *client, *reply;
+
+    REQUIRE(port_create(talk.pair.hosts[0], &client) == 0);
+    EXPECT_EQUAL(kmsg_qos(kmsg), 0);
+    kmsg_set_qos(kmsg, 0xa5);
+    EXPECT_EQUAL(mach_msg_send(kmsg, talk.proxy, client, PORT_SEND_ONCE, 0), MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(test_send(talk.proxy, 2), MACH_MSG_SUCCESS);
+    pair_settle(&talk.pair);
+    REQUIRE(mach_msg_receive(talk.principal, &kmsg, 0) == MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(kmsg_qos(kmsg), 0xa5);
+    REQUIRE(mach_msg_receive(talk.principal, &plain, 0) == MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(kmsg_qos(plain), 0);
+    kmsg_free(plain);
+    reply = kmsg_take_reply_port(kmsg);
+    EXPECT_EQUAL(mach_msg_reply(kmsg, reply, PORT_SEND_ONCE), MACH_MSG_SUCCESS);
+    pair_settle(&talk.pair);
+    REQUIRE(mach_msg_receive(client, &kmsg, 0) == MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(kmsg_qos(kmsg), 0xa5);
+    kmsg_set_qos(kmsg, 1);
+    EXPECT_EQUAL(mach_msg_send(kmsg, client, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
+    REQUIRE(mach_msg_receive(client, &kmsg, 0) == MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(kmsg_qos(kmsg), 1);
+    kmsg_free(kmsg);
+    port_destroy(client);
+    talk_destroy(&talk);
+}
+
 static void messages_to_a_port_keep_their_order_while_ports_take_turns(void)
 {
     struct talk talk = talk_create();
@@ -306,6 +338,7 @@ static const struct unit_test flow_tests[] = {
     {"a message is settled once, when it is received and not before",
      a_message_is_settled_once_when_it_is_received_and_not_before},
     {"the message arrives as it was sent", the_message_arrives_as_it_was_sent},
+    {"quality of service travels with the message", quality_of_service_travels_with_the_message},
     {"the wire form is the specified one", the_wire_form_is_the_specified_one},
     {"messages to a port keep their order while ports take turns",
      messages_to_a_port_keep_their_order_while_ports_take_turns},

@@ -431,6 +431,72 @@ static void endless_rights_to_nothing_are_not_answered_endlessly(void)
     victim_destroy(&victim);
 }
 
+/* `node` says that it has `value` rights to the port. */
+static void add_rights(const struct victim *victim, mnl_node_info_t node, uint32_t node_id,
+                       uint32_t operation, uint32_t value)
+{
+    struct {
+        struct mnl_msg header;
+        le32 count;
+        le32 reserved;
+        struct flipc_rights_entry entry;
+    } message = {.header = {.sub = MNL_SUB_FLIPC,
+                            .cmd = FLIPC_RIGHTS,
+                            .flags = MNL_FLAG_SEQUENCED,
+                            .node_id = node_id,
+                            .options = mnl_flow_next(node),
+                            .size = sizeof(message) - sizeof(message.header)},
+                 .count = le32_of(1),
+                 .entry = {.name = le64_of(victim->name),
+                           .operation = le32_of(operation),
+                           .value = le32_of(value)}};
+
+    EXPECT_EQUAL(mnl_msg_from_node_bounded(node, &message.header, sizeof(message), 0),
+                 KERN_SUCCESS);
+}
+
+/* Its last right is used by the very message that brings one to the same port. */
+static void a_message_may_end_an_account_that_its_rights_need(void)
+{
+    struct victim victim = victim_create();
+    mnl_node_info_t other = test_node_create(victim.host, 3, TEST_INCARNATION(1));
+    struct wire_message message;
+    struct kmsg *kmsg;
+
+    add_rights(&victim, other, 3, RIGHTS_ADD_SEND, 1);
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, 1);
+    message = good_message(&victim);
+    STORE(message.mach.bits, PORT_SEND_ONCE | PORT_SEND << 8);
+    STORE(message.mach.local, victim.name); /* which the peer says is at the peer */
+    EXPECT_EQUAL(deliver(&victim, &message), KERN_SUCCESS);
+    EXPECT_EQUAL(mach_msg_receive(victim.port, &kmsg, 0), MACH_MSG_SUCCESS);
+    kmsg_free(kmsg);
+    mnl_node_release(other, 0);
+    victim_destroy(&victim);
+}
+
+/* Each is told when the one before was received: what a peer says in a word costs no memory. */
+static void rights_that_die_by_the_thousand_are_told_one_by_one(void)
+{
+    struct victim victim = victim_create();
+    size_t used_bytes;
+    uint32_t told = 0;
+    struct kmsg *kmsg;
+
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, RIGHTS_ONCE_MAXIMUM);
+    add_rights(&victim, victim.node, PEER, RIGHTS_ADD_ONCE, 1); /* one too many */
+    used_bytes = heap_statistics(victim.host).used_bytes;
+    EXPECT_EQUAL(mnl_terminate(victim.node, 0), KERN_SUCCESS);
+    EXPECT(heap_statistics(victim.host).used_bytes < used_bytes + 1024);
+    while (mach_msg_receive(victim.port, &kmsg, 0) == MACH_MSG_SUCCESS) {
+        EXPECT_EQUAL(kmsg_id(kmsg), NOTIFY_SEND_ONCE);
+        kmsg_free(kmsg);
+        told++;
+    }
+    EXPECT_EQUAL(told, RIGHTS_ONCE_MAXIMUM);
+    victim_destroy(&victim);
+}
+
 /* After everything refused was acknowledged and everything delivered received, a good message
  * arrives. */
 static bool makes_sense_again(struct victim *victim)
@@ -507,6 +573,10 @@ static const struct unit_test hostile_tests[] = {
     {"endless questions are not answered endlessly", endless_questions_are_not_answered_endlessly},
     {"endless rights to nothing are not answered endlessly",
      endless_rights_to_nothing_are_not_answered_endlessly},
+    {"a message may end an account that its rights need",
+     a_message_may_end_an_account_that_its_rights_need},
+    {"rights that die by the thousand are told one by one",
+     rights_that_die_by_the_thousand_are_told_one_by_one},
     {"random bytes do no harm", random_bytes_do_no_harm},
 };
 UNIT_SUITE("hostile", hostile_tests);

@@ -4,6 +4,9 @@
  * until nothing fails any more. Whatever fails says so, nothing is lost without an outcome, and
  * everything is freed.
  */
+#include "core/heap.h"
+#include "core/node.h"
+#include "core/port.h"
 #include "hosts.h"
 #include "native.h"
 #include "unit.h"
@@ -120,6 +123,20 @@ static void ask(struct call *call)
         port_destroy(client);
 }
 
+/* The proxies that are kept for the next call. */
+static void free_spares(struct pair *pair)
+{
+    for (int i = 0; i < 2; i++) {
+        struct mach_host *host = pair->hosts[i];
+        struct port *spare;
+
+        ipc_lock(host);
+        spare = port_spare_take(node_of_handle(pair->nodes[i]));
+        ipc_unlock(host);
+        heap_free(host, spare);
+    }
+}
+
 /* Host `failing` fails its n-th allocation. True: it did not come to that. */
 static bool call_with_failure(int failing, uint64_t n)
 {
@@ -134,6 +151,7 @@ static bool call_with_failure(int failing, uint64_t n)
     ask(&call);
     heap_fail_after(call.pair.hosts[failing], 0, false);
     transfer_all(&call.pair);
+    free_spares(&call.pair);
     for (int i = 0; i < 2; i++)
         EXPECT_EQUAL(heap_statistics(call.pair.hosts[i]).used_bytes, before[i].used_bytes);
     port_destroy(call.server);

@@ -2,23 +2,20 @@
 """Makes the server objects of this folder: each has the one fault that it is named after.
 
 Beside each stands what the loader says about it (`.txt`: the code's name, then the message).
-Run it from the checkout: python -m tests.data.servers.make, or python tests/data/servers/make.py.
+Run it in the checkout's folder: python -m tests.data.servers.make
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from emulator.machines.machine import MACHINES
+from emulator.model import Arch
+from emulator.testing.server_writer import Reference, ServerWriter
+
 FOLDER = Path(__file__).resolve().parent
-sys.path.insert(0, str(FOLDER.parents[2]))
-
-from emulator.machines.machine import MACHINES  # noqa: E402  (the path above comes first)
-from emulator.model import Arch  # noqa: E402
-from emulator.testing.server_writer import Reference, ServerWriter  # noqa: E402
-
 PC32 = 2  # R_X86_64_PC32
 GOTPCREL = 9
 SHOFF = 0x28  # e_shoff of a 64-bit file
@@ -71,6 +68,7 @@ def faulty_objects() -> Mapping[str, bytes]:
         "several_servers": replace(good, name="tiny\nother").write(),
         "old_version": replace(good, version="1").write(),
         "bad_parameter": replace(good, parameters="float tiny_pi no such type\0").write(),
+        "loadable_outside": replace(good, loadable="../linked").write(),
         "cyclic_dependency": good.with_name("tiny", depends=("tiny",)).write(),
         "cyclic_dependency_a": good.with_name("a", depends=("b",)).write(),
         "cyclic_dependency_b": good.with_name("b", depends=("c",)).write(),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The package as it is built: prebuilt firmware is taken, and its absence is explained."""
+"""The package as it is built: prebuilt firmware is taken, its absence is explained, and servers can
+be made with what is installed."""
 
 from __future__ import annotations
 
@@ -11,16 +12,27 @@ from pathlib import Path
 
 import pytest
 
+from emulator.loader.kernel import KernelImage
+from emulator.loader.object import ServerObject
+from emulator.machines.machine import MACHINES
+from emulator.model import Arch
+
 ROOT = Path(__file__).parents[3]
 ARCHES = ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32")
-SERVERS = ("echo", "fault", "traffic", "raw_ring", "hostile")
+SERVERS = ("node", "echo", "fault", "traffic", "raw_ring", "hostile")
 DRIVERS = ("phy_ivshmem", "phy_virtio_serial", "phy_ivshmem_faulty")
 FIRMWARE = (
-    *(f"{arch}/kernel.elf" for arch in ARCHES),
+    *(
+        f"{arch}/{name}"
+        for arch in ARCHES
+        for name in ("kernel.elf", "exports.list", "server.flags")
+    ),
     *(f"{arch}/servers/{name}.kern_server" for arch in ARCHES for name in (*SERVERS, *DRIVERS)),
     "host/libmnlab_core.so",
     "host/libmnlab_sim.so",
 )
+KIT = ("kit/include/kernel/kern_server.h", "kit/tools/imports.py")
+EXAMPLE = ROOT / "docs" / "guide" / "phy_mailbox"
 
 
 @pytest.fixture
@@ -53,7 +65,7 @@ def build(source: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_prebuilt_firmware_is_taken(source: Path) -> None:
-    for name in FIRMWARE:
+    for name in (*FIRMWARE, *KIT):
         file = source / "emulator" / "_images" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
@@ -61,7 +73,7 @@ def test_prebuilt_firmware_is_taken(source: Path) -> None:
     assert done.returncode == 0, done.stderr
     (library,) = (source / "build").glob("lib*")
     assert (library / "mnlab.py").is_file()
-    for name in FIRMWARE:
+    for name in (*FIRMWARE, *KIT):
         assert (library / "emulator" / "_images" / name).read_text() == name
 
 
@@ -73,3 +85,39 @@ def test_firmware_that_cannot_be_built_names_the_packages(source: Path) -> None:
     last = done.stderr.splitlines()[-1]
     assert "the firmware could not be built" in last
     assert "apt-get install clang lld llvm make" in last
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("real_machines")
+def test_an_installed_package_makes_servers(source: Path, tmp_path: Path) -> None:
+    """The guide's driver, from what `pip install` would put there, with no checkout in sight."""
+    (source / "firmware").symlink_to(ROOT / "firmware")
+    done = build(source)
+    assert done.returncode == 0, done.stderr
+    (library,) = (source / "build").glob("lib*")
+    installed = library.rename(tmp_path / "installed")
+    work = tmp_path / "work"
+    shutil.copytree(EXAMPLE, work)
+    words = [
+        *("-n", "phy_mailbox", "-i", "kern_server_self", "-o", "phy_mailbox.kern_server"),
+        *("-l", "phy_mailbox.load", "-u", "phy_mailbox.unload"),
+        *(word for arch in ARCHES for word in ("-arch", arch)),
+        *("phy_mailbox.c", *(f"phys/ivshmem/{name}.c" for name in ("cable", "device", "ring"))),
+    ]
+    made = subprocess.run(
+        [sys.executable, "-m", "emulator.cli.kl_ld", *words],
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    for arch in Arch:
+        path = work / f"phy_mailbox.{arch.value}.kern_server"
+        server = ServerObject.read(path.read_bytes(), kind=MACHINES[arch].elf, source=path.name)
+        kernel = KernelImage.read(installed / "emulator" / "_images" / arch.value / "kernel.elf")
+        assert server.link(min(item.address for item in kernel.exports.values()), kernel)
+        assert str(ROOT).encode() not in path.read_bytes()

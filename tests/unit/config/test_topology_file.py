@@ -98,6 +98,14 @@ def test_everything_that_can_be_said() -> None:
     assert topology.links[1].directions == ("b->a", "a->b")
 
 
+def test_a_link_with_a_driver() -> None:
+    text = "".join(f'[[node]]\nname = "{name}"\narch = "x86_64"\n' for name in "abc")
+    text += '[[link]]\nkind = "ivshmem"\nends = ["a", "b"]\ndriver = "mnl_ring"\n'
+    text += '[[link]]\nkind = "virtio-serial"\nends = ["b", "c"]\ndriver = "my/own.kern_server"\n'
+    first, second = parse_topology(text, source="driven.toml").links
+    assert (first.driver, second.driver) == ("mnl_ring", "my/own.kern_server")
+
+
 def test_defaults() -> None:
     topology = parse_topology('[[node]]\nname = "a"\narch = "x86_64"\n', source="dir/My Lab.toml")
     assert topology.name == "my-lab"

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import pytest
 
 from emulator.loader.codes import Code, LoaderError
-from emulator.loader.daemon import ServerConfig
+from emulator.loader.conf import ServerConfig
 from emulator.loader.node_messages import LogEntry, NodeState
+from emulator.loader.status import Priority
 from emulator.loader.table import State, Taint
 from emulator.testing.loader_bench import INIT, STOP, LoaderBench, Mailbox
 from emulator.testing.server_writer import ServerWriter
@@ -80,6 +81,7 @@ async def test_the_lines_of_adding_a_server_that_starts(up: LoaderBench) -> None
         "loading tiny",
         "tiny",
         "tiny: 4128 bytes downloaded",
+        "starting up tiny",
         "tiny loaded",
     ]
 
@@ -94,6 +96,22 @@ async def test_what_is_known_of_a_server(loaded: LoaderBench) -> None:
     assert (port.name, port.port, port.advertised) == ("tiny", server.ports[0], True)
     (port,) = loaded.loader.info("tiny", privileged=False).ports
     assert (port.name, port.port, port.advertised) == ("tiny", 0, True)
+
+
+async def test_the_linked_image_is_written_for_a_debugger(up: LoaderBench) -> None:
+    place = up.folder / "tiny.linked"
+    path = up.write(writer=replace(ServerWriter(), loadable=place.name))
+    await up.loader.add(path)
+    assert f"linking tiny into {place}" in up.lines
+    assert up.loader.info("tiny", privileged=True).loadable == str(place)
+    assert len(place.read_bytes()) == path.stat().st_size
+    await up.loader.delete("tiny")
+    place.unlink()
+    place.mkdir()  # a place that cannot be written costs the server nothing
+    await up.loader.add(path)
+    assert up.state() == State.ALLOCATED
+    assert any(f"{place} is not written" in line for line in up.lines)
+    assert {item.name for item in up.folder.iterdir()} == {path.name, place.name}
 
 
 async def test_codes(up: LoaderBench) -> None:
@@ -112,6 +130,20 @@ async def test_codes(up: LoaderBench) -> None:
     await loader.delete("tiny")
     await refused(loader.load("tiny"), Code.UNKNOWN_SERVER)
     assert loader.info("tiny", privileged=True).state == State.DEALLOCATED
+
+
+async def test_a_port_is_advertised_by_one_server(up: LoaderBench) -> None:
+    await up.loader.add(up.write("one"))
+    same = "HMAP mine tiny_handler 0\nHMAP one tiny_handler 0\nADVERTISE one\n"
+    error = await refused(up.loader.add(up.write("two", load=same)), Code.PORT_EXISTS)
+    assert error.what == "two advertises port one, as one does already"
+    assert up.state("two") == State.DEALLOCATED
+    assert up.node.named("two") is None
+    await up.loader.add(up.write("two", load=same.replace("ADVERTISE one", "START")))
+    await refused(up.loader.replace("two", up.write("two", load=same)), Code.PORT_EXISTS)
+    assert up.state("two") == State.LOADED
+    await up.loader.delete("one")
+    await up.loader.replace("two", up.write("two", load=same))
 
 
 async def test_a_failed_initialisation_is_never_loaded(up: LoaderBench) -> None:
@@ -256,10 +288,29 @@ async def test_the_first_message_loads(up: LoaderBench) -> None:
     assert server.loads == 1
 
 
-@pytest.mark.parametrize("reason", ["init", "dependency"])
-async def test_a_first_message_that_loads_nothing_is_refused_and_counted(
-    up: LoaderBench, reason: str
+async def test_a_first_message_may_be_ahead_of_the_reply_that_armed_its_port(
+    up: LoaderBench,
 ) -> None:
+    adding = asyncio.ensure_future(up.loader.add(up.write()))
+    while (server := up.node.named("tiny")) is None:
+        await asyncio.sleep(0)
+    assert up.state() == State.ALLOCATING
+    assert up.node.send_to("tiny")
+    await adding
+    await up.settle()
+    assert up.state() == State.LOADED
+    unloading = asyncio.ensure_future(up.loader.unload("tiny"))
+    while server.state is NodeState.LOADED:
+        await asyncio.sleep(0)
+    assert up.state() == State.UNLOADING
+    assert up.node.send_to("tiny")
+    await unloading
+    await up.settle()
+    assert up.state() == State.LOADED
+
+
+@pytest.mark.parametrize("reason", ["init", "dependency"])
+async def test_a_first_message_that_loads_nothing_is_refused(up: LoaderBench, reason: str) -> None:
     await up.loader.add(up.write(depends=("nobody",) if reason == "dependency" else ()))
     up.node.returns["tiny", INIT] = 1
     assert up.node.send_to("tiny")
@@ -285,6 +336,10 @@ async def test_parameters(up: LoaderBench) -> None:
     await up.loader.add(up.write(writer=writer))
     await refused(up.loader.load("tiny", ["depth=-1"]), Code.BAD_PARAMETER)
     assert up.state() == State.ALLOCATED
+    assert up.node.send_to("tiny")  # what was refused is not tried again
+    await up.settle()
+    assert up.state() == State.LOADED
+    await up.loader.unload("tiny")
     await up.loader.load("tiny", ["depth=77"])
     server = up.node.named("tiny")
     assert server is not None
@@ -328,8 +383,8 @@ async def test_a_delete_while_it_is_allocated(up: LoaderBench) -> None:
 async def test_a_node_that_dies_takes_everything_along(loaded: LoaderBench) -> None:
     box = Mailbox()
     com_port = await loaded.loader.com_port("tiny")
-    await loaded.loader.log_level(com_port, 1)
-    await loaded.loader.get_log(com_port, box, 9)
+    await loaded.loader.logs.set_level(com_port, 1)
+    await loaded.loader.logs.read(com_port, box, 9)
     unloading = asyncio.ensure_future(loaded.loader.unload("tiny"))
     await asyncio.sleep(0)
     loaded.node.die()
@@ -363,6 +418,29 @@ async def test_the_configuration_comes_up_in_its_order(tmp_path: Path) -> None:
     assert not bench.node.servers
 
 
+async def test_an_abort_waits_until_the_configuration_is_up(tmp_path: Path) -> None:
+    config = [ServerConfig(path=tmp_path / "one.kern_server", load=True)]
+    bench = LoaderBench(tmp_path, config=config)
+    bench.write("one")
+    coming = asyncio.ensure_future(bench.loader.node_up())
+    await bench.loader.wait_active()
+    await bench.loader.abort(restart=True)
+    assert await _waited(coming) == ()
+    assert bench.state("one") == State.LOADED
+    assert [offset for _, offset in bench.node.calls] == [INIT, STOP, INIT]
+
+
+async def test_a_lazy_server_without_a_port_is_told(tmp_path: Path) -> None:
+    config = [ServerConfig(path=tmp_path / f"{name}.kern_server", load=False) for name in "ab"]
+    bench = LoaderBench(tmp_path, config=config)
+    bench.write("a", load="CALL tiny_init 0\nSTART\n")
+    bench.write("b")
+    (failure,) = await bench.loader.node_up()
+    assert failure.what == "a has no port: no message would ever load it"
+    assert bench.state("a") == bench.state("b") == State.ALLOCATED
+    assert sum("no message would ever load it" in line for line in bench.lines) == 1
+
+
 async def test_another_image_is_refused(bench: LoaderBench) -> None:
     bench.node._build_id = bytes(20)
     await refused(bench.loader.node_up(), Code.WRONG_IMAGE)
@@ -372,32 +450,45 @@ async def test_another_image_is_refused(bench: LoaderBench) -> None:
 async def test_logs(loaded: LoaderBench) -> None:
     loader, node, box = loaded.loader, loaded.node, Mailbox()
     com_port = await loader.com_port("tiny")
-    await refused(loader.get_log(com_port, box, 9), Code.INVALID_ARGUMENT)
-    await loader.log_level(com_port, 2)
-    await loader.get_log(com_port, box, 9)
-    await refused(loader.get_log(com_port, Mailbox(), 9), Code.PORT_EXISTS)
+    await refused(loader.logs.read(com_port, box, 9), Code.INVALID_ARGUMENT)
+    await loader.logs.set_level(com_port, 2)
+    await loader.logs.read(com_port, box, 9)
+    await refused(loader.logs.read(com_port, Mailbox(), 9), Code.PORT_EXISTS)
     outside = LogEntry(time_ns=1234, format_offset=1 << 30, level=2, arguments=(0,) * 5)
     node.log("tiny", replace(outside, level=1))
     assert box.logs() == []
     node.log("tiny", outside)
     assert box.logs() == ["      1234:\t(format at 0x40000000, outside the image)"]
-    await loader.get_log(com_port, box, 9)
-    await loader.log_level(com_port, 0)
-    assert box.logs()[1:] == [""]
-    await refused(loader.log_level(0, 1), Code.SERVER_UNLOADED)
-    await refused(loader.log_level(99, 1), Code.UNKNOWN_SERVER)
+    for total, told in ((5, "          :\t(5 entries were lost)\n"), (5, ""), (6, "(1 entries")):
+        await loader.logs.read(com_port, box, 9)
+        node.log_lost = total
+        node.log("tiny", outside)
+        assert told in box.logs()[-1]
+        assert ("lost" in box.logs()[-1]) == bool(told)
+    await loader.logs.read(com_port, box, 9)
+    await loader.logs.set_level(com_port, 0)
+    assert box.logs()[4:] == [""]
+    await refused(loader.logs.set_level(0, 1), Code.SERVER_UNLOADED)
+    await refused(loader.logs.set_level(99, 1), Code.UNKNOWN_SERVER)
 
 
 async def test_a_reader_that_left_is_in_nobodys_way(loaded: LoaderBench) -> None:
     com_port = await loaded.loader.com_port("tiny")
     gone, box = Mailbox(), Mailbox()
-    await loaded.loader.log_level(com_port, 1)
-    await loaded.loader.get_log(com_port, gone, 1)
+    await loaded.loader.logs.set_level(com_port, 1)
+    await loaded.loader.logs.read(com_port, gone, 1)
     loaded.loader.forget(gone)
-    server = loaded.node.named("tiny")
-    assert server is not None
-    server.log_wanted = False
-    await loaded.loader.get_log(com_port, box, 1)
+    await loaded.loader.logs.read(com_port, box, 1)  # what the first asked the node for answers it
+    entry = LogEntry(time_ns=1, format_offset=1 << 30, level=1, arguments=(0,) * 5)
+    loaded.node.log("tiny", entry)
+    assert len(box.logs()) == 1
+    assert gone.logs() == []
+    await loaded.loader.logs.read(com_port, gone, 1)
+    loaded.loader.forget(gone)
+    loaded.node.log("tiny", entry)  # nobody waits for what comes now
+    await loaded.loader.logs.read(com_port, box, 1)
+    loaded.node.log("tiny", entry)
+    assert box.logs()[1].endswith("(1 entries were lost)\n")
 
 
 async def test_a_subscriber_that_takes_nothing_loses_its_lines_only(up: LoaderBench) -> None:
@@ -407,7 +498,16 @@ async def test_a_subscriber_that_takes_nothing_loses_its_lines_only(up: LoaderBe
     await up.loader.add(up.write())
     assert len(deaf.lines()) == 2
     assert keen.lines() == up.lines[1:]
-    assert up.loader.lines.lost(deaf) == len(keen.lines()) - 2
+    lost = len(keen.lines()) - 2
+    deaf.room = 3
+    up.loader.lines.post(Priority.INFO, "there is room for what was lost only")
+    deaf.room = 9
+    up.loader.lines.post(Priority.INFO, "and for more")
+    assert deaf.lines()[2:] == [
+        f"kern_loader: {lost} lines were lost",
+        "kern_loader: 1 lines were lost",
+        "and for more",
+    ]
 
 
 async def test_a_subscriber_may_ask_for_one_server_and_a_level(up: LoaderBench) -> None:

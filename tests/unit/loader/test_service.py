@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ from emulator.loader import (
     reply_handler,
 )
 from emulator.loader.channel import LocalChannel
-from emulator.loader.messages import NameRequest, Request, take_answer
+from emulator.loader.messages import NameRequest, Request, parse_string, take_answer
 from emulator.loader.service import LoaderService
-from emulator.loader.socket_channel import SOCKET_NAME, LoaderSocket, SocketChannel
+from emulator.loader.socket_channel import LOOK_UP, SOCKET_NAME, LoaderSocket, SocketChannel
+from emulator.loader.status import Priority
 from emulator.testing.loader_bench import INIT, LoaderBench, Mailbox
 
 PRIVILEGED = 77
@@ -216,14 +218,7 @@ async def test_nonsense_is_answered(lab: Lab, message_id: int, body: bytes, code
 async def test_a_ping_waits_for_its_own_client_only(lab: Lab) -> None:
     """One client's slow load does not hold up another's ping."""
     await lab.loader.add_server(lab.bench.write())
-    gate = asyncio.Event()
-    think = lab.bench.node._think
-
-    async def slow() -> None:
-        await gate.wait()
-        await think()
-
-    lab.bench.node._think = slow  # type: ignore[method-assign]
+    gate = lab.bench.node.gate = asyncio.Event()
     one, other = Mailbox(), Mailbox()
     body = NameRequest(name="tiny").serialize()
     answers: list[bytes] = []
@@ -238,6 +233,65 @@ async def test_a_ping_waits_for_its_own_client_only(lab: Lab) -> None:
         await asyncio.sleep(0)
     assert len(answers) == 1
     assert one.pings() == [3]
+
+
+async def test_an_aborted_loader_is_dead_to_its_clients(lab: Lab) -> None:
+    port = lab.loader.port()
+    lab.loader.status_port(port)
+    await lab.loader.add_server(lab.bench.write())
+    assert await lab.loader.is_active()
+    await lab.loader.abort()
+    texts = [parse_string(message.body)[1] async for message in port]  # ends with the loader
+    assert texts[-1] == "tiny deallocated"
+    assert not lab.bench.loader.is_active
+
+
+async def test_a_client_may_wait_for_the_node(bench: LoaderBench) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        loader = Loader(LocalChannel(LoaderService(bench.loader, PRIVILEGED, tasks.create_task)))
+        assert not await loader.is_active()
+        waiting = tasks.create_task(loader.wait_active())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        await bench.loader.node_up()
+        await waiting
+        assert await loader.is_active()
+
+
+async def test_tools_that_do_not_read_delay_no_load(bench: LoaderBench) -> None:
+    """One never reads its lines, one is gone without a word; a third hears what they lose."""
+    await bench.loader.node_up()
+    async with asyncio.TaskGroup() as tasks:
+        begun: list[asyncio.Task[None]] = []
+
+        def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            begun.append(tasks.create_task(work))
+            return begun[-1]
+
+        listener = LoaderSocket({"a": LoaderService(bench.loader, PRIVILEGED, spawn)}, spawn)
+        listener.open(bench.folder / SOCKET_NAME)
+        deaf, gone = (socket.socket(socket.AF_UNIX) for _ in range(2))
+        async with await SocketChannel.open(bench.folder / SOCKET_NAME, "a") as channel:
+            loader = Loader(channel)
+            for tool in (deaf, gone):
+                tool.connect(str(bench.folder / SOCKET_NAME))
+                for number, body in ((LOOK_UP, b"a"), (Request.STATUS_PORT, b"")):
+                    tool.sendall(struct.pack("<IIQQ", len(body), number, 1, 0) + body)
+            while len(bench.loader.lines._subscriptions) < 2:
+                await asyncio.sleep(0)
+            gone.close()
+            await loader.add_server(bench.write())
+            for _ in range(1000):  # a kilobyte of lines each, four times what is kept for a tool
+                bench.loader.lines.post(Priority.INFO, "x" * 1024)
+            await loader.load_server("tiny")
+            assert bench.state() == State.LOADED
+            (subscription,) = bench.loader.lines._subscriptions
+            assert subscription.lost > 500
+        for task in begun:
+            task.cancel()
+        listener.close()
+        deaf.close()
 
 
 @pytest.mark.parametrize("number", [299, 303, 0])

@@ -60,6 +60,11 @@ link=name:a-b kind:ivshmem slot:2 peer:2 payload_crc:0 replay:0 use:raw
 """
 
 
+def test_a_link_that_a_server_drives() -> None:
+    driven = replace(RAW, raw=False, driver="mnl_ring")
+    assert driven.line().endswith(" use:driver driver:mnl_ring")
+
+
 def arguments(*links: BootLink) -> BootArguments:
     return BootArguments(
         node_id=NodeId(1),

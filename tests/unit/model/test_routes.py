@@ -8,7 +8,13 @@ from emulator.model import HOPS_MAX, Route, Topology, plan_routes
 
 
 def topology(
-    names: str, links: str, *, forward: str = "", host_forwards: bool = False, raw: str = ""
+    names: str,
+    links: str,
+    *,
+    forward: str = "",
+    host_forwards: bool = False,
+    raw: str = "",
+    driven: str = "",
 ) -> Topology:
     """Nodes of one letter each; links are two letters, separated by blanks."""
     text = f"[cluster]\nhost_forwards = {str(host_forwards).lower()}\n"
@@ -18,11 +24,18 @@ def topology(
     for ends in links.split():
         text += f'[[link]]\nkind = "ivshmem"\nends = ["{ends[0]}", "{ends[1]}"]\n'
         text += 'use = "raw"\n' if ends in raw.split() else ""
+        text += 'driver = "mnl_ring"\n' if ends in driven.split() else ""
     return parse_topology(text, source="test.toml")
 
 
 def paths(topology: Topology) -> list[str]:
     return ["".join(node[0] for node in route.nodes) for route in plan_routes(topology)]
+
+
+def test_a_link_with_a_driver_is_sole_and_passes_nothing_on() -> None:
+    assert paths(topology("abc", "ab bc", forward="b", driven="bc")) == []
+    assert paths(topology("abc", "ab bc ac", forward="abc", driven="ac")) == []
+    assert paths(topology("ab", "ab", host_forwards=True, driven="ab")) == []
 
 
 def test_nobody_forwards_unless_told_so() -> None:

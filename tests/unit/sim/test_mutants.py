@@ -103,9 +103,9 @@ MUTANTS = (
     ),
     Mutant(
         name="a send-once right that died is told twice",
-        file="core/notify.c",
-        before="        tell_once_died(port, deferred);",
-        after="        tell_once_died(port, deferred), tell_once_died(port, deferred);",
+        file="core/share.c",
+        before="    port_once_died(port, count, deferred);",
+        after="    port_once_died(port, 2 * count, deferred);",
     ),
     Mutant(
         name="a used send-once right is used again",
@@ -125,13 +125,6 @@ MUTANTS = (
         file="core/migrate.c",
         before="    list_append(port->held_mark, &kmsg->queue);",
         after="    list_append(&port->held, &kmsg->queue);",
-    ),
-    Mutant(
-        name="send-once rights that died need no room",
-        file="core/notify.c",
-        before=" && port->count < port->limit",
-        after="",
-        profile="HOSTILE",
     ),
     Mutant(
         name="a message beyond the credit is accepted",

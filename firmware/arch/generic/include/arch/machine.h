@@ -83,6 +83,10 @@ void pci_initialise(struct machine *machine);
 void machine_interrupt(unsigned vector);
 void machine_timer_interrupt(void);
 
+/* After that, before the entry returns to `address`: must it stop the thread there
+ * (scheduler_must_preempt())? */
+bool machine_must_preempt(uintptr_t address);
+
 /* Node time to counter values, for timers that compare with the counter; rounded up. */
 uint64_t clock_counter_at(uint64_t deadline_ns);
 
