@@ -125,6 +125,12 @@ APART static void give_unusual(struct rights_slot *slot, struct node *node,
         *slot->count = le32_of(port->limit);
 }
 
+/* Of a message that came back and is sent again, the reply port may have died meanwhile. */
+static void drop_reply_bits(struct kmsg *kmsg)
+{
+    kmsg->mach.bits = le32_of(kmsg_bits(kmsg) & ~MACH_BITS(0, MACH_BITS_LOCAL(~0u)));
+}
+
 void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spares)
 {
     uint32_t count = rights_slot_count(kmsg);
@@ -137,6 +143,8 @@ void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spar
         else
             give_unusual(&slot, node, spares);
     }
+    if (le64_load(kmsg->mach.local) == NAME_NULL)
+        drop_reply_bits(kmsg);
     kmsg->rights_state = KMSG_RIGHTS_GIVEN;
 }
 

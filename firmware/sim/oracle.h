@@ -49,7 +49,8 @@ struct oracle_message {
     uint32_t life;  /* that sent it */
     uint32_t ended; /* messages that had been begun when its send returned; 0: it has not */
     uint32_t size;
-    uint32_t used;                  /* the send-once right that it was sent with */
+    uint32_t by;                    /* the right that it was sent with, and */
+    uint32_t used;                  /* the same if it is a send-once right */
     uint32_t rights[SIM_CARGO + 1]; /* that it carries, the right to answer first */
     uint8_t right_count;
     uint8_t state;   /* enum message_state */

@@ -188,7 +188,7 @@ uint32_t oracle_right_by_name(uint32_t life, uint32_t port)
 {
     uint32_t right = oracle_right(life, port, PORT_SEND, SIM_NONE);
 
-    if (right != SIM_NONE && oracle_ports[port].life != life) {
+    if (right != SIM_NONE && (oracle_ports[port].life != life || oracle_ports[port].is_dead)) {
         set_state(&rights[right], RIGHT_ENDED);
         rights[right].is_by_name = true;
         set_state(&rights[right], RIGHT_HELD);
@@ -272,8 +272,9 @@ void oracle_carries_reply(uint32_t message, uint32_t right)
 
 void oracle_uses(uint32_t message, uint32_t right)
 {
-    oracle_messages[message].used = right;
-    if (right != SIM_NONE) {
+    oracle_messages[message].by = right;
+    if (right < SIM_FOREIGN && rights[right].kind == PORT_SEND_ONCE) {
+        oracle_messages[message].used = right;
         set_state(&rights[right], RIGHT_USED);
     }
 }
@@ -305,7 +306,8 @@ static void note_strangers(struct oracle_port *port, uint32_t home)
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
         const struct sim_node *node = &sim_nodes[i];
 
-        if (i != sim_lives[home].node && node->life != SIM_NONE && !node->told_up[home]) {
+        if (i != sim_lives[home].node && node->life != SIM_NONE &&
+            (!node->told_up[home] || node->told_dead[home])) {
             life_add(port->guessers, node->life);
         }
     }
@@ -333,6 +335,9 @@ void rights_received(struct oracle_message *message, uint32_t life)
         }
         right = &rights[message->rights[i]];
         right->is_shaky = is_shaky(right);
+        if (life_is_misled(&oracle_ports[right->port], right->life)) {
+            life_add(oracle_ports[right->port].guessers, life);
+        }
         if (right->life != life) {
             right->giver = right->life;
         }
@@ -363,10 +368,16 @@ void rights_failed(struct oracle_message *message, bool is_certain)
     for (uint32_t i = 0; i < message->right_count; i++) {
         struct oracle_right *right;
 
-        if (message->rights[i] >= SIM_FOREIGN || message->received != 0) {
+        if (message->rights[i] >= SIM_FOREIGN) {
             continue;
         }
         right = &rights[message->rights[i]];
+        if (message->received != 0) {
+            if (right->kind == PORT_RECEIVE) { /* it is dead for all who knew it here */
+                port_lost(right->port);
+            }
+            continue;
+        }
         right->is_shaky |= !is_certain;
         set_state(right, RIGHT_ENDED);
         if (right->kind == PORT_RECEIVE) { /* or with somebody who is declared dead */
@@ -374,7 +385,8 @@ void rights_failed(struct oracle_message *message, bool is_certain)
         }
     }
     if (message->used != SIM_NONE) {
-        rights[message->used].is_shaky |= !is_certain;
+        /* Used here, and refused where the port is now: nobody there knows what it was sent with. */
+        rights[message->used].is_shaky |= !is_certain || oracle_ports[message->port].moves != 0;
         set_state(&rights[message->used], RIGHT_ENDED);
     }
 }
@@ -400,7 +412,7 @@ void rights_unsent(struct oracle_message *message)
 
 bool rights_are_shaky(const struct oracle_message *message)
 {
-    bool any = message->used != SIM_NONE && is_shaky(&rights[message->used]);
+    bool any = message->by != SIM_NONE && is_shaky(&rights[message->by]);
 
     for (uint32_t i = 0; i < message->right_count; i++) {
         any |= message->rights[i] < SIM_FOREIGN && is_shaky(&rights[message->rights[i]]);
@@ -450,6 +462,14 @@ static uint64_t name_of(const struct port *port)
     return port->name; /* not port_name(): that would give it one for good */
 }
 
+/* Was the port at the node, and went on? What its next home had sent there before is lost. */
+static bool has_left(const struct oracle_port *port, uint32_t node)
+{
+    uint32_t life = sim_nodes[node].life;
+
+    return port->life != life && life_is_among(port->homes, life);
+}
+
 void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port,
                           enum port_disposition kind)
 {
@@ -467,7 +487,8 @@ void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port
     }
     of = &oracle_ports[rights[right].port];
     if (port == NULL) {
-        if (!oracle_port_may_be_dead(rights[right].port, node) && oracle_right_is_firm(right)) {
+        if (!oracle_port_may_be_dead(rights[right].port, node) && oracle_right_is_firm(right) &&
+            !has_left(of, node)) {
             sim_violated(14, "a right to port %u was lost on its way to node %u",
                          rights[right].port, sim_nodes[node].id);
         }
@@ -571,22 +592,34 @@ void oracle_not_asked(uint32_t request)
     }
 }
 
-/* The one that a notification answers: of that name if there is one, else of a port that had none. */
+static bool is_true(const struct oracle_request *request)
+{
+    return request->is_for_dead
+               ? oracle_port_may_be_dead(request->port, sim_lives[request->life].node)
+               : request->was_true;
+}
+
+static bool has_name(const struct oracle_request *request, uint64_t name)
+{
+    const struct port *port = oracle_ports[request->port].port;
+
+    return request->name == name || request->name == 0 || (port != NULL && name_of(port) == name);
+}
+
+/* The one that a notification answers. Of ports without a name it may be any: one of which it is true,
+ * if there is one. */
 static struct oracle_request *find_request(uint32_t notify, bool is_for_dead, uint64_t name)
 {
     struct oracle_request *found = NULL;
 
     for (uint32_t i = 0; i < request_count; i++) {
         struct oracle_request *request = &requests[i];
-        const struct port *port = oracle_ports[request->port].port;
 
-        if (request->is_over || request->notify != notify || request->is_for_dead != is_for_dead) {
+        if (request->is_over || request->notify != notify || request->is_for_dead != is_for_dead ||
+            !has_name(request, name)) {
             continue;
         }
-        if (request->name == name || (port != NULL && name_of(port) == name)) {
-            return request;
-        }
-        if (request->name == 0) {
+        if (found == NULL || (is_true(request) && (!is_true(found) || request->name == name))) {
             found = request;
         }
     }

@@ -26,6 +26,7 @@ struct program_port {
     struct port *port; /* its receive right; each user has a reference besides */
     uint32_t id;       /* of the oracle */
     uint32_t users;
+    uint32_t lenders; /* sends that make a right to answer of it: it does not move meanwhile */
     enum slot_state state;
 };
 

@@ -24,7 +24,7 @@ static bool is_live(enum slot_state state)
 void program_enter_port(struct program_port *slot)
 {
     slot->users++;
-    port_retain(slot->port);
+    port_reference(slot->port); /* without the lock: whoever waits for it may find no port */
     oracle_port_used(slot->id, 1);
 }
 
@@ -175,7 +175,7 @@ static bool is_diverted(const struct program *program, const struct port *right)
 static void check_destination(const struct program *program, uint32_t port,
                               const struct port *right, bool was_dead, mach_msg_return_t result)
 {
-    if (oracle_port_is_foreign(port) || is_diverted(program, right)) {
+    if (program->node->is_suspect || oracle_port_is_foreign(port) || is_diverted(program, right)) {
         return;
     }
     sim_exercised(8);
@@ -236,7 +236,7 @@ static void enter_rights(const struct program *program, const struct program_sen
     for (uint32_t i = 0; i < sending->cargo_count; i++) {
         oracle_carries(message, sending->cargo[i]);
     }
-    oracle_uses(message, sending->kind == PORT_SEND_ONCE ? sending->by : SIM_NONE);
+    oracle_uses(message, sending->by);
 }
 
 static bool has_receive_right(const struct program_sending *sending)
@@ -401,6 +401,7 @@ static void operate_send(struct program *program, const struct sim_entry *entry)
         .kmsg = kmsg, .reply_port = SIM_NONE, .reply_right = SIM_NONE, .by = SIM_NONE};
     if (wants != 0 && is_live(reply->state)) {
         program_enter_port(reply);
+        reply->lenders++;
         sending.local = reply->port;
         sending.reply_port = reply->id;
         sending.disposition = wants == 1 ? PORT_SEND : PORT_SEND_ONCE;
@@ -408,6 +409,7 @@ static void operate_send(struct program *program, const struct sim_entry *entry)
     sending.duration_ns = entry->duration_ns;
     (void)program_send_by(program, slot, &sending);
     if (sending.local != NULL) {
+        reply->lenders--;
         program_leave_port(reply);
     }
 }

@@ -75,7 +75,7 @@ void program_keep(struct program *program, struct port *port, enum port_disposit
 /* Empty a port's slot; its receive right is the caller's. */
 static bool lift_port(struct program_port *slot, struct program_port *lifted)
 {
-    if (!is_live(slot->state)) {
+    if (!is_live(slot->state) || slot->lenders != 0) {
         return false;
     }
     *lifted = *slot;
@@ -110,7 +110,7 @@ static bool is_moved(enum port_transfer transfer)
 static void add_item(struct cargo *cargo, struct item item)
 {
     if (item.port != NULL && !is_moved(item.transfer)) {
-        port_retain(item.port);
+        port_reference(item.port); /* without the lock, as in program_enter_port() */
         oracle_port_used(item.id, 1);
     }
     cargo->items[cargo->count++] = item;
@@ -393,6 +393,7 @@ static struct program_port *add_reply(struct program *program, uint32_t how,
         return NULL;
     }
     program_enter_port(slot);
+    slot->lenders++;
     sending->local = slot->port;
     sending->reply_port = slot->id;
     sending->disposition = wants == 1 ? PORT_SEND : PORT_SEND_ONCE;
@@ -459,6 +460,7 @@ static void operate_send_rights(struct program *program, const struct sim_entry 
     is_sent = slot != NULL ? program_send_by(program, slot, &sending)
                            : send_to_service(program, to % SIM_TO_SERVICE, &sending);
     if (reply != NULL) {
+        reply->lenders--;
         program_leave_port(reply);
     }
     if (sending.is_passed_on && !is_sent) {
@@ -487,7 +489,7 @@ static void operate_right_make(struct program *program, const struct sim_entry *
         *right = (struct program_right){
             .port = port->port, .id = port->id, .kind = PORT_SEND, .state = SLOT_LIVE};
         right->right = oracle_right(program->node->life, port->id, PORT_SEND, SIM_NONE);
-        port_retain(port->port);
+        port_reference(port->port);
     }
 }
 

@@ -17,6 +17,7 @@
     (4000 * SIM_MS)             /* beyond the cluster's own bounds: four replays, retraining */
 #define IDLE_NS (3000 * SIM_MS) /* for calls that wait to end */
 #define CLOSING_NS (100 * SIM_MS)
+#define DRAIN_NS (3 * SIM_MS)      /* for every program to look at its ports */
 #define RELEASE_NS (1000 * SIM_MS) /* for rights that went through many hands */
 
 struct sim_run sim;
@@ -131,6 +132,17 @@ static void power_up(void)
     }
 }
 
+/* Nobody has a right any more: every port's owner hears of it. */
+static void release(void)
+{
+    program_release();
+    run_until(fiber_now_ns() + DRAIN_NS, NULL);
+    run_until(fiber_now_ns() + RELEASE_NS, oracle_rights_are_right);
+    if (!sim.is_over) {
+        oracle_check_rights();
+    }
+}
+
 /* Everything comes back and every message has its end. */
 static void converge(void)
 {
@@ -150,6 +162,7 @@ static void converge(void)
     if (!sim.is_over) {
         oracle_check_end();
         oracle_check_rights();
+        release();
         watch_check_links(since_ns);
         watch_check_notices();
         watch_flows();

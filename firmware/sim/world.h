@@ -69,9 +69,10 @@ struct sim_run {
     const struct sim_entry *entries;
     uint32_t entry_count;
     struct sim_result *result;
-    bool is_over;     /* a violation ends the run */
-    bool is_draining; /* whoever waits for messages takes them all */
-    bool is_closing;  /* the last phase: nothing is restarted any more */
+    bool is_over;      /* a violation ends the run */
+    bool is_draining;  /* whoever waits for messages takes them all */
+    bool is_releasing; /* and nobody keeps a right to a port */
+    bool is_closing;   /* the last phase: nothing is restarted any more */
 };
 extern struct sim_run sim;
 
@@ -181,6 +182,7 @@ void program_end(uint32_t node);     /* the life is over: nothing is given back 
 void program_submit(uint32_t entry); /* an operation's time has come */
 bool program_is_idle(uint32_t node); /* no worker has anything to do */
 void program_drain(void);            /* from now on every port is emptied */
+void program_release(void);          /* and every right but receive rights is given back */
 void program_close(void);            /* give everything back */
 bool program_is_closed(uint32_t node);
 
@@ -321,7 +323,7 @@ bool oracle_right_is_firm(uint32_t right); /* whose loss somebody is to blame fo
 bool oracle_right_is_late(uint32_t right); /* it came after the death of its port's life was told */
 
 /* The message, about to be sent, carries this right besides those before, or as the right to answer,
- * or is sent with this send-once right. If it is not sent they are the sender's again. */
+ * or is sent with this one, which a send-once right is used up by. If it is not sent they are the sender's again. */
 void oracle_carries(uint32_t message, uint32_t right);
 void oracle_carries_reply(uint32_t message, uint32_t right);
 void oracle_uses(uint32_t message, uint32_t right);

@@ -279,6 +279,30 @@ static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
     mesh_destroy(&mesh);
 }
 
+/* Its reply port died while the message was at the former home. */
+static void j1_a_message_without_its_reply_port_is_sent_to_the_new_home(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *reply = new_port(&mesh, 2), *moved;
+    struct outcomes outcomes = {0};
+    struct kmsg *kmsg = test_message(mesh.hosts[2], 1);
+
+    kmsg_set_completion(kmsg, outcomes_count, &outcomes);
+    EXPECT_EQUAL(mach_msg_send(kmsg, third, reply, PORT_SEND_ONCE, 0), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    port_destroy(reply);
+    moved = move(&mesh, 0, port, 1);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 1));
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(outcomes.settled, 1);
+    port_release(third);
+    port_destroy(moved);
+    mesh_settle(&mesh);
+    mesh_destroy(&mesh);
+}
+
 static void m3_a_message_with_rights_follows_the_port(void)
 {
     struct mesh mesh = mesh_create(3);
@@ -575,6 +599,8 @@ static const struct unit_test migrate_tests[] = {
      m3_a_port_that_moves_is_not_without_senders_on_its_way},
     {"G8: a port that comes to its sender waits for what is on its way",
      g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way},
+    {"J1: a message without its reply port is sent to the new home",
+     j1_a_message_without_its_reply_port_is_sent_to_the_new_home},
     {"J1: a message to a former home is sent to the new one",
      j1_a_message_to_a_former_home_is_sent_to_the_new_one},
     {"M3: a message with rights follows the port", m3_a_message_with_rights_follows_the_port},
