@@ -297,7 +297,7 @@ def _take_back(space: SpaceCore, share: Share) -> None:
     hold_right_died(space, share, share.given.once)
     share_stay(space, share, False)
     share.held, share.taken, share.add, share.drop = Counts(), Counts(), Counts(), Counts()
-    share.dead_once = share.away = 0
+    share.dead_once = share.away = share.homeward = 0
     share.tell_dead = share.tell_moved = share.tell_stay = share.tell_go = False
     share.is_batched = share.keeps = share.is_passed = False
     if port.home is share:

@@ -82,9 +82,11 @@ def _give_slot(space: SpaceCore, slot: Slot, node: Neighbour) -> bool:
     port = slot.port
     assert port is not None
     if not port.is_here and port.node is node:
+        assert port.home is not None
         if slot.disposition is Disposition.SEND_ONCE:
-            assert port.home is not None
             port.home.once_leaves()
+        else:
+            port.home.homeward += 1
         return True
     if slot.disposition is Disposition.RECEIVE:
         slot.departure = space.depart(port, node)
@@ -143,6 +145,14 @@ def once_arrived(port: Port, node: Neighbour) -> None:
         accounts.settle(share)
 
 
+def _send_arrived(port: Port, node: Neighbour) -> None:
+    """A send right that went home in a message to the node is there, or came back."""
+    share = port.shares.get(node)
+    if share is not None and share.homeward:
+        share.homeward -= 1
+        accounts.settle(share)
+
+
 def _leave_slot(space: SpaceCore, slot: Slot, node: Neighbour | None) -> None:
     port = slot.port
     assert port is not None
@@ -157,8 +167,10 @@ def _leave_slot(space: SpaceCore, slot: Slot, node: Neighbour | None) -> None:
         return
     if node is not None and slot.name != NAME_NULL:
         _tell_again(port, node)
-        if slot.disposition is Disposition.SEND_ONCE and slot.home == node.node_id:
+        if slot.home == node.node_id and slot.disposition is Disposition.SEND_ONCE:
             once_arrived(port, node)
+        elif slot.home == node.node_id:
+            _send_arrived(port, node)
     port.holds -= 1
     accounts.unreference(space, port)
 
@@ -213,6 +225,8 @@ def _return_slot(space: SpaceCore, slot: Slot, node: Neighbour) -> bool:
     if slot.home == node.node_id:
         if slot.disposition is Disposition.SEND_ONCE:
             _return_home(port, node)
+        else:
+            _send_arrived(port, node)
         return True
     share = port.shares.get(node)
     if slot.disposition is Disposition.SEND:

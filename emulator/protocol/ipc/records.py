@@ -157,6 +157,8 @@ class Share:
         held: We have them, the node, the port's home, has our account.
         taken: We had them from the node, which answers for them until the home has our account.
         away: Send-once rights on their way to the node, their home.
+        homeward: Send rights in messages to the node, their home: until those are settled none is
+            dropped, or they would come to a port that ended.
         add: To be told: of `held`.
         drop: To be told.
         dead_once: To be told.
@@ -175,6 +177,7 @@ class Share:
     held: Counts = field(default_factory=Counts)
     taken: Counts = field(default_factory=Counts)
     away: int = 0
+    homeward: int = 0
     add: Counts = field(default_factory=Counts)
     drop: Counts = field(default_factory=Counts)
     dead_once: int = 0
@@ -197,13 +200,17 @@ class Share:
         """Return whether there is something to tell."""
         return (
             bool(self.add)
-            or bool(self.drop)
+            or bool(self.droppable())
             or self.dead_once != 0
             or self.tell_dead
             or self.tell_moved
             or self.tell_stay
             or self.tell_go
         )
+
+    def droppable(self) -> Counts:
+        """Return what may be dropped now."""
+        return Counts(0 if self.homeward else self.drop.send, self.drop.once)
 
     def is_empty(self) -> bool:
         """Return whether nothing is left in it."""
@@ -213,6 +220,7 @@ class Share:
             or self.held
             or self.taken
             or self.away
+            or self.homeward
             or self.keeps
             or self.kept
             or self.has_news()

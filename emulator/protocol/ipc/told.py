@@ -32,6 +32,7 @@ def _entries(share: Share) -> list[RightsEntry]:
     dropped."""
     operation = RightsOperation
     port = share.port
+    dropped = share.droppable()
     moved_to = 0
     if share.tell_moved and port is not None and port.kind is Kind.PROXY and port.node is not None:
         moved_to = wire_of_home(port.node.node_id)
@@ -39,15 +40,16 @@ def _entries(share: Share) -> list[RightsEntry]:
         (operation.STAY, int(share.tell_stay)),
         (operation.ADD_SEND, share.add.send),
         (operation.ADD_ONCE, share.add.once),
-        (operation.DROP_SEND, share.drop.send),
-        (operation.DROP_ONCE, share.drop.once),
+        (operation.DROP_SEND, dropped.send),
+        (operation.DROP_ONCE, dropped.once),
         (operation.DEAD_ONCE, share.dead_once),
         (operation.PORT_DEAD, int(share.tell_dead)),
         (operation.PORT_MOVED, moved_to),
         (operation.GO, int(share.tell_go)),
     )
     share.is_adding = bool(share.add)
-    share.add, share.drop, share.dead_once = Counts(), Counts(), 0
+    share.add, share.dead_once = Counts(), 0
+    share.drop = Counts(share.drop.send - dropped.send, 0)
     share.tell_dead = share.tell_moved = share.tell_stay = share.tell_go = False
     return [
         RightsEntry(name=share.name, operation=operation, value=value)
