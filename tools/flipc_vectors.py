@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Writes the C tables of the vectors that the unit tests of the core play.
 
-    python tools/flipc_vectors.py            brings firmware/tests/unit/flipc_vectors.inc up to date
+    python tools/flipc_vectors.py            brings firmware/tests/unit/flipc_*.inc up to date
     python tools/flipc_vectors.py --check    exit status 1 if it is not
 
 The vectors are the JSON files of tests/data/vectors/flipc, which the Python tests read themselves.
@@ -17,12 +17,14 @@ from typing import Any, Final
 
 REPOSITORY: Final = Path(__file__).parents[1]
 VECTORS: Final = REPOSITORY / "tests" / "data" / "vectors" / "flipc"
-TABLES: Final = REPOSITORY / "firmware" / "tests" / "unit" / "flipc_vectors.inc"
+UNIT: Final = REPOSITORY / "firmware" / "tests" / "unit"
+TABLES: Final = UNIT / "flipc_vectors.inc"
+SEQUENCES: Final = UNIT / "flipc_sequences.inc"
 
 _HEAD: Final = """\
 /* SPDX-License-Identifier: MIT
  *
- * Made by tools/flipc_vectors.py of tests/data/vectors/flipc; included by test_flipc_vectors.c.
+ * Made by tools/flipc_vectors.py of tests/data/vectors/flipc; included by test_{stem}.c.
  */
 """
 
@@ -68,7 +70,7 @@ _FILES: Final[dict[str, Callable[[Json], str]]] = {
 
 def tables() -> str:
     """Return the whole file."""
-    text = _HEAD
+    text = _HEAD.replace("{stem}", "flipc_vectors")
     for name, row in _FILES.items():
         vectors = json.loads((VECTORS / f"{name}.json").read_text(encoding="utf-8"))["messages"]
         text += f"\nstatic const struct flipc_vector {name}_vectors[] = {{\n"
@@ -78,15 +80,43 @@ def tables() -> str:
     return text
 
 
+def _step(step: Sequence[Any]) -> str:
+    """Return one row: what, two numbers, how a right gets into a message, bytes."""
+    numbers = [str(value) for value in step[1:] if isinstance(value, int)] + ["0", "0"]
+    words = [value for value in step[1:] if isinstance(value, str)]
+    is_bytes = step[0] in ("in", "out")
+    transfer = f"PORT_{words[0]}" if words and not is_bytes else "0"
+    data = f'"{words[0]}"' if is_bytes else "NULL"
+    return f"STEP_{step[0].upper()}, {numbers[0]}, {numbers[1]}, {transfer}, {data}"
+
+
+def sequences() -> str:
+    """Return the whole file of sequences."""
+    content = json.loads((VECTORS / "sequences.json").read_text(encoding="utf-8"))["sequences"]
+    text = _HEAD.replace("{stem}", "flipc_sequences")
+    for sequence in content:
+        text += f"\nstatic const struct step {sequence['name']}_steps[] = {{\n"
+        for step in sequence["steps"]:
+            text += f"    {{{_step(step)}}},\n"
+        text += "};\n"
+    text += "\nstatic const struct sequence sequences[] = {\n"
+    for sequence in content:
+        name = sequence["name"]
+        text += f'    {{"{name}", {name}_steps, COUNT({name}_steps)}},\n'
+    return text + "};\n"
+
+
 def main() -> int:
     """Write the tables, or compare them."""
-    if sys.argv[1:] == ["--check"]:
-        if TABLES.read_text(encoding="utf-8") == tables():
-            return 0
-        sys.stderr.write(f"{TABLES} is not up to date: run python tools/flipc_vectors.py\n")
-        return 1
-    TABLES.write_text(tables(), encoding="utf-8")
-    return 0
+    files = {TABLES: tables(), SEQUENCES: sequences()}
+    if sys.argv[1:] != ["--check"]:
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    old = [path for path, text in files.items() if path.read_text(encoding="utf-8") != text]
+    for path in old:
+        sys.stderr.write(f"{path} is not up to date: run python tools/flipc_vectors.py\n")
+    return 1 if old else 0
 
 
 if __name__ == "__main__":

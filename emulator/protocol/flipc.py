@@ -13,17 +13,15 @@ section 3.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.mnl import (
     MNL_HEADER_SIZE,
-    RIGHTS_COUNT_MAX,
     AckSnapshot,
     Death,
     FlipcCommand,
@@ -35,22 +33,15 @@ from emulator.protocol.mnl import (
     NodeCommand,
     Rights,
     RightsEntry,
-    RightsOperation,
     Sub,
 )
 from emulator.protocol.names import bootstrap_port
-from emulator.protocol.rights import (
-    Carried,
-    HeldRights,
-    Peer,
-    RightsStatistics,
-    Surroundings,
-    carried,
-    refusal_of,
-)
-from emulator.protocol.wire_types import Disposition, MalformedMessage
+from emulator.protocol.peer import Peer
+from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = [
+    "RIGHTS_TAKEN",
+    "Accounts",
     "Arrival",
     "CreditBroken",
     "DeathTold",
@@ -65,7 +56,6 @@ __all__ = [
 
 CONTROL_RESERVE: Final = 16  # control messages may run this far beyond the credit
 OUTSTANDING_SLACK: Final = 64  # so many unsettled beyond our own window, whatever a peer allows
-UNTOLD_MAX: Final = 1024  # accounts that wait; a peer that lets us tell nothing gives us no rights
 SEQUENCE_SPAN: Final = 1 << 30  # from the lowest unsettled number: serial arithmetic ends at 2^31
 _MASK: Final = 0xFFFFFFFF
 _WORD_SIZE: Final = 8
@@ -75,6 +65,23 @@ def _distance(a: int, b: int) -> int:
     """Return a - b modulo 2^32 as a signed number: negative if `a` comes before `b`."""
     delta = (a - b) & _MASK
     return delta - 0x1_0000_0000 if delta & 0x8000_0000 else delta
+
+
+class Accounts(Protocol):
+    """What a pair asks whoever keeps the accounts of rights with the peer."""
+
+    def may_transmit(self, name: int) -> bool:
+        """Return whether messages to that port may go out; asked again at each turn."""
+
+    def transmitted(self, token: object) -> None:
+        """The message with that token got its number."""
+
+    def take_news(self) -> tuple[RightsEntry, ...]:
+        """Return what the peer has to be told, nothing if there is nothing; taken, it will be
+        told, and is settled with the outcome of `RIGHTS_TAKEN`."""
+
+
+RIGHTS_TAKEN: Final = object()  # token of the outcome of what `take_news()` returned
 
 
 class OutcomeKind(Enum):
@@ -87,11 +94,13 @@ class OutcomeKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """End of one enqueued message; `reason` is set if the peer refused it."""
+    """End of one enqueued message; `reason` is set if the peer refused it, `resend_to` is the node
+    that it names then."""
 
     token: object
     kind: OutcomeKind
     reason: NakReason | None = None
+    resend_to: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ class CreditBroken:
 
 @dataclass(frozen=True, slots=True)
 class RightsTold:
-    """The peer's accounts of rights changed."""
+    """The peer tells accounts of rights."""
 
     entries: tuple[RightsEntry, ...]
 
@@ -151,7 +160,6 @@ class PairStatistics:
         outstanding: Sent and not settled, now.
         queued: Not sent yet, now.
         unsettled: Accepted and not taken by a receiver, now.
-        rights: The peer's, as we hold them.
     """
 
     sent: int
@@ -166,7 +174,6 @@ class PairStatistics:
     outstanding: int
     queued: int
     unsettled: int
-    rights: RightsStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,24 +203,20 @@ class Pair:
         *,
         node_id: int,
         constants: ClusterConstants,
-        peer_id: int | None = None,
-        surroundings: Surroundings | None = None,
+        accounts: Accounts | None = None,
     ) -> None:
         """Begin with nothing sent and nothing received.
 
         Args:
             node_id: Ours, for the messages we create.
             constants: The cluster's.
-            peer_id: The other node's, if it is known.
-            surroundings: To judge the names in messages; None: each that has the form of one is
-                taken for good. Asked only if `peer_id` is known.
+            accounts: Of the rights that messages carry; None: nobody keeps any.
         """
         self._node_id = node_id
         self._constants = constants
-        self._peer_id = peer_id
-        self._surroundings = surroundings
+        self._accounts = accounts
+        self._is_telling = False  # what `take_news()` returned is on its way
         self._peer: Peer | None = None
-        self._held = HeldRights(node_id, peer_id)
         self._outcomes: list[Outcome] = []
         # Source.
         self._next_seq = 0
@@ -221,11 +224,10 @@ class Pair:
         self._outstanding: dict[int, _Sent] = {}  # ascending
         self._resend: deque[int] = deque()
         self._control: deque[_Queued] = deque()
-        self._untold: Counter[tuple[int, int]] = Counter()  # of RIGHTS: by name and operation
         self._queues: dict[int, deque[_Queued]] = {}  # by destination, in turn
         # Destination.
         self._expected = 0
-        self._unsettled: dict[int, tuple[Carried, ...]] = {}  # ascending
+        self._unsettled: dict[int, None] = {}  # ascending
         self._settled_untold = 0
         self._ack_due_ns: int | None = None
         # Counters.
@@ -263,7 +265,6 @@ class Pair:
             outstanding=len(self._outstanding),
             queued=len(self._control) + sum(len(queue) for queue in self._queues.values()),
             unsettled=len(self._unsettled),
-            rights=self._held.statistics(),
         )
 
     # Source --------------------------------------------------------------------------------------
@@ -275,37 +276,23 @@ class Pair:
             message: For a port of the peer.
             token: Comes back in its outcome.
         """
-        if message.remote_disposition is Disposition.SEND_ONCE:
-            self._held.use_once(message.remote)
         queue = self._queues.setdefault(message.remote, deque())
         queue.append(
             _Queued(Sub.FLIPC, FlipcCommand.IPC, message.remote, message.serialize(), token)
         )
+
+    def recall(self, name: int) -> None:
+        """Forget what waits for a port and was not transmitted; it gets no outcome."""
+        self._queues.pop(name, None)
 
     def enqueue_death(self, death: Death) -> None:
         """Queue node 0's word that an incarnation is dead; it goes before every IPC message."""
         self._enqueue_control(Sub.NODE, NodeCommand.DEATH, death.serialize(), None)
 
     def tell_rights(self, entries: Iterable[RightsEntry]) -> None:
-        """Tell accounts of rights, before every IPC message; what is untold is added up."""
-        for entry in entries:
-            self._untold[entry.name, entry.operation] += entry.value
-
-    # Rights --------------------------------------------------------------------------------------
-
-    def held(self, name: int, disposition: Disposition = Disposition.SEND) -> int:
-        """Return how many rights of a kind we hold to a port of the peer."""
-        return self._held.count(name, disposition)
-
-    def give_back(
-        self, name: int, disposition: Disposition = Disposition.SEND, *, leave: int = 0
-    ) -> None:
-        """Give back the rights of a kind to a port of the peer, but `leave` of them."""
-        self.tell_rights(self._held.release(name, disposition, leave=leave))
-
-    def give_all_back(self) -> None:
-        """Give back every right that we hold."""
-        self.tell_rights(self._held.release_all())
+        """Tell accounts of rights that nobody keeps, before every IPC message."""
+        payload = Rights(entries=tuple(entries)).serialize()
+        self._enqueue_control(Sub.FLIPC, FlipcCommand.RIGHTS, payload, None)
 
     # Source, on a link ---------------------------------------------------------------------------
 
@@ -320,18 +307,22 @@ class Pair:
             if entry is not None and not send(entry.message):
                 return
             self._resend.popleft()
-        while self._control and self._credit_left() > -CONTROL_RESERVE:
+        while self._credit_left() > -CONTROL_RESERVE:
+            if not self._control and not self._collect_news():
+                break
             if not self._transmit(self._control[0], send):
                 return
             self._control.popleft()
-        while self._untold and self._credit_left() > -CONTROL_RESERVE:
-            if not self._transmit_rights(send):
-                return
         while self._queues and self._may_send():
-            name, queue = next(iter(self._queues.items()))
+            name = self._next_to_send()
+            if name is None:
+                return
+            queue = self._queues[name]
             if not self._transmit(queue[0], send):
                 return
-            queue.popleft()
+            queued = queue.popleft()
+            if self._accounts is not None:
+                self._accounts.transmitted(queued.token)
             del self._queues[name]  # to the end of the turn
             if queue:
                 self._queues[name] = queue
@@ -368,6 +359,7 @@ class Pair:
 
     def died(self) -> None:
         """The peer's incarnation is dead: every message that has no outcome yet gets one."""
+        self._is_telling = False
         for entry in self._outstanding.values():
             if not entry.is_control:
                 self._unknown += 1
@@ -379,12 +371,10 @@ class Pair:
         self._outstanding.clear()
         self._resend.clear()
         self._control.clear()
-        self._untold.clear()
         self._queues.clear()
         self._unsettled.clear()
         self._settled_untold = 0
         self._ack_due_ns = None
-        self._held.died()
 
     # Destination ---------------------------------------------------------------------------------
 
@@ -405,25 +395,17 @@ class Pair:
             self._malformed += 1
         return None
 
-    def consumed(self, sequence: int, now_ns: int, *, keep: bool = False) -> None:
-        """A receiver took the message off its port's queue: settle it.
+    def consumed(self, sequence: int, now_ns: int) -> None:
+        """A receiver took the message with that number off its port's queue: settle it."""
+        if sequence in self._unsettled:
+            del self._unsettled[sequence]
+            self._note_settled(now_ns)
 
-        Args:
-            sequence: Its number.
-            now_ns: The time.
-            keep: Hold its rights to ports of the peer, until `give_back()`. Without that only a
-                send-once right to reply is held, and goes with the message that uses it.
-        """
-        if sequence not in self._unsettled:
-            return
-        rights = self._unsettled.pop(sequence)
-        self._note_settled(now_ns)
-        self.tell_rights(self._held.take(rights, keep=keep))
-
-    def refuse(self, sequence: int, reason: NakReason) -> None:
-        """Send the message back; it stays unsettled until the peer knows."""
+    def refuse(self, sequence: int, reason: NakReason, resend_to: int = -1) -> None:
+        """Send the message back, perhaps to another node; it stays unsettled until the peer
+        knows."""
         self._refused += 1
-        nak = Nak(sequence=sequence, reason=reason)
+        nak = Nak(sequence=sequence, reason=reason, resend_to=resend_to)
         self._enqueue_control(Sub.FLIPC, FlipcCommand.NAK, nak.serialize(), sequence)
 
     # Flow: what every frame header carries -------------------------------------------------------
@@ -489,6 +471,26 @@ class Pair:
             and _distance(self._next_seq, self._base()) < SEQUENCE_SPAN
         )
 
+    def _next_to_send(self) -> int | None:
+        """Return the port whose turn it is, None if all have to wait."""
+        if self._accounts is None:
+            return next(iter(self._queues))
+        return next((name for name in self._queues if self._accounts.may_transmit(name)), None)
+
+    def _collect_news(self) -> bool:
+        """Queue what the accounts have to tell, one message at a time."""
+        if self._accounts is None or self._is_telling:
+            return False
+        entries = self._accounts.take_news()
+        if not entries:
+            return False
+        self._is_telling = True
+        payload = Rights(entries=entries).serialize()
+        self._control.append(
+            _Queued(Sub.FLIPC, FlipcCommand.RIGHTS, 0, payload, token=RIGHTS_TAKEN)
+        )
+        return True
+
     def _enqueue_control(self, sub: Sub, cmd: int, payload: bytes, refuses: int | None) -> None:
         self._control.append(_Queued(sub, cmd, 0, payload, refuses=refuses))
 
@@ -511,26 +513,15 @@ class Pair:
         self._next_seq = (self._next_seq + 1) & _MASK
         return True
 
-    def _transmit_rights(self, send: Callable[[bytes], bool]) -> bool:
-        """Tell as many accounts as one message holds, if the link takes it."""
-        told = list(islice(self._untold.items(), RIGHTS_COUNT_MAX))
-        entries = tuple(
-            RightsEntry(name=name, operation=operation, value=value)
-            for (name, operation), value in told
-        )
-        payload = Rights(entries=entries).serialize()
-        if not self._transmit(_Queued(Sub.FLIPC, FlipcCommand.RIGHTS, 0, payload), send):
-            return False
-        for key, _ in told:
-            del self._untold[key]
-        return True
-
     def _settle_sent(self, seq: int) -> None:
         entry = self._outstanding.pop(seq)
         if entry.refuses is not None and entry.refuses in self._unsettled:
             del self._unsettled[entry.refuses]
             self._note_settled(0)
-        if not entry.is_control:
+        if entry.token is RIGHTS_TAKEN:
+            self._is_telling = False
+            self._outcomes.append(Outcome(entry.token, OutcomeKind.SETTLED))
+        elif not entry.is_control:
             self._settled += 1
             self._outcomes.append(Outcome(entry.token, OutcomeKind.SETTLED))
 
@@ -586,34 +577,13 @@ class Pair:
         return self._take_control(header, payload)
 
     def _accept_ipc(self, header: MnlHeader, payload: bytes) -> Arrival | None:
-        self._unsettled[header.options] = ()
+        self._unsettled[header.options] = None
         try:
             message = MachMessage.parse(payload, header.object)
         except MalformedMessage:
             self.refuse(header.options, NakReason.BAD_MESSAGE)
             return None
-        rights = carried(message)
-        reason = self._refusal_of(rights)
-        if reason is not None:
-            self.refuse(header.options, reason)
-            return None
-        self._unsettled[header.options] = rights
         return IpcArrived(header.options, message)
-
-    def _refusal_of(self, rights: tuple[Carried, ...]) -> NakReason | None:
-        if self._surroundings is not None and self._peer_id is not None:
-            reason = refusal_of(
-                rights,
-                node_id=self._node_id,
-                source=self._peer_id,
-                nodes_max=self._constants.nodes_max,
-                surroundings=self._surroundings,
-            )
-            if reason is not None:
-                return reason
-        takes_none = any(right.disposition is Disposition.RECEIVE for right in rights)
-        is_full = bool(rights) and len(self._untold) >= UNTOLD_MAX
-        return NakReason.NO_RESOURCES if takes_none or is_full else None
 
     def _take_control(self, header: MnlHeader, payload: bytes) -> Arrival | None:
         """Act on a control message, which is settled already.
@@ -625,26 +595,10 @@ class Pair:
             self._take_nak(Nak.parse(payload))
             return None
         if (header.sub, header.cmd) == (Sub.FLIPC, FlipcCommand.RIGHTS):
-            entries = Rights.parse(payload).entries
-            self.tell_rights(self._held.told(entries))
-            self._tell_dead(entries)
-            return RightsTold(entries)
+            return RightsTold(Rights.parse(payload).entries)
         if header.sub == Sub.NODE:
             return _take_node_command(header.cmd, payload, self._peer)
         raise MalformedMessage(f"command {header.sub}/{header.cmd}")
-
-    def _tell_dead(self, entries: tuple[RightsEntry, ...]) -> None:
-        """Answer what somebody holds to ports that are not here."""
-        if self._surroundings is None:
-            return
-        for entry in entries:
-            is_added = entry.operation in (RightsOperation.ADD_SEND, RightsOperation.ADD_ONCE)
-            if (
-                is_added
-                and len(self._untold) < UNTOLD_MAX
-                and not self._surroundings.is_here(entry.name)
-            ):
-                self._untold[entry.name, RightsOperation.PORT_DEAD] = 1
 
     def _take_nak(self, nak: Nak) -> None:
         entry = self._outstanding.get(nak.sequence)
@@ -656,7 +610,7 @@ class Pair:
             reason = NakReason.UNKNOWN
         del self._outstanding[nak.sequence]
         self._failed += 1
-        self._outcomes.append(Outcome(entry.token, OutcomeKind.FAILED, reason))
+        self._outcomes.append(Outcome(entry.token, OutcomeKind.FAILED, reason, nak.resend_to))
 
 
 def _take_node_command(cmd: int, payload: bytes, peer: Peer | None) -> Arrival | None:

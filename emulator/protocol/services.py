@@ -56,6 +56,15 @@ class Service(IntEnum):
 
 
 @unique
+class Notification(IntEnum):
+    """Message ids of what a kernel tells a port of its own node."""
+
+    NO_SENDERS = 70
+    SEND_ONCE = 71
+    DEAD_NAME = 72
+
+
+@unique
 class HostilePart(IntFlag):
     """Where server `hostile` writes."""
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What tasks of the host wait for: replies to requests, and the outcomes of messages they sent.
 
-Every wait ends: with a reply, a refusal, the death of the guest's incarnation, or its deadline.
+Every wait ends: with a reply, a refusal, the death of the guest's incarnation or of the right to
+answer, or its deadline.
 """
 
 from __future__ import annotations
@@ -11,34 +12,34 @@ from dataclasses import dataclass, field
 
 from emulator.errors import DeadlineExpired, GuestError, NodeDied
 from emulator.protocol.flipc import Outcome, OutcomeKind
-from emulator.protocol.mnl import MachMessage, RightsEntry, RightsOperation
+from emulator.protocol.ipc import Message, Port
 from emulator.protocol.names import describe
-from emulator.protocol.services import REPLY_OFFSET
+from emulator.protocol.services import REPLY_OFFSET, Notification
 from emulator.runtime.deadline import Deadline
 
 __all__ = ["Call", "CallTable"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Call:
-    """Somebody awaits what becomes of `message`; the token of its outcome.
+    """Somebody awaits what becomes of a message; the token of its outcome.
 
     Args:
-        node_id: The guest that it goes to.
-        message: A request, or a message whose settlement is awaited.
-        wants_reply: True: its `local` name is a reply right made for it.
-        keeps_rights: Node 0 holds the rights that the reply brings.
+        node_id: Where it goes.
+        port_name: To which port.
+        message_id: Of it.
+        reply_port: Made for its reply; None: only its settlement is awaited.
     """
 
     node_id: int
-    message: MachMessage
-    wants_reply: bool
-    keeps_rights: bool = False
-    future: asyncio.Future[MachMessage] = field(
+    port_name: int
+    message_id: int
+    reply_port: Port | None = None
+    future: asyncio.Future[Message | None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
-    def succeed(self, message: MachMessage) -> None:
+    def succeed(self, message: Message | None) -> None:
         """End the wait, unless it has ended."""
         if not self.future.done():
             self.future.set_result(message)
@@ -48,25 +49,47 @@ class Call:
         if not self.future.done():
             self.future.set_exception(error)
 
+    def answered(self, message: Message, *, is_of_kernel: bool) -> bool:
+        """A message came to the reply port.
+
+        Args:
+            message: It.
+            is_of_kernel: Node 0's own, about a right.
+
+        Returns:
+            Whether the wait ended with it.
+        """
+        if is_of_kernel and message.id == Notification.SEND_ONCE:
+            self.fail(GuestError(f"node {self.node_id} will not answer message {self.message_id}"))
+        elif message.was_sent_once and message.id == self.message_id + REPLY_OFFSET:
+            is_awaited = not self.future.done()
+            self.succeed(message)
+            return is_awaited
+        elif message.was_sent_once:
+            self.fail(
+                GuestError(
+                    f"node {message.source[0]} answered message {self.message_id} with "
+                    f"{message.id}, not {self.message_id + REPLY_OFFSET}"
+                )
+            )
+        return False
+
 
 class CallTable:
     """All waits of node 0."""
 
     def __init__(self) -> None:
         self._calls: set[Call] = set()
-        self._by_reply_name: dict[int, Call] = {}
 
     def open(self, call: Call) -> None:
         """Enter a call, before its message is sent."""
         self._calls.add(call)
-        if call.wants_reply:
-            self._by_reply_name[call.message.local] = call
 
-    async def wait(self, call: Call, deadline: Deadline) -> MachMessage:
-        """Return the reply, or the message itself if only its settlement was awaited.
+    async def wait(self, call: Call, deadline: Deadline) -> Message | None:
+        """Return the reply, None if only settlement was awaited.
 
         Raises:
-            GuestError: Refused, or answered with a message that is no reply.
+            GuestError: Refused, answered with a message that is no reply, or never.
             NodeDied: The guest's incarnation died first.
             DeadlineExpired: Neither happened in time.
         """
@@ -74,67 +97,29 @@ class CallTable:
             async with deadline.timeout():
                 return await call.future
         except TimeoutError:
-            what = "answer" if call.wants_reply else "take"
+            what = "take" if call.reply_port is None else "answer"
             raise DeadlineExpired(
-                f"node {call.node_id} did not {what} message {call.message.id} to port "
-                f"{describe(call.message.remote)} within {deadline.within_s:g} s"
+                f"node {call.node_id} did not {what} message {call.message_id} to port "
+                f"{describe(call.port_name)} within {deadline.within_s:g} s"
             ) from None
 
     def close(self, call: Call) -> None:
-        """Forget a call; a reply that comes later finds a dead port."""
+        """Forget a call."""
         self._calls.discard(call)
-        if call.wants_reply:
-            self._by_reply_name.pop(call.message.local, None)
 
-    def take_reply(self, node_id: int, message: MachMessage) -> Call | None:
-        """Give a message to the call that waits for it.
-
-        Returns:
-            That call; None if nobody waits for a message to that name from that guest.
-        """
-        call = self._by_reply_name.get(message.remote)
-        if call is None or call.node_id != node_id:
-            return None
-        del self._by_reply_name[message.remote]  # a send-once right
-        if message.id == call.message.id + REPLY_OFFSET:
-            call.succeed(message)
-        else:
-            call.fail(
-                GuestError(
-                    f"node {node_id} answered message {call.message.id} with {message.id}, "
-                    f"not {call.message.id + REPLY_OFFSET}"
-                )
-            )
-        return call
-
-    def awaits(self, name: int) -> bool:
-        """Return whether a call waits for its reply at the port of that name."""
-        return name in self._by_reply_name
-
-    def rights_told(self, node_id: int, entries: tuple[RightsEntry, ...]) -> None:
-        """A guest let send-once rights die: nobody will answer the calls that they were for."""
-        for entry in entries:
-            if entry.operation == RightsOperation.DEAD_ONCE:
-                self.once_gone(node_id, entry.name)
-
-    def once_gone(self, node_id: int, name: int) -> None:
-        """The right to answer a call is no guest's any more: nobody will."""
-        call = self._by_reply_name.get(name)
-        if call is not None and call.node_id == node_id:
-            call.fail(GuestError(f"node {node_id} will not answer message {call.message.id}"))
-
-    def resolved(self, outcome: Outcome) -> None:
+    @staticmethod
+    def resolved(outcome: Outcome) -> None:
         """Take the outcome of a message whose token is a call."""
         call = outcome.token
         if not isinstance(call, Call):
             return
         if outcome.kind is OutcomeKind.SETTLED:
-            if not call.wants_reply:
-                call.succeed(call.message)
+            if call.reply_port is None:
+                call.succeed(None)
         elif outcome.reason is not None:
             call.fail(
                 GuestError(
-                    f"node {call.node_id} refused message {call.message.id}: {outcome.reason.name}"
+                    f"node {call.node_id} refused message {call.message_id}: {outcome.reason.name}"
                 )
             )
         elif outcome.kind is OutcomeKind.FAILED:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Node 0's end of the management link to one guest: a socket, a `LinkEnd` and the FLIPC pair behind
+"""Node 0's end of the management link to one guest: a socket, a `LinkEnd` and the neighbour behind
 it.
 
 Glue only: bytes of the socket go into the protocol's state machines, what they put out goes to the
 socket or to the owner (`HostNode`). Nothing here waits; a guest that does not read, or speaks
 garbage, costs bounded memory and nobody else's time. The `LinkEnd` lives as long as the node id is
-known, because epochs must rise for as long as node 0 lives; the pair lives as long as one
+known, because epochs must rise for as long as node 0 lives; the neighbour lives as long as one
 incarnation of the guest. Called on the event loop only.
 """
 
@@ -15,19 +15,20 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from emulator.errors import UsageError
 from emulator.protocol.constants import (
+    MESSAGE_MAX_DEFAULT,
     Admission,
     ClusterConstants,
     Direction,
     LinkDrop,
 )
-from emulator.protocol.flipc import Arrival, CreditBroken, Outcome, Pair, PairStatistics
+from emulator.protocol.flipc import Arrival, CreditBroken, Pair, PairStatistics
 from emulator.protocol.frames import FrameStream, cable_frame
+from emulator.protocol.ipc import IpcSpace, Neighbour
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.link_types import (
     ClockSample,
@@ -40,16 +41,9 @@ from emulator.protocol.link_types import (
     StateChanged,
     Transmit,
 )
-from emulator.protocol.mnl import (
-    MNL_HEADER_SIZE,
-    Death,
-    MachMessage,
-    NakReason,
-    RightsEntry,
-)
-from emulator.protocol.rights import Peer, Surroundings
+from emulator.protocol.mnl import Death
+from emulator.protocol.peer import Peer
 from emulator.protocol.route import route_of
-from emulator.protocol.wire_types import Disposition
 
 __all__ = ["LinkOwner", "ManagementLink"]
 
@@ -59,8 +53,12 @@ _BACKLOG_FULL_BYTES: Final = 256 * 1024  # no new messages beyond this
 _BACKLOG_MAX_BYTES: Final = 1024 * 1024  # beyond this even acks are dropped; replay recovers
 
 
-class LinkOwner(Surroundings, Protocol):
+class LinkOwner(Protocol):
     """What a management link tells the node it belongs to; must not wait."""
+
+    @property
+    def space(self) -> IpcSpace:
+        """The node's ports and rights."""
 
     def admit(self, node_id: int, incarnation: int, now_ns: int) -> Admission:
         """Decide about a claim."""
@@ -80,8 +78,8 @@ class LinkOwner(Surroundings, Protocol):
     def arrived(self, link: ManagementLink, arrival: Arrival) -> None:
         """A message arrived."""
 
-    def resolved(self, outcome: Outcome) -> None:
-        """A message that we sent has its outcome."""
+    def work(self) -> None:
+        """The space may have something for ports, for whoever waits, and for other links."""
 
     def pass_on(self, node_id: int, frame: bytes) -> LinkDrop | None:
         """A frame of a route arrived: send it on, or say why not."""
@@ -147,11 +145,10 @@ class ManagementLink:
         self.incarnation = 0  # of the guest; 0: none alive
         self.rx_up = False
         self.tx_up = False
-        self.message_max = 0
         self._constants = constants
         self._owner = owner
         self._log = logging.getLogger(f"mnlab.host.{node_id}")
-        self.pair = self._new_pair()
+        self.neighbour: Neighbour = owner.space.neighbour(node_id)
         config = LinkConfig(
             node_id=0,
             incarnation=incarnation,
@@ -173,6 +170,11 @@ class ManagementLink:
         self._is_busy = False
 
     # What the owner calls ------------------------------------------------------------------------
+
+    @property
+    def pair(self) -> Pair:
+        """The streams between node 0 and the incarnation that is known."""
+        return self.neighbour.pair
 
     @property
     def is_attached(self) -> bool:
@@ -229,64 +231,22 @@ class ManagementLink:
     def begin_life(self, incarnation: int) -> None:
         """Another incarnation of the guest trains: its pair is a new one."""
         self._owner.life_began(self.node_id, incarnation)
-        self._end_pair()
+        self._end_neighbour()
         self.incarnation = incarnation
+        self._owner.space.came_up(self.neighbour, incarnation, MESSAGE_MAX_DEFAULT)
 
     def end_life(self, incarnation: int) -> None:
         """An incarnation of the guest was declared dead: everything sent to it gets its outcome."""
         now_ns = time.monotonic_ns()
         if self.incarnation and self.incarnation <= incarnation:
-            self._end_pair()
+            self._end_neighbour()
             self.incarnation = 0
         self._link.peer_dead(incarnation, now_ns)
         self.service(now_ns)
 
-    def post(self, message: MachMessage, token: object) -> None:
-        """Send a message to the incarnation that is alive; its outcome carries the token.
-
-        Raises:
-            UsageError: The message is longer than the guest receives.
-        """
-        size = MNL_HEADER_SIZE + message.size_bytes
-        if size > self.message_max:
-            raise UsageError(
-                f"a message of {size} bytes is too long for node {self.node_id}",
-                hint=f"node {self.node_id} receives at most {self.message_max} bytes",
-            )
-        self.pair.enqueue(message, token)
-        self.service(time.monotonic_ns())
-
     def post_death(self, death: Death) -> None:
         """Tell the incarnation that is alive about a death, before all messages that wait."""
         self.pair.enqueue_death(death)
-        self.service(time.monotonic_ns())
-
-    def consumed(self, pair: Pair, sequence: int, *, keep: bool = False) -> None:
-        """A receiver took a message that came through `pair`, which may have died since; `keep`:
-        and holds the rights that it brought."""
-        if pair is self.pair:
-            now_ns = time.monotonic_ns()
-            pair.consumed(sequence, now_ns, keep=keep)
-            self.service(now_ns)
-
-    def give_back(self, name: int, disposition: Disposition, *, leave: int = 0) -> None:
-        """Give back what is held of a kind to a port of the guest, but `leave` of them."""
-        self.pair.give_back(name, disposition, leave=leave)
-        self.service(time.monotonic_ns())
-
-    def give_all_back(self) -> None:
-        """Give back every right that the guest gave."""
-        self.pair.give_all_back()
-        self.service(time.monotonic_ns())
-
-    def tell_rights(self, entries: Iterable[RightsEntry]) -> None:
-        """Tell the incarnation that is alive accounts of rights."""
-        self.pair.tell_rights(entries)
-        self.service(time.monotonic_ns())
-
-    def refuse(self, sequence: int, reason: NakReason) -> None:
-        """Send a message back to the incarnation that is alive."""
-        self.pair.refuse(sequence, reason)
         self.service(time.monotonic_ns())
 
     def send_foreign(self, frame: bytes) -> bool:
@@ -327,15 +287,16 @@ class ManagementLink:
             deadline_ns = self._run(now_ns)
         finally:
             self._is_busy = False
-        for outcome in self.pair.take_outcomes():
-            self._owner.resolved(outcome)
         self._flush()
         if deadline_ns is not None:
             self._set_timer(deadline_ns)
+        self._owner.work()
 
     def _run(self, now_ns: int) -> int | None:
         """Move messages and outputs until both rest; return when to look again."""
         while True:
+            self._owner.space.drain(self.neighbour)
+            self.neighbour.is_to_be_served = False
             if self.tx_up:
                 self._send_what_may_go(now_ns)
             outputs = self._link.take_outputs()
@@ -374,7 +335,7 @@ class ManagementLink:
             case StateChanged():
                 self._take_change(output, now_ns)
             case PeerTrained():
-                self.message_max = output.record.message_max
+                self.neighbour.message_max = output.record.message_max
                 self.pair.identify(
                     Peer(
                         node_id=self.node_id,
@@ -398,7 +359,7 @@ class ManagementLink:
         self._owner.link_changed(self.node_id, change, now_ns)
 
     def _deliver(self, message: bytes, now_ns: int) -> None:
-        arrival = self.pair.receive(message, now_ns)
+        arrival = self._owner.space.receive(self.neighbour, message, now_ns)
         if isinstance(arrival, CreditBroken):
             self._log.warning(
                 "message %d came beyond the credit %d", arrival.sequence, arrival.limit
@@ -407,20 +368,10 @@ class ManagementLink:
         elif arrival is not None:
             self._owner.arrived(self, arrival)
 
-    def _end_pair(self) -> None:
-        """The pair's other half is dead: give every message its outcome and begin a new pair."""
-        self.pair.died()
-        for outcome in self.pair.take_outcomes():
-            self._owner.resolved(outcome)
-        self.pair = self._new_pair()
-
-    def _new_pair(self) -> Pair:
-        return Pair(
-            node_id=0,
-            constants=self._constants,
-            peer_id=self.node_id,
-            surroundings=self._owner,
-        )
+    def _end_neighbour(self) -> None:
+        """That life is over: give every message its outcome, and begin anew."""
+        self._owner.space.died(self.neighbour)
+        self.neighbour = self._owner.space.neighbour(self.node_id)
 
     # The socket ----------------------------------------------------------------------------------
 

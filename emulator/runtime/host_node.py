@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Node 0: the host as a peer of every guest, over one management link each.
 
-It asks kernels for things and awaits their answers, owns ports that guests send to, tells every
-guest at once when an incarnation died, and keeps the relation of each guest's clock to the host's.
-It starts no task: sockets and timers of the running loop drive it, and everything that waits has a
-deadline. Frames of guests it passes on only along the transits that it is given. Public methods are
-called on the event loop only; the protocols themselves are in `emulator.protocol`.
+It tells every guest at once when an incarnation died, and keeps the relation of each guest's clock
+to the host's; its ports, rights and messages are `HostSpace`'s. It starts no task: sockets and
+timers of the running loop drive it, and everything that waits has a deadline. Frames of guests it
+passes on only along the transits that it is given. Public methods are called on the event loop
+only; the protocols themselves are in `emulator.protocol`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from emulator.errors import DeadlineExpired, GuestError, NodeDied, UsageError
 from emulator.protocol.constants import (
@@ -26,14 +26,7 @@ from emulator.protocol.constants import (
     LinkDrop,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import (
-    Arrival,
-    IpcArrived,
-    NodeLeft,
-    Outcome,
-    PairStatistics,
-    RightsTold,
-)
+from emulator.protocol.flipc import Arrival, NodeLeft, PairStatistics
 from emulator.protocol.link_types import (
     ClockSample,
     LinkStatistics,
@@ -41,38 +34,24 @@ from emulator.protocol.link_types import (
     Refused,
     StateChanged,
 )
-from emulator.protocol.mnl import Death, MachMessage, NakReason
-from emulator.protocol.names import (
-    NAME_NULL,
-    NameAllocator,
-    bootstrap_port,
-    kernel_port,
-    node_of,
-    serial_of,
-    tag_of,
-    tag_of_incarnation,
-)
+from emulator.protocol.mnl import Death
 from emulator.protocol.node import NodeDeath, NodeTable
-from emulator.protocol.rights import carried
 from emulator.protocol.route import Transit, TransitTable
-from emulator.protocol.services import (
-    REPLY_OFFSET,
-    ErrorCode,
-    NodeStatistics,
-    Service,
-    node_lookup_request,
-    parse_node_lookup_reply,
-    statistics_request,
-)
-from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
-from emulator.runtime.host_calls import Call, CallTable
 from emulator.runtime.host_link import ManagementLink
+from emulator.runtime.host_rights import HostMessage, HostRight, RightsStatistics
+from emulator.runtime.host_space import HostSpace
 from emulator.runtime.receive_port import ListenPort, ReceivePort
 
-__all__ = ["GuestStatistics", "HostNode", "HostObserver", "ListenPort", "ReceivePort"]
-
-HOST_ID: Final = 0
+__all__ = [
+    "GuestStatistics",
+    "HostMessage",
+    "HostNode",
+    "HostObserver",
+    "HostRight",
+    "ListenPort",
+    "ReceivePort",
+]
 
 
 class HostObserver:
@@ -103,18 +82,13 @@ class GuestStatistics:
         incarnation: The one alive, 0 for none.
         link: Of the management link.
         pair: Of the pair with that incarnation.
+        rights: Between node 0 and that incarnation.
     """
 
     incarnation: int
     link: LinkStatistics
     pair: PairStatistics
-
-
-@dataclass(frozen=True, slots=True)
-class _Posted:
-    """The token of a message that nobody waits for."""
-
-    settled: Callable[[], None]
+    rights: RightsStatistics
 
 
 @dataclass(slots=True)
@@ -124,7 +98,7 @@ class _Attached:
     untold: list[Death] = field(default_factory=list)  # deaths since then; it had not trained yet
 
 
-class HostNode:
+class HostNode(HostSpace):
     """Node 0; an async context manager that lets go of every stream when left."""
 
     def __init__(
@@ -142,17 +116,14 @@ class HostNode:
             observer: Told about links and lives.
             transits: Routes between guests to pass on; links are known by the guest's id.
         """
+        super().__init__(constants, incarnation)
         self._constants = constants
         self._incarnation = incarnation
         self._observer = observer or HostObserver()
         self._table = NodeTable(constants)
         self._transits = TransitTable(transits)
-        self._names = NameAllocator(HOST_ID, incarnation)
         self._links: dict[int, ManagementLink] = {}
         self._attached: dict[int, _Attached] = {}
-        self._ports: dict[int, ReceivePort | ListenPort] = {}
-        self._published: dict[str, Callable[[int], int]] = {}
-        self._calls = CallTable()
         self._changed = asyncio.Event()
         self._silence_timer: asyncio.TimerHandle | None = None
         self._frame_listeners: list[Callable[[int], None]] = []
@@ -171,9 +142,10 @@ class HostNode:
         await self.close()
 
     async def close(self) -> None:
-        """Give back every right, then let go of every stream; whatever waits fails."""
-        for node_id, link in self._links.items():
-            link.give_all_back()
+        """Give back every right that a lookup brought, then let go of every stream; whatever waits
+        fails."""
+        self._forget_rights()
+        for node_id in self._links:
             self.detach(node_id)
             self._calls.fail_all(
                 node_id, GuestError(f"the host left the cluster before node {node_id} answered")
@@ -316,232 +288,14 @@ class HostNode:
             incarnation=link.incarnation,
             link=link.statistics(),
             pair=link.pair_statistics(),
+            rights=RightsStatistics.of(link.neighbour),
         )
-
-    # Messages ------------------------------------------------------------------------------------
-
-    def port(self) -> ReceivePort:
-        """Return a new port with a name of its own."""
-        port = ReceivePort(self._names.allocate(), self._forget_port)
-        self._ports[port.name] = port
-        return port
-
-    def listen(self, handler: Callable[[int, MachMessage], None]) -> ListenPort:
-        """Return a new port whose messages go to `handler`, with the guest's id."""
-        port = ListenPort(self._names.allocate(), self._forget_port, handler)
-        self._ports[port.name] = port
-        return port
-
-    def publish(self, service: str, port_of: Callable[[int], int]) -> None:
-        """Answer LOOKUP of a service at node 0's kernel port.
-
-        Args:
-            service: Its name, at most 31 characters.
-            port_of: Called with the asking guest's id; returns the name of its port, 0 for none.
-        """
-        self._published[service] = port_of
-
-    def post(
-        self, port_name: int, message_id: int, body: bytes, settled: Callable[[], None]
-    ) -> bool:
-        """Send a Mach message without waiting.
-
-        Args:
-            port_name: Of a guest's port.
-            message_id: Any.
-            body: Opaque.
-            settled: Called when it is settled, refused or lost.
-
-        Returns:
-            False if the guest is dead, or cannot receive one that long; nothing is called then.
-        """
-        message = MachMessage(remote=port_name, id=message_id, body=body)
-        return self._post(node_of(port_name), message, _Posted(settled))
-
-    def reply(self, node_id: int, request: MachMessage, body: bytes) -> None:
-        """Answer a guest's request at the port that it brought, if it brought one of its own.
-
-        A guest that has died meanwhile, or asks for more than it can receive, is not answered.
-        """
-        if request.local and request.local_home in (None, node_id):
-            message = MachMessage(
-                remote=request.local,
-                id=request.id + REPLY_OFFSET,
-                body=body,
-                remote_disposition=request.local_disposition,
-            )
-            self._post(node_id, message, None)
-
-    async def send(
-        self,
-        port_name: int,
-        message_id: int,
-        body: bytes,
-        deadline: Deadline,
-        *,
-        reply_port: ReceivePort | ListenPort | None = None,
-    ) -> None:
-        """Send a Mach message and wait until it is settled: a receiver took it.
-
-        Args:
-            port_name: Of a guest's port.
-            message_id: Any.
-            body: Opaque.
-            deadline: By when it has to be settled.
-            reply_port: Given to the receiver with a send right.
-
-        Raises:
-            GuestError: The guest refused the message.
-            NodeDied: Its incarnation died first.
-            DeadlineExpired: Nothing was heard in time; the message may still arrive.
-            UsageError: It is longer than the guest receives.
-        """
-        message = MachMessage(
-            remote=port_name,
-            id=message_id,
-            body=body,
-            local=reply_port.name if reply_port is not None else 0,
-            local_disposition=Disposition.SEND if reply_port is not None else Disposition.NONE,
-        )
-        call = Call(node_of(port_name), message, wants_reply=False)
-        await self._exchange(call, deadline)
-
-    async def call(
-        self, node_id: int, port_name: int, message_id: int, body: bytes, deadline: Deadline
-    ) -> bytes:
-        """Send a request with a send-once reply right and wait for the reply.
-
-        Args:
-            node_id: The guest.
-            port_name: Of the port that is asked.
-            message_id: Of the request; the reply has this + 100.
-            body: Of the request.
-            deadline: By when the reply has to be there.
-
-        Returns:
-            The body of the reply.
-
-        Raises:
-            GuestError: The guest refused the request.
-            NodeDied: Its incarnation died first.
-            DeadlineExpired: No reply came in time; a late one is refused.
-            UsageError: The request is longer than the guest receives.
-        """
-        message = self._request(port_name, message_id, body)
-        return (await self._ask(node_id, message, deadline)).body
-
-    async def ping(self, node_id: int, deadline: Deadline, *, body: bytes = b"") -> int:
-        """Return the nanoseconds of one ECHO round trip to a guest's kernel port.
-
-        Raises:
-            GuestError: As `call()` does, or if other bytes came back.
-        """
-        started_ns = time.monotonic_ns()
-        answer = await self.call(node_id, kernel_port(node_id), Service.ECHO, body, deadline)
-        if answer != body:
-            raise GuestError(f"node {node_id} echoed {len(answer)} other bytes")
-        return time.monotonic_ns() - started_ns
-
-    async def lookup(self, node_id: int, service: str, deadline: Deadline) -> int:
-        """Ask a guest's node server for a service, and hold a send right to its port.
-
-        One right to a port is held, however often it is looked up; `let_go()` gives it back.
-
-        Args:
-            node_id: The guest.
-            service: Registered there, or a kernel server's name; at most 31 characters.
-            deadline: By when the answer has to be there.
-
-        Returns:
-            The name of the port.
-
-        Raises:
-            GuestError: As `call()` does, or the service's port is on another node; `ServiceError`
-                if there is no such service.
-        """
-        request = self._request(
-            bootstrap_port(node_id), Service.NODE_LOOKUP, node_lookup_request(service, node_id)
-        )
-        reply = await self._ask(node_id, request, deadline, keeps_rights=True)
-        wanted = 0
-        try:
-            port = parse_node_lookup_reply(reply.body, reply.parts)
-            if port.name == NAME_NULL or port.home not in (None, node_id):
-                raise GuestError(f"service {service!r} of node {node_id} is not there any more")
-            wanted = port.name
-        finally:
-            for right in carried(reply):
-                leave = int(right.name == wanted and right.disposition is Disposition.SEND)
-                self._links[node_id].give_back(right.name, right.disposition, leave=leave)
-        return wanted
-
-    def let_go(self, node_id: int, port_name: int) -> None:
-        """Give back the send right that a lookup at a guest brought; no effect if none is held."""
-        link = self._links.get(node_id)
-        if link is not None:
-            link.give_back(port_name, Disposition.SEND)
-
-    async def measure_clock(self, node_id: int, deadline: Deadline) -> ClockSample:
-        """Return the relation of a guest's clock to ours as of now, measured by asking for it.
-
-        Raises:
-            GuestError: As `call()` does.
-        """
-        sent_ns = time.monotonic_ns()
-        reply = await self.call(
-            node_id, kernel_port(node_id), Service.STATISTICS, statistics_request(0, 0), deadline
-        )
-        uptime_ns = NodeStatistics.parse(reply).uptime_ns
-        return ClockSample.of_echo(sent_ns, uptime_ns, uptime_ns, time.monotonic_ns())
-
-    def _request(self, port_name: int, message_id: int, body: bytes) -> MachMessage:
-        """Return a message with a send-once right to a reply port made for it."""
-        return MachMessage(
-            remote=port_name,
-            id=message_id,
-            body=body,
-            local=self._names.allocate(),
-            local_disposition=Disposition.SEND_ONCE,
-        )
-
-    async def _ask(
-        self,
-        node_id: int,
-        request: MachMessage,
-        deadline: Deadline,
-        *,
-        keeps_rights: bool = False,
-    ) -> MachMessage:
-        call = Call(node_id, request, wants_reply=True, keeps_rights=keeps_rights)
-        return await self._exchange(call, deadline)
-
-    async def _exchange(self, call: Call, deadline: Deadline) -> MachMessage:
-        if self.incarnation(call.node_id) == 0:
-            await self.wait_up(call.node_id, deadline)
-        self._calls.open(call)
-        try:
-            self._links[call.node_id].post(call.message, call)
-            return await self._calls.wait(call, deadline)
-        finally:
-            self._calls.close(call)
 
     # What management links tell (LinkOwner) ---------------------------------------------------
 
     def admit(self, node_id: int, incarnation: int, now_ns: int) -> Admission:
         """Decide about a claim; each guest has one link, so its index is the guest's id."""
         return self._table.admit(node_id, node_id, incarnation, now_ns)
-
-    def is_here(self, name: int) -> bool:
-        """Return whether a port of node 0 has that name, reply ports included."""
-        return name in self._ports or name == kernel_port(HOST_ID) or self._calls.awaits(name)
-
-    def gave(self, name: int) -> bool:
-        """Return whether node 0 ever gave out that name."""
-        return (
-            node_of(name) == HOST_ID
-            and tag_of(name) == tag_of_incarnation(self._incarnation)
-            and 0 < serial_of(name) <= self._names.last_serial
-        )
 
     def life_began(self, node_id: int, incarnation: int) -> None:
         """Bury the older life before anything of the new one, then tell the new one what it
@@ -592,57 +346,23 @@ class HostNode:
         self._observer.stream_closed(node_id)
 
     def arrived(self, link: ManagementLink, arrival: Arrival) -> None:
-        """Give a message to its port, or refuse it."""
-        if isinstance(arrival, RightsTold):
-            self._calls.rights_told(link.node_id, arrival.entries)
-            return
+        """Act on what is no message for a port. A guest's word about deaths means nothing: only
+        node 0 declares them."""
         if isinstance(arrival, NodeLeft):
             for death in self._table.declare_dead(
                 link.node_id, link.incarnation, NodeDeathCause.LEFT
             ):
                 self._bury(death)
-            return
-        if not isinstance(arrival, IpcArrived):
-            return  # a guest's word about deaths means nothing: only node 0 declares them
-        message = arrival.message
-        call = self._calls.take_reply(link.node_id, message)
-        if call is not None:
-            link.consumed(link.pair, arrival.sequence, keep=call.keeps_rights)
-        elif message.remote_disposition is Disposition.SEND_ONCE and self.is_here(message.remote):
-            link.refuse(arrival.sequence, NakReason.NO_RIGHT)
-        elif message.remote in self._ports:
-            self._ports[message.remote].deliver(link, arrival)
-        elif message.remote == kernel_port(HOST_ID):
-            link.consumed(link.pair, arrival.sequence)
-            self._answer(link, message)
-        else:
-            link.refuse(arrival.sequence, self._no_such_port(message.remote))
-            return
-        for right in carried(message):
-            if right.disposition is Disposition.SEND_ONCE and right.home == HOST_ID:
-                self._calls.once_gone(link.node_id, right.name)
-
-    def resolved(self, outcome: Outcome) -> None:
-        """End the wait of a message that failed, or whose settlement was awaited."""
-        if isinstance(outcome.token, _Posted):
-            outcome.token.settled()
-        self._calls.resolved(outcome)
 
     # Inside --------------------------------------------------------------------------------------
 
-    def _post(self, node_id: int, message: MachMessage, token: object) -> bool:
-        """Give a message to a guest's link, if the guest lives and receives messages that long."""
-        link = self._links.get(node_id)
-        if link is None or not link.incarnation:
-            return False
-        try:
-            link.post(message, token)
-        except UsageError:
-            return False
-        return True
-
-    def _forget_port(self, name: int) -> None:
-        self._ports.pop(name, None)
+    def _serve_links(self) -> bool:
+        """Let links send; return whether one had something to."""
+        links = [link for link in self._links.values() if link.neighbour.is_to_be_served]
+        for link in links:
+            link.neighbour.is_to_be_served = False
+            link.service(time.monotonic_ns())
+        return bool(links)
 
     def _bury(self, death: NodeDeath) -> tuple[int, ...]:
         """Do everything that a new death asks for, at once; return who is being told."""
@@ -652,12 +372,17 @@ class HostNode:
         told: tuple[int, ...] = ()
         if death.cause is not NodeDeathCause.SILENCE:  # silence to us alone is no word to others
             told = self._tell_others(notice)
+        was_working, self._is_working = self._is_working, True
         link = self._links.get(death.node_id)
         if link is not None and death.cause is not NodeDeathCause.INCARNATION:
             link.end_life(death.incarnation)
+        for outcome in self._witness.outcomes:
+            self._calls.resolved(outcome)
         self._calls.fail_all(
             death.node_id, NodeDied(f"node {death.node_id} died before it answered")
         )
+        self._is_working = was_working
+        self.work()
         self._observer.peer_died(death)
         for listener in self._death_listeners:
             listener(death)
@@ -677,28 +402,6 @@ class HostNode:
             else:
                 attached.untold.append(notice)
         return tuple(told)
-
-    def _answer(self, link: ManagementLink, message: MachMessage) -> None:
-        """Node 0's kernel port: ECHO and LOOKUP are served, everything else is unsupported."""
-        if message.id == Service.ECHO:
-            body = message.body
-        elif message.id == Service.LOOKUP:
-            body = self._look_up(link.node_id, message.body)
-        else:
-            body = _status(ErrorCode.UNSUPPORTED)
-        self.reply(link.node_id, message, body)
-
-    def _look_up(self, node_id: int, name: bytes) -> bytes:
-        port_of = self._published.get(name.partition(b"\0")[0].decode("ascii", "replace"))
-        port = 0 if port_of is None else port_of(node_id)
-        if not port:
-            return _status(ErrorCode.NOT_FOUND)
-        return _status(ErrorCode.NONE) + port.to_bytes(8, "little")
-
-    def _no_such_port(self, name: int) -> NakReason:
-        if node_of(name) != HOST_ID:
-            return NakReason.NOT_PRINCIPAL
-        return NakReason.DEAD_PORT if self.gave(name) else NakReason.UNKNOWN_NAME
 
     def _link_in_words(self, node_id: int) -> str:
         link = self._links.get(node_id)
@@ -727,8 +430,3 @@ class HostNode:
         for death in self._table.tick(time.monotonic_ns()):
             self._bury(death)
         self._set_silence_timer()
-
-
-def _status(code: ErrorCode) -> bytes:
-    """How a reply's body begins."""
-    return code.to_bytes(4, "little", signed=True) + bytes(4)

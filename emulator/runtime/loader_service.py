@@ -13,8 +13,7 @@ from functools import partial
 from typing import Final
 
 from emulator.loader.service import LoaderService
-from emulator.protocol.mnl import MachMessage
-from emulator.runtime.host_node import HostNode
+from emulator.runtime.host_node import HostMessage, HostNode
 
 __all__ = ["SERVICE_NAME", "GuestDoor"]
 
@@ -71,7 +70,7 @@ class GuestDoor:
     def _port_of(self, node_id: int, _guest: int) -> int:
         return self._ports[node_id]
 
-    def _received(self, node_id: int, guest: int, message: MachMessage) -> None:
+    def _received(self, node_id: int, guest: int, message: HostMessage) -> None:
         key = (guest, node_id)
         if key not in self._clients:
             self._clients[key] = _Guest(self._host)
@@ -80,7 +79,7 @@ class GuestDoor:
             message.id,
             message.body,
             message.local,
-            lambda body: self._host.reply(guest, message, body),
+            lambda body: self._host.reply(message, body),
         )
 
     def _forget(self, guest: int) -> None:

@@ -32,11 +32,10 @@ from emulator.loader.socket_channel import SOCKET_NAME, LoaderSocket
 from emulator.loader.status import Priority, StatusLines
 from emulator.machines.symbols import ServerCode
 from emulator.model import DeathCause, LinkKind, NodeSpec
-from emulator.protocol.mnl import MachMessage
 from emulator.protocol.node import NodeDeath
 from emulator.protocol.services import REPLY_OFFSET
 from emulator.runtime.deadline import Deadline
-from emulator.runtime.host_node import HostNode, ListenPort
+from emulator.runtime.host_node import HostMessage, HostNode, ListenPort
 from emulator.runtime.loader_service import GuestDoor
 from emulator.runtime.world import World
 
@@ -82,7 +81,7 @@ class _Calls:
             self._port.close()
             self._port = None
 
-    def _received(self, node_id: int, message: MachMessage) -> None:
+    def _received(self, node_id: int, message: HostMessage) -> None:
         if node_id != self._node_id:
             return  # the port's name is this node's to know; another's guess means nothing
         if message.id == ServerMessage.ATTACH + REPLY_OFFSET:

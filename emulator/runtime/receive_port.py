@@ -4,87 +4,153 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from emulator.errors import DeadlineExpired, UsageError
-from emulator.protocol.flipc import IpcArrived, Pair
-from emulator.protocol.mnl import MachMessage, NakReason
+from emulator.protocol.ipc import Message, Port, PortItem, Transfer
 from emulator.protocol.names import describe
 from emulator.runtime.deadline import Deadline
-from emulator.runtime.host_link import ManagementLink
+from emulator.runtime.host_rights import HostMessage
 
-__all__ = ["ListenPort", "ReceivePort"]
+if TYPE_CHECKING:
+    from emulator.runtime.host_space import HostSpace
 
-
-@dataclass(frozen=True, slots=True)
-class _Parked:
-    """A message in a port's queue, not settled yet."""
-
-    link: ManagementLink
-    pair: Pair
-    sequence: int
-    message: MachMessage
+__all__ = ["HostPort", "ListenPort", "ReceivePort"]
 
 
-class ListenPort:
+class HostPort:
+    """A port whose receive right node 0 has."""
+
+    def __init__(self, host: HostSpace, port: Port, name: int) -> None:
+        """Take a receive right over; made by `HostSpace`.
+
+        Args:
+            host: Node 0.
+            port: Its port.
+            name: Of it, for messages to it.
+        """
+        self.name = name
+        self.port = port
+        self.is_closed = False
+        self._host = host
+
+    def close(self) -> None:
+        """End the port: what waits in it is refused as DEAD_PORT, as is whatever comes later."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._host.release_port(self.port)
+            self.ready()
+
+    def ready(self) -> None:
+        """A message was queued, or the port is closed."""
+
+    # Rights to it, for messages ------------------------------------------------------------------
+
+    def send_right(self) -> PortItem:
+        """Return a send right for a message."""
+        return PortItem(self._alive(), Transfer.MAKE_SEND)
+
+    def send_once_right(self) -> PortItem:
+        """Return a send-once right for a message."""
+        return PortItem(self._alive(), Transfer.MAKE_SEND_ONCE)
+
+    def receive_right(self) -> PortItem:
+        """Return the receive right for a message: the port goes where that is received, with what
+        is queued; this object is closed by that."""
+        port = self._alive()
+        self.is_closed = True
+        self.ready()
+        return PortItem(port, Transfer.MOVE_RECEIVE)
+
+    def has_senders(self) -> bool:
+        """Return whether anybody on any node has a send right to it, as far as is known here."""
+        return not self.is_closed and self.port.has_senders()
+
+    async def wait_no_senders(self, deadline: Deadline) -> None:
+        """Wait until nobody on any node has a send right to the port; at once if nobody has one.
+
+        Raises:
+            DeadlineExpired: Somebody has one still.
+            UsageError: The port is closed.
+        """
+        gone = self._host.watch_senders(self._alive())
+        try:
+            async with deadline.timeout():
+                await gone
+        except TimeoutError:
+            raise DeadlineExpired(
+                f"somebody has a right to port {describe(self.name)} after {deadline.within_s:g} s"
+            ) from None
+
+    def _alive(self) -> Port:
+        if self.is_closed:
+            raise UsageError(f"port {describe(self.name)} is closed")
+        return self.port
+
+
+class ListenPort(HostPort):
     """A port of node 0 whose messages go to a function at once; each is settled by that.
 
-    The function gets the guest's id and the message. It must not wait.
+    The function gets the id of the node that sent it and the message, whose rights are given back
+    when it returns, but for that to reply. It must not wait.
     """
 
     def __init__(
-        self,
-        name: int,
-        forget: Callable[[int], None],
-        handler: Callable[[int, MachMessage], None],
+        self, host: HostSpace, port: Port, name: int, handler: Callable[[int, HostMessage], None]
     ) -> None:
-        """Begin; made by `HostNode.listen()`.
+        """Begin; made by `HostSpace.listen()`.
 
         Args:
-            name: Of the port, for messages to it.
-            forget: Called with the name when the port closes.
+            host: Node 0.
+            port: Its port.
+            name: Of it.
             handler: Called with each message.
         """
-        self.name = name
-        self._forget = forget
+        super().__init__(host, port, name)
         self._handler = handler
 
-    def close(self) -> None:
-        """Close the port: what comes later is refused as DEAD_PORT."""
-        self._forget(self.name)
+    def ready(self) -> None:
+        """Hand over what is there."""
+        while not self.is_closed and (message := self._host.take(self.port)) is not None:
+            self._handle(message)
 
-    def deliver(self, link: ManagementLink, arrival: IpcArrived) -> None:
-        """Hand a message over."""
-        link.consumed(link.pair, arrival.sequence)
-        self._handler(link.node_id, arrival.message)
+    def _handle(self, message: Message) -> None:
+        received = HostMessage(self._host, message)
+        try:
+            self._handler(received.source, received)
+        finally:
+            received.release(keep_reply=True)
 
 
-class ReceivePort:
-    """A port of node 0: guests send to `name`, a task of the host receives.
+class ReceivePort(HostPort):
+    """A port of node 0: nodes send to it, a task of the host receives.
 
     A message counts as received, and is settled at its source, when `receive()` returned it.
     """
 
-    def __init__(self, name: int, forget: Callable[[int], None]) -> None:
-        """Begin empty; made by `HostNode.port()`.
+    def __init__(self, host: HostSpace, port: Port, name: int) -> None:
+        """Begin; made by `HostSpace.port()`.
 
         Args:
-            name: Of the port, for messages to it.
-            forget: Called with the name when the port closes.
+            host: Node 0.
+            port: Its port.
+            name: Of it.
         """
-        self.name = name
-        self._forget = forget
-        self._queue: deque[_Parked] = deque()
-        self._arrived = asyncio.Event()
-        self._is_closed = False
+        super().__init__(host, port, name)
+        self._changed = asyncio.Event()
 
-    async def receive(self, deadline: Deadline) -> MachMessage:
+    def ready(self) -> None:
+        """Wake whoever waits."""
+        self._changed.set()
+
+    async def receive(self, deadline: Deadline, *, keep_rights: bool = False) -> HostMessage:
         """Return the next message; cancellation leaves it in the queue.
 
         Args:
             deadline: By when it has to be there.
+            keep_rights: The rights that it brought are the caller's; else they are given back at
+                once, but for that to reply.
 
         Raises:
             DeadlineExpired: None came in time.
@@ -92,32 +158,14 @@ class ReceivePort:
         """
         try:
             async with deadline.timeout():
-                while not self._queue:
-                    if self._is_closed:
-                        raise UsageError(f"port {describe(self.name)} is closed")
-                    self._arrived.clear()
-                    await self._arrived.wait()
+                while (message := self._host.take(self._alive())) is None:
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
             raise DeadlineExpired(
                 f"no message came to port {describe(self.name)} within {deadline.within_s:g} s"
             ) from None
-        parked = self._queue.popleft()
-        parked.link.consumed(parked.pair, parked.sequence)
-        return parked.message
-
-    def close(self) -> None:
-        """Close the port: what waits in it is refused as DEAD_PORT, as is whatever comes later."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        self._arrived.set()
-        self._forget(self.name)
-        for parked in self._queue:
-            if parked.pair is parked.link.pair:
-                parked.link.refuse(parked.sequence, NakReason.DEAD_PORT)
-        self._queue.clear()
-
-    def deliver(self, link: ManagementLink, arrival: IpcArrived) -> None:
-        """Queue a message; the credit of its source bounds the queue."""
-        self._queue.append(_Parked(link, link.pair, arrival.sequence, arrival.message))
-        self._arrived.set()
+        received = HostMessage(self._host, message)
+        if not keep_rights:
+            received.release(keep_reply=True)
+        return received

@@ -155,11 +155,26 @@ uint32_t sim_agent_port_state(uint32_t port);
 uint32_t sim_agent_message(uint8_t *body, uint32_t size, uint32_t port, uint32_t reply_port);
 void sim_agent_sent(uint32_t message, uint32_t is_sent);
 void sim_agent_outcome(uint32_t message, uint32_t outcome);
+uint32_t sim_agent_is_diverted(uint32_t node_id);
+void sim_agent_diverted(uint32_t message);
 uint32_t sim_agent_received(const uint8_t *body, uint32_t size, uint32_t source_node,
                             uint64_t source_incarnation, uint32_t has_reply, uint32_t port,
-                            uint32_t is_set);
-void sim_agent_accepted(const uint8_t *body, uint32_t size, uint32_t source_node,
-                        uint64_t source_incarnation);
+                            uint32_t is_set, uint32_t *message);
+uint32_t sim_agent_right(uint32_t port, uint32_t kind, uint32_t of);
+uint32_t sim_agent_right_by_name(uint32_t port);
+void sim_agent_right_ended(uint32_t right);
+void sim_agent_right_unmade(uint32_t right);
+uint32_t sim_agent_right_port(uint32_t right);
+uint32_t sim_agent_right_is_firm(uint32_t right);
+void sim_agent_carries(uint32_t message, uint32_t right);
+void sim_agent_carries_reply(uint32_t message, uint32_t right);
+void sim_agent_uses(uint32_t message, uint32_t right);
+uint32_t sim_agent_cargo(uint32_t message, uint32_t *rights);
+uint32_t sim_agent_carried_reply(uint32_t message);
+void sim_agent_right_arrived(uint32_t right, uint32_t is_there, uint64_t name, uint32_t kind);
+uint32_t sim_agent_asked(uint32_t port, uint32_t notify, uint64_t name, uint32_t right);
+void sim_agent_not_asked(uint32_t request);
+void sim_agent_told(uint32_t notify, uint32_t id, uint64_t name);
 void sim_agent_began(uint32_t entry);
 void sim_agent_exercised(uint32_t invariant);
 void sim_agent_violated(uint32_t invariant, const char *text);

@@ -49,6 +49,12 @@ class Kind(IntEnum):
     SET_RECEIVE = 13
     STREAM = 14
     CALL = 15
+    SEND_RIGHTS = 16
+    MOVE = 17
+    RIGHT_MAKE = 18
+    BURST = 19
+    ASK_SENDERS = 20
+    ASK_DEAD = 21
     CUT = 32
     FLAP = 33
     LOSS = 34
@@ -95,4 +101,6 @@ INVARIANTS: Final = {
     11: "every link comes back",
     12: "trouble stays in its link",
     13: "the same seed is the same run",
+    14: "no right is lost or doubled",
+    15: "notifications are true, and told once",
 }

@@ -83,6 +83,6 @@ def _lesser(entry: Entry) -> Iterator[Entry]:
     if entry.duration_ns:
         yield dataclasses.replace(entry, duration_ns=entry.duration_ns // 2)
     count = entry.arguments[_COUNT_ARGUMENT]
-    if entry.kind is Kind.STREAM and count:
+    if entry.kind in (Kind.STREAM, Kind.BURST) and count:
         first, second, _, fourth = entry.arguments
         yield dataclasses.replace(entry, arguments=(first, second, count // 2, fourth))

@@ -80,6 +80,7 @@ class FakeGuest:
         constants: ClusterConstants,
         handler: Handler = _echo_only,
         message_max: int = MESSAGE_MAX_DEFAULT,
+        pair: Pair | None = None,
     ) -> None:
         """Boot: wait for carrier and train.
 
@@ -91,6 +92,7 @@ class FakeGuest:
             handler: Given each message for one of its ports; returns the reply's body, a refusal,
                 or None for no reply.
             message_max: Largest message that it says it receives, in bytes.
+            pair: Between it and node 0; None: one that keeps no accounts of rights.
         """
         self.deaths: list[Death] = []
         self.outcomes: list[Outcome] = []
@@ -100,7 +102,7 @@ class FakeGuest:
         self.services: dict[str, PortPart] = {}
         self.given: Counter[int] = Counter()
         self.node_id = node_id
-        self.pair = Pair(node_id=node_id, constants=constants)
+        self.pair = pair or Pair(node_id=node_id, constants=constants)
         self._handler = handler
         self._sock = sock
         self._stream = FrameStream(65536)
@@ -187,7 +189,7 @@ class FakeGuest:
                 break
             for output in outputs:
                 self._act(output, now_ns)
-        self.outcomes += self.pair.take_outcomes()
+        self._take_outcomes()
         deadline_ns = self.link.next_deadline_ns()
         if self._timer is not None:
             self._timer.cancel()
@@ -195,14 +197,15 @@ class FakeGuest:
         if deadline_ns is not None:
             self._timer = self._loop.call_at(deadline_ns / 1e9, self._service)
 
+    def _take_outcomes(self) -> None:
+        self.outcomes += self.pair.take_outcomes()
+
     def _act(self, output: Output, now_ns: int) -> None:
         match output:
             case Transmit(frame):
                 self._sock.send(frame)
             case Deliver(message):
-                arrival = self.pair.receive(message, now_ns)
-                if arrival is not None:
-                    self._take(arrival, now_ns)
+                self._deliver(message, now_ns)
             case StateChanged():
                 self.changes.append(output)
                 if output.tx_up and not self._tx_up:
@@ -212,6 +215,11 @@ class FakeGuest:
                 self.refusals.append(output)
             case _:
                 pass
+
+    def _deliver(self, message: bytes, now_ns: int) -> None:
+        arrival = self.pair.receive(message, now_ns)
+        if arrival is not None:
+            self._take(arrival, now_ns)
 
     def _take(self, arrival: Arrival, now_ns: int) -> None:
         if isinstance(arrival, DeathTold):

@@ -44,7 +44,7 @@ static void put_share(struct telling *telling, struct share *share)
     put(telling, share, RIGHTS_STAY, share->tell_stay ? 1 : 0);
     put(telling, share, RIGHTS_ADD_SEND, share->add.send);
     put(telling, share, RIGHTS_ADD_ONCE, share->add.once);
-    put(telling, share, RIGHTS_DROP_SEND, share->drop.send);
+    put(telling, share, RIGHTS_DROP_SEND, share->homeward == 0 ? share->drop.send : 0);
     put(telling, share, RIGHTS_DROP_ONCE, share->drop.once);
     put(telling, share, RIGHTS_DEAD_ONCE, share->dead_once);
     put(telling, share, RIGHTS_PORT_DEAD, share->tell_dead ? 1 : 0);
@@ -52,7 +52,8 @@ static void put_share(struct telling *telling, struct share *share)
         put(telling, share, RIGHTS_PORT_MOVED, WIRE_HOME(port->node->id));
     put(telling, share, RIGHTS_GO, share->tell_go ? 1 : 0);
     share->adding = share->add.send != 0 || share->add.once != 0;
-    share->add = share->drop = (struct right_counts){0};
+    share->add = (struct right_counts){0};
+    share->drop = (struct right_counts){.send = share->homeward == 0 ? 0 : share->drop.send};
     share->dead_once = 0;
     share->tell_dead = share->tell_moved = share->tell_stay = share->tell_go = false;
 }

@@ -116,11 +116,18 @@ static bool request_exists(const struct port *port, uint32_t id)
     return request != NULL;
 }
 
+/* Is its lack of senders something to tell? While the receive right is on its way to another node, who
+ * may have it already, the senders there are not counted here any more. */
+static bool is_without_senders(const struct port *port)
+{
+    return !port->dead && port_is_here(port) && !port->departed && !has_senders(port);
+}
+
 /* The requests are answered when the lock is released: to answer may end another port, and this one
  * is being counted. */
 void port_check_senders(struct port *port, struct deferred *deferred)
 {
-    if (port->requests != NULL && !port->dead && port_is_here(port) && !has_senders(port) &&
+    if (port->requests != NULL && is_without_senders(port) &&
         request_exists(port, NOTIFY_NO_SENDERS))
         port_defer_work(port, PORT_WORK_NOTIFY, deferred);
 }
@@ -183,7 +190,7 @@ int port_notify_dead(struct port *port, struct port *notify)
 static void tell_no_senders(struct port *port, struct deferred *deferred)
 {
     ipc_lock(port->host);
-    if (!port->dead && port_is_here(port) && !has_senders(port))
+    if (is_without_senders(port))
         requests_answer(port, NOTIFY_NO_SENDERS, deferred);
     ipc_unlock(port->host);
 }

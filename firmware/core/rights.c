@@ -59,6 +59,8 @@ static bool give_one(const struct rights_slot *slot, struct node *node, struct s
     if (!is_on_account(port, node)) {
         if (disposition == PORT_SEND_ONCE)
             share_once_leaves(port->home);
+        else
+            port->home->homeward++;
         return true;
     }
     if (disposition == PORT_RECEIVE) {
@@ -123,6 +125,12 @@ APART static void give_unusual(struct rights_slot *slot, struct node *node,
         *slot->count = le32_of(port->limit);
 }
 
+/* Of a message that came back and is sent again, the reply port may have died meanwhile. */
+static void drop_reply_bits(struct kmsg *kmsg)
+{
+    kmsg->mach.bits = le32_of(kmsg_bits(kmsg) & ~MACH_BITS(0, MACH_BITS_LOCAL(~0u)));
+}
+
 void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spares)
 {
     uint32_t count = rights_slot_count(kmsg);
@@ -135,6 +143,8 @@ void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spar
         else
             give_unusual(&slot, node, spares);
     }
+    if (le64_load(kmsg->mach.local) == NAME_NULL)
+        drop_reply_bits(kmsg);
     kmsg->rights_state = KMSG_RIGHTS_GIVEN;
 }
 
@@ -174,20 +184,23 @@ static inline void tell_again(struct port *port, const struct node *node)
         tell_fate(port, node);
 }
 
-/* Is it a send-once right that goes home? */
-static bool is_homeward(const struct rights_slot *slot, const struct node *node)
+/* The right arrived at `node`; if that was its home, there is one less on the way. */
+static void arrived(const struct rights_slot *slot, const struct node *node,
+                    struct deferred *deferred)
 {
-    return slot->disposition == PORT_SEND_ONCE && le16_load(*slot->home) == WIRE_HOME(node->id);
+    if (le16_load(*slot->home) != WIRE_HOME(node->id))
+        return;
+    if (slot->disposition == PORT_SEND_ONCE)
+        share_once_arrived(*slot->port, node, deferred);
+    else
+        share_send_arrived(*slot->port, node, deferred);
 }
 
 /* A right whose port is here and has others, and that did not go home: as leave_slot(). */
 static bool leave_usual(const struct kmsg *kmsg, uint32_t index, struct port *port)
 {
-    enum port_disposition disposition = rights_disposition(kmsg, index);
-    bool is_reply_from_here = index == 0 && le16_load(kmsg->mach.local_home) == 0;
-
-    if ((disposition != PORT_SEND && !is_reply_from_here) || port->dead || !port_is_here(port) ||
-        port->references == 1 || port->requests != NULL)
+    if (rights_disposition(kmsg, index) == PORT_RECEIVE || rights_home(kmsg, index) != 0 ||
+        port->dead || !port_is_here(port) || port->references == 1 || port->requests != NULL)
         return false;
     port->holds--;
     port->references--;
@@ -210,8 +223,8 @@ APART static void leave_slot(struct rights_slot *slot, struct node *node, struct
     }
     if (node != NULL && rights_slot_name(slot) != NAME_NULL)
         tell_again(port, node);
-    if (node != NULL && is_homeward(slot, node))
-        share_once_arrived(port, node, deferred);
+    if (node != NULL)
+        arrived(slot, node, deferred);
     port->holds--;
     port_unreference(port, deferred);
 }
@@ -272,6 +285,8 @@ static bool return_one(struct rights_slot *slot, struct node *node, struct defer
     if (le16_load(*slot->home) == WIRE_HOME(node->id)) {
         if (slot->disposition == PORT_SEND_ONCE)
             return_home(port, node);
+        else
+            share_send_arrived(port, node, deferred);
         return true;
     }
     share = share_find(port, node);

@@ -34,6 +34,17 @@ static inline uint32_t rights_first(const struct kmsg *kmsg)
     return kmsg->local == NULL && le64_load(kmsg->mach.local) == NAME_NULL ? 1 : 0;
 }
 
+/* 0: the node that sends or sent it. */
+static inline uint16_t rights_home(const struct kmsg *kmsg, uint32_t index)
+{
+    const struct wire_descriptor *descriptor;
+
+    if (index == 0)
+        return le16_load(kmsg->mach.local_home);
+    descriptor = (const void *)(kmsg->body + kmsg->rights->right[index - 1u].offset);
+    return le16_load(descriptor->home);
+}
+
 static inline uint64_t rights_slot_name(const struct rights_slot *slot)
 {
     return le64_load(*slot->name);

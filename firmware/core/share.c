@@ -110,9 +110,10 @@ void share_tell_unknown(struct node *node, uint64_t name, struct share_spares *s
 /* Usually nothing of all this is set: one test at the end is faster than many. */
 static inline bool share_has_news(const struct share *share)
 {
-    return (share->add.send | share->add.once | share->drop.send | share->drop.once |
-            share->dead_once | share->tell_dead | share->tell_moved | share->tell_stay |
-            share->tell_go) != 0;
+    uint32_t drop_send = share->homeward == 0 ? share->drop.send : 0;
+
+    return (share->add.send | share->add.once | drop_send | share->drop.once | share->dead_once |
+            share->tell_dead | share->tell_moved | share->tell_stay | share->tell_go) != 0;
 }
 
 void share_tell(struct share *share)
@@ -127,7 +128,7 @@ void share_tell(struct share *share)
 static inline bool share_has_rights(const struct share *share)
 {
     return (share->given.send | share->given.once | share->held.send | share->held.once |
-            share->taken.send | share->taken.once | share->away) != 0;
+            share->taken.send | share->taken.once | share->away | share->homeward) != 0;
 }
 
 static inline bool share_is_empty(const struct share *share)
@@ -350,6 +351,16 @@ uint32_t share_once_died(struct share *share, uint32_t count, struct deferred *d
     return count;
 }
 
+void share_send_arrived(struct port *port, const struct node *node, struct deferred *deferred)
+{
+    struct share *home = share_find(port, node);
+
+    if (home == NULL || home->homeward == 0)
+        return;
+    home->homeward--;
+    share_settle(home, deferred);
+}
+
 void share_once_arrived(struct port *port, const struct node *node, struct deferred *deferred)
 {
     struct share *home = share_find(port, node);
@@ -455,7 +466,7 @@ static void share_take_back(struct share *share, struct deferred *deferred)
     notice_forget(share);
     share->batched = false;
     share->tell_stay = share->tell_go = share->keeps = share->passed = false;
-    share->away = 0;
+    share->away = share->homeward = 0;
     if (port->home == share)
         port->home = NULL;
     share_end(share, deferred);

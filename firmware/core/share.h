@@ -50,6 +50,8 @@ struct share {
     struct right_counts taken; /* we had them from the node, which answers for them until we have
                                   an account at the port's home */
     uint32_t away;             /* send-once rights on their way to the node, their home */
+    uint32_t homeward;         /* send rights in messages to the node, their home: until those are
+                                  settled none is dropped, or they would come to a port that ended */
     /* To tell the node. */
     struct right_counts add; /* of `held` */
     struct right_counts drop;
@@ -143,6 +145,9 @@ static inline void share_once_back(struct share *home)
     if (home->away != 0)
         home->away--;
 }
+
+/* A send right that went home in a message to the node: the message is settled, or came back. */
+void share_send_arrived(struct port *port, const struct node *node, struct deferred *deferred);
 
 void share_once_arrived(struct port *port, const struct node *node, struct deferred *deferred);
 

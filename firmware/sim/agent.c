@@ -5,6 +5,7 @@
  * microseconds after it has something to look at.
  */
 #include "arch/sim/fiber.h"
+#include "core/port.h"
 #include "network.h"
 #include "sim_agent.h"
 
@@ -302,7 +303,8 @@ uint32_t sim_agent_port_state(uint32_t port)
 
     return (oracle_port_is_dead(port) ? 1u : 0u) | (oracle_port_is_gone(port) ? 2u : 0u) |
            (life == agent_node()->life ? 4u : 0u) | (agent_node()->told_dead[life] ? 8u : 0u) |
-           (sim_nodes[sim_lives[life].node].is_suspect ? 16u : 0u);
+           (oracle_port_is_foreign(port) ? 16u : 0u) | (oracle_port_has_moved(port) ? 32u : 0u) |
+           (oracle_port_may_be_dead(port, index_of_agent()) ? 64u : 0u);
 }
 
 uint32_t sim_agent_message(uint8_t *body, uint32_t size, uint32_t port, uint32_t reply_port)
@@ -324,9 +326,27 @@ void sim_agent_outcome(uint32_t message, uint32_t outcome)
     oracle_outcome(message, (enum message_outcome)outcome);
 }
 
+uint32_t sim_agent_is_diverted(uint32_t node_id)
+{
+    if (node_id != SIM_AGENT_NONE) {
+        return node_id_is_suspect(node_id) ? 1 : 0;
+    }
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) { /* it may have said so itself */
+        if (sim_nodes[i].is_suspect) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void sim_agent_diverted(uint32_t message)
+{
+    oracle_diverted(message);
+}
+
 uint32_t sim_agent_received(const uint8_t *body, uint32_t size, uint32_t source_node,
                             uint64_t source_incarnation, uint32_t has_reply, uint32_t port,
-                            uint32_t is_by_set)
+                            uint32_t is_by_set, uint32_t *message)
 {
     struct oracle_arrival arrival = {.body = body,
                                      .size = size,
@@ -337,16 +357,100 @@ uint32_t sim_agent_received(const uint8_t *body, uint32_t size, uint32_t source_
                                      .node = index_of_agent(),
                                      .port = port};
 
-    return oracle_received(&arrival);
+    uint32_t reply_port = oracle_received(&arrival);
+
+    *message = arrival.message;
+    return reply_port;
 }
 
-void sim_agent_accepted(const uint8_t *body, uint32_t size, uint32_t source_node,
-                        uint64_t source_incarnation)
-{
-    const struct sim_node *node = node_of_id(source_node);
-    uint32_t life = node != NULL ? life_find(node->index, source_incarnation) : SIM_NONE;
+/* --- Accounts of rights
+ * --------------------------------------------------------------------------- */
 
-    oracle_accepted(body, size, life);
+uint32_t sim_agent_right(uint32_t port, uint32_t kind, uint32_t of)
+{
+    return oracle_right(agent_node()->life, port, (enum port_disposition)kind, of);
+}
+
+uint32_t sim_agent_right_by_name(uint32_t port)
+{
+    return oracle_right_by_name(agent_node()->life, port);
+}
+
+void sim_agent_right_ended(uint32_t right)
+{
+    oracle_right_ended(right);
+}
+
+void sim_agent_right_unmade(uint32_t right)
+{
+    oracle_right_unmade(right);
+}
+
+uint32_t sim_agent_right_port(uint32_t right)
+{
+    return oracle_right_port(right);
+}
+
+uint32_t sim_agent_right_is_firm(uint32_t right)
+{
+    return oracle_right_is_firm(right) ? 1 : 0;
+}
+
+void sim_agent_carries(uint32_t message, uint32_t right)
+{
+    oracle_carries(message, right);
+}
+
+void sim_agent_carries_reply(uint32_t message, uint32_t right)
+{
+    oracle_carries_reply(message, right);
+}
+
+void sim_agent_uses(uint32_t message, uint32_t right)
+{
+    oracle_uses(message, right);
+}
+
+uint32_t sim_agent_cargo(uint32_t message, uint32_t *rights)
+{
+    uint32_t count = 0;
+    const uint32_t *cargo = oracle_cargo(message, &count);
+
+    for (uint32_t i = 0; cargo != NULL && i < count; i++) {
+        rights[i] = cargo[i];
+    }
+    return count;
+}
+
+uint32_t sim_agent_carried_reply(uint32_t message)
+{
+    return oracle_carried_reply(message);
+}
+
+/* The oracle compares the names of ports of the core: the agent's is one for as long. */
+void sim_agent_right_arrived(uint32_t right, uint32_t is_there, uint64_t name, uint32_t kind)
+{
+    struct port port = {.name = name};
+
+    oracle_right_arrived(index_of_agent(), right, is_there != 0 ? &port : NULL,
+                         (enum port_disposition)kind);
+}
+
+uint32_t sim_agent_asked(uint32_t port, uint32_t notify, uint64_t name, uint32_t right)
+{
+    struct port of = {.name = name};
+
+    return oracle_asked(agent_node()->life, port, notify, &of, right);
+}
+
+void sim_agent_not_asked(uint32_t request)
+{
+    oracle_not_asked(request);
+}
+
+void sim_agent_told(uint32_t notify, uint32_t id, uint64_t name)
+{
+    oracle_told(index_of_agent(), notify, id, name);
 }
 
 void sim_agent_began(uint32_t entry)

@@ -12,6 +12,7 @@ struct generator {
     struct sim_settings *settings;
     struct sim_entry *entries;
     uint32_t count;
+    uint32_t spread; /* slots, nodes and names that the programs pick from */
 };
 
 /* --- Chance
@@ -139,11 +140,13 @@ static const struct {
     uint8_t kind;
     uint8_t weight;
 } weights[] = {
-    {SIM_OP_SEND, 30},        {SIM_OP_RECEIVE, 14},     {SIM_OP_RIGHT_GET, 12},
-    {SIM_OP_PORT_CREATE, 10}, {SIM_OP_CALL, 10},        {SIM_OP_STREAM, 6},
-    {SIM_OP_FORWARD, 4},      {SIM_OP_PORT_DESTROY, 3}, {SIM_OP_RIGHT_DROP, 3},
+    {SIM_OP_SEND, 30},        {SIM_OP_RECEIVE, 14},     {SIM_OP_RIGHT_GET, 10},
+    {SIM_OP_PORT_CREATE, 10}, {SIM_OP_CALL, 8},         {SIM_OP_STREAM, 5},
+    {SIM_OP_FORWARD, 4},      {SIM_OP_PORT_DESTROY, 3}, {SIM_OP_RIGHT_DROP, 5},
     {SIM_OP_SET_CREATE, 2},   {SIM_OP_SET_INSERT, 3},   {SIM_OP_SET_RECEIVE, 4},
     {SIM_OP_SET_REMOVE, 1},   {SIM_OP_SET_DESTROY, 1},  {SIM_OP_PORT_LIMIT, 1},
+    {SIM_OP_SEND_RIGHTS, 30}, {SIM_OP_MOVE, 7},         {SIM_OP_RIGHT_MAKE, 3},
+    {SIM_OP_BURST, 7},        {SIM_OP_ASK_SENDERS, 6},  {SIM_OP_ASK_DEAD, 4},
 };
 
 static uint32_t choose_operation(struct generator *generator)
@@ -167,10 +170,31 @@ static uint32_t choose_size(struct generator *generator)
     return (uint32_t)scale(generator, 8, one_in(generator, 8) ? 8000 : 700);
 }
 
+static uint32_t slot(struct generator *generator)
+{
+    return below(generator, generator->spread < 32 ? generator->spread : 32);
+}
+
+/* What a message brings: most often one right, seldom the port itself. */
+static uint32_t choose_rights(struct generator *generator)
+{
+    static const uint8_t how[] = {
+        SIM_GIVE_MOVE, SIM_GIVE_MOVE,  SIM_GIVE_COPY,      SIM_GIVE_COPY,      SIM_GIVE_MAKE,
+        SIM_GIVE_MAKE, SIM_GIVE_MAKE,  SIM_GIVE_MAKE_ONCE, SIM_GIVE_MAKE_ONCE, SIM_GIVE_MAKE_ONCE,
+        SIM_GIVE_NULL, SIM_GIVE_BYTES, SIM_GIVE_RECEIVE,
+    };
+    uint32_t rights = 0;
+
+    for (uint32_t i = 1 + below(generator, one_in(generator, 2) ? 1 : SIM_CARGO); i != 0; i--) {
+        rights = rights << 8 | how[below(generator, sizeof(how))] | slot(generator) << 3;
+    }
+    return rights;
+}
+
 static void choose_arguments(struct generator *generator, struct sim_entry *entry)
 {
     for (uint32_t i = 0; i < 4; i++) {
-        entry->arguments[i] = below(generator, 64);
+        entry->arguments[i] = below(generator, generator->spread);
     }
     entry->duration_ns = one_in(generator, 4) ? 0 : scale(generator, 100 * SIM_US, 100 * SIM_MS);
     switch (entry->kind) {
@@ -181,7 +205,15 @@ static void choose_arguments(struct generator *generator, struct sim_entry *entr
         entry->arguments[1] = choose_size(generator);
         entry->duration_ns = scale(generator, SIM_MS, 100 * SIM_MS);
         break;
+    case SIM_OP_SEND_RIGHTS:
+        entry->arguments[0] =
+            below(generator, generator->spread) | (one_in(generator, 2) ? SIM_TO_SERVICE : 0);
+        entry->arguments[1] = choose_size(generator);
+        entry->arguments[2] = choose_rights(generator);
+        entry->arguments[3] = below(generator, 8) | slot(generator) << 8;
+        break;
     case SIM_OP_STREAM:
+    case SIM_OP_BURST:
         entry->arguments[1] = choose_size(generator);
         entry->arguments[2] = one_in(generator, 2) ? below(generator, 4) : below(generator, 32);
         entry->arguments[3] = one_in(generator, 2) ? 0 : below(generator, 500);
@@ -196,6 +228,8 @@ static void add_program(struct generator *generator, uint32_t operations)
 {
     uint64_t time_ns = 0;
 
+    /* With few slots and names the same ports and rights are used again and again. */
+    generator->spread = one_in(generator, 2) ? 64 : 2 + below(generator, 4);
     for (uint32_t i = 0; i < operations; i++) {
         struct sim_entry *entry;
 

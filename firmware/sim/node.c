@@ -256,6 +256,7 @@ void node_end_life(uint32_t index, bool carrier_is_lost)
 
     trace(index, TRACE_END, node_life(node)->incarnation, 0, 0);
     node_life(node)->end_ns = fiber_now_ns();
+    rights_life_ended(node->life);
     node_disturb(index, fiber_now_ns());
     fiber_group_kill(index);
     network_power(index, false, carrier_is_lost);

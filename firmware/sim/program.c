@@ -29,7 +29,7 @@ static void service_main(void *argument)
     struct kmsg *kmsg;
 
     while (mach_msg_receive(program->service, &kmsg, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
-        program_take(program, kmsg, program->service_id, false);
+        program_take(program, kmsg, (struct program_way){.port = program->service_id});
         if (!sim.is_draining && fiber_random() % SERVICE_SLOW_ONE_IN == 0) {
             program_sleep(fiber_random() % SERVICE_SLOW_NS);
         }
@@ -46,19 +46,24 @@ static void drain(struct program *program)
         if (slot->state != SLOT_LIVE) {
             continue;
         }
-        slot->users++;
+        program_enter_port(slot);
         while (mach_msg_receive(slot->port, &kmsg, 0) == MACH_MSG_SUCCESS) {
-            program_take(program, kmsg, slot->id, false);
+            program_take(program, kmsg, (struct program_way){.port = slot->id});
         }
         program_leave_port(slot);
     }
 }
 
-static void close_all(struct program *program)
+static void release_rights(struct program *program)
 {
     for (uint32_t i = 0; i < PROGRAM_RIGHTS; i++) {
         program_drop_right(program, &program->rights[i]);
     }
+}
+
+static void close_all(struct program *program)
+{
+    release_rights(program);
     for (uint32_t i = 0; i < PROGRAM_SETS; i++) {
         program_drop_set(program, &program->sets[i]);
     }
@@ -86,6 +91,9 @@ static void worker_main(void *argument)
             }
         } else if (is_first && sim.is_draining) {
             drain(program);
+            if (sim.is_releasing) {
+                release_rights(program);
+            }
             (void)event_wait(&worker->event, clock_now_ns() + DRAIN_INTERVAL_NS);
             continue;
         }
@@ -185,6 +193,12 @@ void program_drain(void)
 {
     sim.is_draining = true;
     agent_drain();
+    wake_workers();
+}
+
+void program_release(void)
+{
+    sim.is_releasing = true;
     wake_workers();
 }
 

@@ -21,33 +21,49 @@ static bool is_live(enum slot_state state)
 /* --- Slots
  * ---------------------------------------------------------------------------------------- */
 
+void program_enter_port(struct program_port *slot)
+{
+    slot->users++;
+    port_reference(slot->port); /* without the lock: whoever waits for it may find no port */
+    oracle_port_used(slot->id, 1);
+}
+
 void program_leave_port(struct program_port *slot)
 {
+    struct port *port = slot->port;
+
+    oracle_port_used(slot->id, -1);
     if (--slot->users == 0 && slot->state == SLOT_DYING) {
         slot->state = SLOT_EMPTY;
-        port_release(slot->port);
     }
+    port_release(port);
 }
 
 void program_drop_port(struct program *program, struct program_port *slot)
 {
+    uint32_t id = slot->id;
+
     (void)program;
     if (!is_live(slot->state)) {
         return;
     }
-    slot->state = SLOT_DYING;
-    slot->users++;
-    oracle_port_died(slot->id);
+    slot->state = slot->users == 0 ? SLOT_EMPTY : SLOT_DYING;
+    oracle_port_died(id);
     port_destroy(slot->port);
-    oracle_port_gone(slot->id);
-    program_leave_port(slot);
+    oracle_port_gone(id);
 }
 
-static void leave_right(struct program_right *slot)
+static void end_right(const struct program_right *slot)
+{
+    oracle_right_ended(slot->right);
+    port_release_right(slot->port, slot->kind);
+}
+
+void program_leave_right(struct program_right *slot)
 {
     if (--slot->users == 0 && slot->state == SLOT_DYING) {
         slot->state = SLOT_EMPTY;
-        port_release(slot->port);
+        end_right(slot);
     }
 }
 
@@ -57,8 +73,18 @@ void program_drop_right(struct program *program, struct program_right *slot)
     if (is_live(slot->state)) {
         slot->state = SLOT_DYING;
         slot->users++;
-        leave_right(slot);
+        program_leave_right(slot);
     }
+}
+
+bool program_lift_right(struct program_right *slot, struct program_right *lifted)
+{
+    if (!is_live(slot->state) || slot->users != 0) {
+        return false;
+    }
+    *lifted = *slot;
+    slot->state = SLOT_EMPTY;
+    return true;
 }
 
 /* A set may be destroyed under those who wait in it, not under those who are about to enter. */
@@ -122,11 +148,6 @@ static bool is_known_dead(const struct program *program, uint32_t port)
     return program->node->told_dead[oracle_port_life(port)];
 }
 
-static bool is_of_suspect(uint32_t port)
-{
-    return sim_nodes[sim_lives[oracle_port_life(port)].node].is_suspect;
-}
-
 static bool is_own(const struct program *program, uint32_t port)
 {
     return oracle_port_life(port) == program->node->life;
@@ -154,9 +175,7 @@ static bool is_diverted(const struct program *program, const struct port *right)
 static void check_destination(const struct program *program, uint32_t port,
                               const struct port *right, bool was_dead, mach_msg_return_t result)
 {
-    const struct sim_life *life = &sim_lives[oracle_port_life(port)];
-
-    if (is_of_suspect(port) || is_diverted(program, right)) {
+    if (program->node->is_suspect || oracle_port_is_foreign(port) || is_diverted(program, right)) {
         return;
     }
     sim_exercised(8);
@@ -166,9 +185,7 @@ static void check_destination(const struct program *program, uint32_t port,
     if (result != MACH_SEND_INVALID_DEST) {
         return;
     }
-    if (!oracle_port_is_dead(port) &&
-        (is_own(program, port) ||
-         !node_is_declared_dead(program->host, sim_nodes[life->node].id, life->incarnation))) {
+    if (!oracle_port_may_be_dead(port, program->node->index)) {
         sim_violated(8, "node %u was told that a living right is dead", program->node->id);
     }
 }
@@ -191,26 +208,102 @@ static uint32_t account(const struct program *program, struct kmsg *kmsg, uint32
     return message;
 }
 
-/* Send `kmsg`, which is taken over, to `port` by `right`; a send-once right is used up by it. */
-static bool send_by(struct program *program, struct kmsg *kmsg, struct port *right,
-                    enum port_disposition kind, uint32_t port, struct port *local,
-                    uint32_t reply_port, enum port_disposition disposition, uint64_t duration_ns)
+static mach_msg_return_t pass_to_kernel(const struct program_sending *sending, uint64_t deadline_ns)
 {
-    uint32_t message = account(program, kmsg, port, reply_port);
+    if (sending->kind == PORT_SEND_ONCE) {
+        return mach_msg_send_once(sending->kmsg, sending->right, sending->local,
+                                  sending->disposition);
+    }
+    if (sending->is_passed_on) {
+        return mach_msg_forward(sending->kmsg, sending->right, sending->local,
+                                sending->disposition);
+    }
+    return mach_msg_send(sending->kmsg, sending->right, sending->local, sending->disposition,
+                         deadline_ns);
+}
+
+/* The rights that the message takes along. */
+static void enter_rights(const struct program *program, const struct program_sending *sending,
+                         uint32_t message)
+{
+    uint32_t reply = sending->reply_right;
+
+    if (sending->local != NULL && reply == SIM_NONE) {
+        reply =
+            oracle_right(program->node->life, sending->reply_port, sending->disposition, SIM_NONE);
+    }
+    oracle_carries_reply(message, reply);
+    for (uint32_t i = 0; i < sending->cargo_count; i++) {
+        oracle_carries(message, sending->cargo[i]);
+    }
+    oracle_uses(message, sending->by);
+}
+
+static bool has_receive_right(const struct program_sending *sending)
+{
+    for (uint32_t i = 0; i < sending->cargo_count; i++) {
+        if (oracle_right_kind(sending->cargo[i]) == PORT_RECEIVE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* I14: a send-once right that is in the books is one. */
+static void check_right(const struct program *program, const struct program_sending *sending,
+                        mach_msg_return_t result)
+{
+    if (result == MACH_SEND_INVALID_RIGHT && sending->kind == PORT_SEND_ONCE &&
+        sending->reply_right == SIM_NONE && !has_receive_right(sending) &&
+        oracle_right_is_firm(sending->by) &&
+        !oracle_port_may_be_dead(sending->port, program->node->index)) {
+        sim_violated(14, "node %u has lost a send-once right to port %u", program->node->id,
+                     sending->port);
+    }
+}
+
+static void unpack(struct program *program, struct kmsg *kmsg, uint32_t message)
+{
+    uint32_t count = 0;
+    const uint32_t *rights = oracle_cargo(message, &count);
+
+    program_unpack(program, kmsg, rights, count);
+}
+
+/* Not sent: what it carried is the program's again. */
+static void unpack_unsent(struct program *program, const struct program_sending *sending,
+                          uint32_t message)
+{
+    uint32_t reply = oracle_carried_reply(message);
+
+    kmsg_set_completion(sending->kmsg, NULL, NULL);
+    if (reply != sending->reply_right) {
+        oracle_right_unmade(reply);
+    }
+    unpack(program, sending->kmsg, message);
+    kmsg_free(sending->kmsg);
+}
+
+bool program_send(struct program *program, const struct program_sending *sending)
+{
+    struct port *right = sending->right;
+    uint32_t port = sending->port;
+    uint32_t message = account(program, sending->kmsg, port, sending->reply_port);
     bool was_dead =
-        is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port);
-    struct call call = call_begin(duration_ns);
+        !oracle_port_has_moved(port) && !oracle_right_is_late(sending->by) &&
+        (is_own(program, port) ? oracle_port_is_gone(port) : is_known_dead(program, port));
+    struct call call = call_begin(sending->is_passed_on ? 0 : sending->duration_ns);
     bool was_diverted = is_diverted(program, right);
     mach_msg_return_t result;
 
     if (message == SIM_NONE) {
-        kmsg_free(kmsg);
+        program_unpack(program, sending->kmsg, sending->cargo, sending->cargo_count);
+        kmsg_free(sending->kmsg); /* there is no account left for it */
         return false;
     }
+    enter_rights(program, sending, message);
     port_retain(right); /* a send-once right is gone afterwards */
-    result = kind == PORT_SEND_ONCE
-                 ? mach_msg_send_once(kmsg, right, local, disposition)
-                 : mach_msg_send(kmsg, right, local, disposition, call.deadline_ns);
+    result = pass_to_kernel(sending, call.deadline_ns);
     if (result == MACH_MSG_SUCCESS) {
         oracle_sent(message);
     } else {
@@ -221,10 +314,10 @@ static bool send_by(struct program *program, struct kmsg *kmsg, struct port *rig
     }
     call_end(program, &call, result == MACH_SEND_TIMED_OUT, "a send");
     check_destination(program, port, right, was_dead, result);
+    check_right(program, sending, result);
     port_release(right);
     if (result != MACH_MSG_SUCCESS) {
-        kmsg_set_completion(kmsg, NULL, NULL);
-        kmsg_free(kmsg);
+        unpack_unsent(program, sending, message);
     }
     return result == MACH_MSG_SUCCESS;
 }
@@ -233,15 +326,60 @@ static bool send(struct program *program, struct kmsg *kmsg, struct port *right,
                  struct port *local, uint32_t reply_port, enum port_disposition disposition,
                  uint64_t duration_ns)
 {
-    return send_by(program, kmsg, right, PORT_SEND, port, local, reply_port, disposition,
-                   duration_ns);
+    struct program_sending sending = {.kmsg = kmsg,
+                                      .right = right,
+                                      .kind = PORT_SEND,
+                                      .port = port,
+                                      .by = SIM_NONE,
+                                      .local = local,
+                                      .reply_port = reply_port,
+                                      .disposition = disposition,
+                                      .reply_right = SIM_NONE,
+                                      .duration_ns = duration_ns};
+
+    return program_send(program, &sending);
 }
 
-static struct kmsg *make_message(struct program *program, uint32_t bytes)
+uint32_t program_body_bytes(uint32_t bytes)
 {
-    uint32_t size = bytes % (BODY_MAXIMUM - BODY_MINIMUM) + BODY_MINIMUM;
+    return (bytes % (BODY_MAXIMUM - BODY_MINIMUM) + BODY_MINIMUM) & ~7u;
+}
 
-    return kmsg_allocate(program->host, size & ~7u);
+struct kmsg *program_message(struct program *program, uint32_t bytes)
+{
+    return kmsg_allocate(program->host, program_body_bytes(bytes));
+}
+
+bool program_send_by(struct program *program, struct program_right *slot,
+                     struct program_sending *sending)
+{
+    struct program_right once;
+    bool is_sent;
+
+    if (is_live(slot->state) && slot->kind == PORT_SEND) {
+        sending->right = slot->port;
+        sending->kind = PORT_SEND;
+        sending->port = slot->id;
+        sending->by = slot->right;
+        slot->users++;
+        is_sent = program_send(program, sending);
+        program_leave_right(slot);
+        return is_sent;
+    }
+    if (!program_lift_right(slot, &once)) {
+        program_unpack(program, sending->kmsg, sending->cargo, sending->cargo_count);
+        kmsg_free(sending->kmsg);
+        return false;
+    }
+    sending->right = once.port;
+    sending->kind = PORT_SEND_ONCE;
+    sending->port = once.id;
+    sending->by = once.right;
+    is_sent = program_send(program, sending);
+    if (!is_sent) {
+        program_keep(program, once.port, PORT_SEND_ONCE, once.right, once.id);
+    }
+    return is_sent;
 }
 
 static void operate_send(struct program *program, const struct sim_entry *entry)
@@ -249,31 +387,34 @@ static void operate_send(struct program *program, const struct sim_entry *entry)
     struct program_right *slot = &program->rights[entry->arguments[0] % PROGRAM_RIGHTS];
     struct program_port *reply = &program->ports[entry->arguments[3] % PROGRAM_PORTS];
     uint32_t wants = entry->arguments[2] % 3u;
+    struct program_sending sending;
     struct kmsg *kmsg;
 
     if (!is_live(slot->state)) {
         return;
     }
-    kmsg = make_message(program, entry->arguments[1]);
-    if (kmsg == NULL || !is_live(slot->state)) {
-        kmsg_free(kmsg);
+    kmsg = program_message(program, entry->arguments[1]);
+    if (kmsg == NULL) {
         return;
     }
-    slot->users++;
+    sending = (struct program_sending){
+        .kmsg = kmsg, .reply_port = SIM_NONE, .reply_right = SIM_NONE, .by = SIM_NONE};
     if (wants != 0 && is_live(reply->state)) {
-        reply->users++;
-        (void)send(program, kmsg, slot->port, slot->id, reply->port, reply->id,
-                   wants == 1 ? PORT_SEND : PORT_SEND_ONCE, entry->duration_ns);
-        program_leave_port(reply);
-    } else {
-        (void)send(program, kmsg, slot->port, slot->id, NULL, SIM_NONE, PORT_NONE,
-                   entry->duration_ns);
+        program_enter_port(reply);
+        reply->lenders++;
+        sending.local = reply->port;
+        sending.reply_port = reply->id;
+        sending.disposition = wants == 1 ? PORT_SEND : PORT_SEND_ONCE;
     }
-    leave_right(slot);
+    sending.duration_ns = entry->duration_ns;
+    (void)program_send_by(program, slot, &sending);
+    if (sending.local != NULL) {
+        reply->lenders--;
+        program_leave_port(reply);
+    }
 }
 
-/* A right to a node's service port and which port it is, of the life that the node layer knows. */
-static struct port *service_right(struct program *program, uint32_t node, uint32_t *port)
+struct port *program_service(struct program *program, uint32_t node, uint32_t *port)
 {
     const struct sim_node *to = &sim_nodes[node % sim.settings->node_count];
     struct port *right =
@@ -298,10 +439,10 @@ static void operate_stream(struct program *program, const struct sim_entry *entr
 {
     uint32_t count = 1 + entry->arguments[2] % 32u;
     uint32_t port;
-    struct port *right = service_right(program, entry->arguments[0], &port);
+    struct port *right = program_service(program, entry->arguments[0], &port);
 
     for (uint32_t i = 0; right != NULL && i < count; i++) {
-        struct kmsg *kmsg = make_message(program, entry->arguments[1]);
+        struct kmsg *kmsg = program_message(program, entry->arguments[1]);
 
         if (kmsg == NULL ||
             !send(program, kmsg, right, port, NULL, SIM_NONE, PORT_NONE, entry->duration_ns)) {
@@ -323,7 +464,7 @@ static void operate_stream(struct program *program, const struct sim_entry *entr
  * there. */
 static bool answer_foreign(struct program *program, struct port *reply, enum port_disposition right)
 {
-    struct kmsg *answer = make_message(program, REPLY_BYTES);
+    struct kmsg *answer = program_message(program, REPLY_BYTES);
     uint32_t message;
 
     if (answer == NULL) {
@@ -346,65 +487,84 @@ static bool answer_foreign(struct program *program, struct port *reply, enum por
 }
 
 static uint32_t take_account(const struct program *program, struct kmsg *kmsg, uint32_t port,
-                             bool is_set)
+                             uint32_t *message)
 {
     struct oracle_arrival arrival = {.body = kmsg_body(kmsg),
                                      .size = kmsg_body_size(kmsg),
                                      .source_node = kmsg_source_node(kmsg),
                                      .source_incarnation = kmsg_source_incarnation(kmsg),
                                      .has_reply = kmsg->local != NULL,
-                                     .is_set = is_set,
                                      .node = program->node->index,
                                      .port = port};
+    uint32_t reply_port = oracle_received(&arrival);
 
-    return oracle_received(&arrival);
-}
-
-/* The kernel's own message: a send-once right died unused. */
-static bool is_notification(struct kmsg *kmsg)
-{
-    return kmsg_id(kmsg) == NOTIFY_SEND_ONCE && kmsg_body_size(kmsg) == 0;
+    *message = arrival.message;
+    return reply_port;
 }
 
 /* False: the right is still there. */
-static bool answer(struct program *program, struct port *reply, enum port_disposition right,
-                   uint32_t reply_port)
+static bool answer(struct program *program, struct program_right *to)
 {
-    struct kmsg *kmsg;
+    struct program_sending sending = {.right = to->port,
+                                      .kind = to->kind,
+                                      .port = to->id,
+                                      .by = to->right,
+                                      .reply_port = SIM_NONE,
+                                      .reply_right = SIM_NONE};
 
-    if (reply_port == SIM_FOREIGN) {
-        return answer_foreign(program, reply, right);
+    if (to->id == SIM_FOREIGN) {
+        return answer_foreign(program, to->port, to->kind);
     }
-    kmsg = reply_port == SIM_NONE ? NULL : make_message(program, REPLY_BYTES);
-    return kmsg != NULL &&
-           send_by(program, kmsg, reply, right, reply_port, NULL, SIM_NONE, PORT_NONE, 0) &&
-           right == PORT_SEND_ONCE;
+    sending.kmsg = to->id == SIM_NONE ? NULL : program_message(program, REPLY_BYTES);
+    return sending.kmsg != NULL && program_send(program, &sending) && to->kind == PORT_SEND_ONCE;
 }
 
-void program_take(struct program *program, struct kmsg *kmsg, uint32_t port, bool is_set)
+/* The right to answer of a message that came. */
+static struct program_right take_reply(const struct program *program, struct kmsg *kmsg,
+                                       uint32_t message, uint32_t reply_port)
 {
-    enum port_disposition right;
-    uint32_t reply_port;
-    struct port *reply;
+    struct program_right reply = {.id = reply_port, .right = SIM_NONE};
 
-    if (is_notification(kmsg)) {
-        kmsg_free(kmsg);
+    reply.kind = kmsg_reply_disposition(kmsg);
+    reply.port = kmsg_take_reply_port(kmsg);
+    if (message != SIM_NONE) {
+        reply.right = oracle_carried_reply(message);
+        oracle_right_arrived(program->node->index, reply.right, reply.port, reply.kind);
+    }
+    return reply;
+}
+
+static void end_reply(const struct program_right *reply)
+{
+    if (reply->port != NULL) {
+        end_right(reply);
+    }
+}
+
+void program_take(struct program *program, struct kmsg *kmsg, struct program_way way)
+{
+    struct program_right reply;
+    uint32_t reply_port, message;
+
+    if (program_take_notification(program, kmsg, way.port)) {
         return;
     }
-    reply_port = take_account(program, kmsg, port, is_set);
-    right = kmsg_reply_disposition(kmsg);
-    reply = kmsg_take_reply_port(kmsg);
+    reply_port = take_account(program, kmsg, way.port, &message);
+    reply = take_reply(program, kmsg, message, reply_port);
+    unpack(program, kmsg, message);
     kmsg_free(kmsg);
-    if (reply != NULL && !answer(program, reply, right, reply_port)) {
-        port_release_right(reply, right);
+    if (reply.port != NULL && way.is_answer_kept && reply_port < SIM_FOREIGN) {
+        program_keep(program, reply.port, reply.kind, reply.right, reply_port);
+    } else if (reply.port != NULL && !answer(program, &reply)) {
+        end_reply(&reply);
     }
 }
 
 static void check_receive(const struct program *program, mach_msg_return_t result, bool is_over,
                           mach_msg_return_t over)
 {
-    bool is_right =
-        result == MACH_MSG_SUCCESS || result == MACH_RCV_TIMED_OUT || (is_over && result == over);
+    bool is_right = result == MACH_MSG_SUCCESS || result == MACH_RCV_TIMED_OUT ||
+                    (is_over && (result == over || result == MACH_RCV_PORT_CHANGED));
 
     if (!is_right) {
         sim_violated(10, "a receive of node %u returned %d", program->node->id, (int)result);
@@ -421,10 +581,12 @@ static void operate_receive(struct program *program, const struct sim_entry *ent
     if (!is_live(slot->state)) {
         return;
     }
-    slot->users++;
+    program_enter_port(slot);
     result = mach_msg_receive(slot->port, &kmsg, call.deadline_ns);
     if (result == MACH_MSG_SUCCESS) {
-        program_take(program, kmsg, slot->id, false);
+        program_take(program, kmsg,
+                     (struct program_way){.port = slot->id,
+                                          .is_answer_kept = entry->arguments[1] % 2u != 0});
     }
     check_receive(program, result, slot->state == SLOT_DYING, MACH_RCV_PORT_DIED);
     call_end(program, &call, result == MACH_RCV_TIMED_OUT, "a receive");
@@ -433,6 +595,7 @@ static void operate_receive(struct program *program, const struct sim_entry *ent
 
 static void operate_set_receive(struct program *program, const struct sim_entry *entry)
 {
+    void *context = NULL;
     struct program_set *slot = &program->sets[entry->arguments[0] % PROGRAM_SETS];
     struct call call = call_begin(entry->duration_ns);
     struct kmsg *kmsg;
@@ -442,29 +605,31 @@ static void operate_set_receive(struct program *program, const struct sim_entry 
         return;
     }
     slot->users++;
-    result = mach_msg_receive_set(slot->set, &kmsg, call.deadline_ns);
+    result = mach_msg_receive_member(slot->set, &kmsg, &context, call.deadline_ns);
     if (result == MACH_MSG_SUCCESS) {
-        program_take(program, kmsg, SIM_NONE, true);
+        program_take(program, kmsg,
+                     (struct program_way){.port = (uint32_t)(uintptr_t)context - 1u});
     }
     check_receive(program, result, slot->state == SLOT_DYING, MACH_RCV_PORT_CHANGED);
     call_end(program, &call, result == MACH_RCV_TIMED_OUT, "a receive");
     leave_set(slot);
 }
 
-/* Send what was received on as another message, in the same memory. */
+/* Send what was received on as another message, in the same memory, if it has no rights. */
 static void forward(struct program *program, struct kmsg *kmsg, const struct program_port *from,
                     const struct program_right *to, uint64_t duration_ns)
 {
-    enum port_disposition right;
-    struct port *reply;
+    struct program_right reply;
+    uint32_t message, reply_port = take_account(program, kmsg, from->id, &message);
 
-    (void)take_account(program, kmsg, from->id, false);
-    right = kmsg_reply_disposition(kmsg);
-    reply = kmsg_take_reply_port(kmsg);
-    (void)send(program, kmsg, to->port, to->id, NULL, SIM_NONE, PORT_NONE, duration_ns);
-    if (reply != NULL) {
-        port_release_right(reply, right);
+    reply = take_reply(program, kmsg, message, reply_port);
+    if (kmsg_part_count(kmsg) == 0) {
+        (void)send(program, kmsg, to->port, to->id, NULL, SIM_NONE, PORT_NONE, duration_ns);
+    } else {
+        unpack(program, kmsg, message);
+        kmsg_free(kmsg);
     }
+    end_reply(&reply);
 }
 
 /* Receive, then send the same memory on as another message. */
@@ -474,19 +639,16 @@ static void operate_forward(struct program *program, const struct sim_entry *ent
     struct program_right *to = &program->rights[entry->arguments[1] % PROGRAM_RIGHTS];
     struct kmsg *kmsg;
 
-    if (!is_live(from->state) || !is_live(to->state)) {
+    if (!is_live(from->state) || !is_live(to->state) || to->kind != PORT_SEND) {
         return;
     }
-    from->users++;
     to->users++;
-    if (mach_msg_receive(from->port, &kmsg, 0) == MACH_MSG_SUCCESS) {
-        if (is_notification(kmsg)) {
-            kmsg_free(kmsg);
-        } else {
-            forward(program, kmsg, from, to, entry->duration_ns);
-        }
+    program_enter_port(from);
+    if (mach_msg_receive(from->port, &kmsg, 0) == MACH_MSG_SUCCESS &&
+        !program_take_notification(program, kmsg, from->id)) {
+        forward(program, kmsg, from, to, entry->duration_ns);
     }
-    leave_right(to);
+    program_leave_right(to);
     program_leave_port(from);
 }
 
@@ -513,7 +675,7 @@ static void operate_call(struct program *program, const struct sim_entry *entry)
     struct port *reply;
     struct kmsg *kmsg;
     uint32_t id, port;
-    struct port *right = service_right(program, entry->arguments[0], &port);
+    struct port *right = program_service(program, entry->arguments[0], &port);
 
     if (right == NULL) {
         return;
@@ -523,14 +685,14 @@ static void operate_call(struct program *program, const struct sim_entry *entry)
         port_release(right);
         return;
     }
-    kmsg = make_message(program, entry->arguments[1]);
+    kmsg = program_message(program, entry->arguments[1]);
     call = call_begin(entry->duration_ns);
     if (kmsg != NULL &&
         send(program, kmsg, right, port, reply, id, PORT_SEND_ONCE, entry->duration_ns)) {
         mach_msg_return_t result = mach_msg_receive(reply, &kmsg, call.deadline_ns);
 
         if (result == MACH_MSG_SUCCESS) {
-            program_take(program, kmsg, id, false);
+            program_take(program, kmsg, (struct program_way){.port = id});
         }
         check_receive(program, result, false, MACH_RCV_PORT_DIED);
         call_end(program, &call, result == MACH_RCV_TIMED_OUT, "a call");
@@ -561,13 +723,14 @@ static void operate_port_create(struct program *program, const struct sim_entry 
         port_destroy(port);
         return;
     }
-    port_retain(port);
     port_set_limit(port, 1 + entry->arguments[1] % 16u);
-    oracle_port_named(id, port_name(port));
+    program_mark_port(port, id);
+    if (entry->arguments[2] % 2u == 0) {
+        oracle_port_named(id, port_name(port));
+    }
     if (slot->state != SLOT_EMPTY) {
         oracle_port_died(id);
         port_destroy(port);
-        port_release(port);
         return;
     }
     *slot = (struct program_port){.port = port, .id = id, .state = SLOT_LIVE};
@@ -578,7 +741,7 @@ static void operate_port_limit(struct program *program, const struct sim_entry *
     struct program_port *slot = &program->ports[entry->arguments[0] % PROGRAM_PORTS];
 
     if (is_live(slot->state)) {
-        slot->users++;
+        program_enter_port(slot);
         port_set_limit(slot->port, 1 + entry->arguments[1] % 16u);
         program_leave_port(slot);
     }
@@ -595,19 +758,24 @@ static void operate_right_get(struct program *program, const struct sim_entry *e
     if (id == SIM_NONE || slot->state != SLOT_EMPTY) {
         return;
     }
-    was_dead = is_own(program, id) ? oracle_port_is_gone(id) : is_known_dead(program, id);
+    was_dead = !oracle_port_has_moved(id) &&
+               (is_own(program, id) ? oracle_port_is_gone(id) : is_known_dead(program, id));
     right = port_from_name(program->host, name);
     if (right == NULL) {
         return;
     }
-    if (was_dead && !is_of_suspect(id)) {
+    if (was_dead && !oracle_port_is_foreign(id)) {
         sim_violated(8, "node %u got a right by a dead name", program->node->id);
     }
     if (slot->state != SLOT_EMPTY) {
         port_release(right);
         return;
     }
-    *slot = (struct program_right){.port = right, .id = id, .state = SLOT_LIVE};
+    *slot = (struct program_right){.port = right,
+                                   .id = id,
+                                   .right = oracle_right_by_name(program->node->life, id),
+                                   .kind = PORT_SEND,
+                                   .state = SLOT_LIVE};
 }
 
 static void operate_set_create(struct program *program, const struct sim_entry *entry)
@@ -634,7 +802,7 @@ static void operate_set_insert(struct program *program, const struct sim_entry *
         return;
     }
     set->users++;
-    port->users++;
+    program_enter_port(port);
     (void)port_set_insert(set->set, port->port); /* a port that is in a set already stays there */
     program_leave_port(port);
     leave_set(set);
@@ -645,7 +813,7 @@ static void operate_set_remove(struct program *program, const struct sim_entry *
     struct program_port *port = &program->ports[entry->arguments[0] % PROGRAM_PORTS];
 
     if (is_live(port->state)) {
-        port->users++;
+        program_enter_port(port);
         port_set_remove(port->port);
         program_leave_port(port);
     }
@@ -704,6 +872,7 @@ void program_perform(struct program *program, const struct sim_entry *entry)
         operate_call(program, entry);
         break;
     default:
-        break; /* a fault: fault.c */
+        program_perform_rights(program, entry);
+        break;
     }
 }

@@ -17,6 +17,8 @@
     (4000 * SIM_MS)             /* beyond the cluster's own bounds: four replays, retraining */
 #define IDLE_NS (3000 * SIM_MS) /* for calls that wait to end */
 #define CLOSING_NS (100 * SIM_MS)
+#define DRAIN_NS (3 * SIM_MS)      /* for every program to look at its ports */
+#define RELEASE_NS (1000 * SIM_MS) /* for rights that went through many hands */
 
 struct sim_run sim;
 
@@ -119,13 +121,25 @@ static bool is_up_and_ready(void)
 
 static bool are_idle_and_settled(void)
 {
-    return are_idle() && oracle_is_settled() && is_up_and_ready() && watch_notices_are_told();
+    return are_idle() && oracle_is_settled() && is_up_and_ready() && watch_notices_are_told() &&
+           oracle_rights_are_right();
 }
 
 static void power_up(void)
 {
     for (uint32_t i = 0; i < sim.settings->node_count; i++) {
         timeline_add(sim.settings->start_ns[i], TIMELINE_BOOT, i, 0);
+    }
+}
+
+/* Nobody has a right any more: every port's owner hears of it. */
+static void release(void)
+{
+    program_release();
+    run_until(fiber_now_ns() + DRAIN_NS, NULL);
+    run_until(fiber_now_ns() + RELEASE_NS, oracle_rights_are_right);
+    if (!sim.is_over) {
+        oracle_check_rights();
     }
 }
 
@@ -147,6 +161,8 @@ static void converge(void)
     run_until(fiber_now_ns() + bound_ns + IDLE_NS, are_idle_and_settled);
     if (!sim.is_over) {
         oracle_check_end();
+        oracle_check_rights();
+        release();
         watch_check_links(since_ns);
         watch_check_notices();
         watch_flows();
@@ -163,6 +179,10 @@ static void close_down(void)
     }
     program_close();
     run_until(fiber_now_ns() + CLOSING_NS, are_closed);
+    if (sim.settings->mode == SIM_LIVENESS) {
+        run_until(fiber_now_ns() + RELEASE_NS, watch_rights_are_back);
+        watch_check_rights_are_back();
+    }
     for (uint32_t link = 0; link < sim.settings->link_count; link++) {
         network_cut(link, 3u, 1);
     }

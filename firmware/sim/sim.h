@@ -49,13 +49,13 @@ enum sim_profile {
  * link the link, for a fault of a node the node. `duration_ns` is how long a call may wait, or how
  * long a fault lasts. Slots and picks are taken modulo what there is. */
 enum sim_kind {
-    SIM_OP_PORT_CREATE = 1,  /* slot, limit */
+    SIM_OP_PORT_CREATE = 1,  /* slot, limit, odd: nobody asks for its name */
     SIM_OP_PORT_DESTROY = 2, /* slot */
     SIM_OP_PORT_LIMIT = 3,   /* slot, limit */
     SIM_OP_RIGHT_GET = 4,    /* right slot, pick among the names in the world */
     SIM_OP_RIGHT_DROP = 5,   /* right slot */
     SIM_OP_SEND = 6,         /* right slot, bytes, reply (0 none, 1 send, 2 send-once), port slot */
-    SIM_OP_RECEIVE = 7,      /* port slot */
+    SIM_OP_RECEIVE = 7,      /* port slot, odd: a right to answer is kept in a right slot */
     SIM_OP_FORWARD = 8,      /* port slot, right slot */
     SIM_OP_SET_CREATE = 9,   /* set slot */
     SIM_OP_SET_DESTROY = 10, /* set slot */
@@ -64,7 +64,16 @@ enum sim_kind {
     SIM_OP_SET_RECEIVE = 13, /* set slot */
     SIM_OP_STREAM = 14,      /* node, bytes, count, microseconds between two */
     SIM_OP_CALL = 15,        /* node, bytes */
-    SIM_OP_LAST = 15,
+
+    /* Rights. A right slot holds a send or a send-once right; SEND, SEND_RIGHTS and BURST use
+     * a send-once right up. What arrives is kept where there is an empty slot, else given back. */
+    SIM_OP_SEND_RIGHTS = 16, /* destination, bytes, rights, reply; below */
+    SIM_OP_MOVE = 17,        /* port slot, node: its receive right goes to the node's service */
+    SIM_OP_RIGHT_MAKE = 18,  /* right slot, port slot: a send right to a port of one's own */
+    SIM_OP_BURST = 19,       /* right slot, bytes, count, microseconds between two */
+    SIM_OP_ASK_SENDERS = 20, /* port slot, port slot that is told: when it has no senders */
+    SIM_OP_ASK_DEAD = 21,    /* right slot, port slot that is told: when the port is dead */
+    SIM_OP_LAST = 21,
 
     /* Links: direction mask (1: from end 0, 2: from end 1), then as noted. */
     SIM_FAULT_CUT = 32,       /* */
@@ -100,6 +109,27 @@ enum sim_kind {
                                asks without end); afterwards it crashes and comes back */
     SIM_KINDS = 72,
 };
+
+/* SIM_OP_SEND_RIGHTS.
+ *   destination  bit 6: the service of a node (bits 0..5), else a right slot
+ *   rights       four bytes, each: how (bits 0..2, SIM_GIVE_*) and which slot (bits 3..7). What there
+ *                is not, or not of that kind, is left out.
+ *   reply        bits 0..1: 0 none, 1 send, 2 send-once right of a port slot, 3 the right in a right
+ *                slot (send: copied, send-once: moved); bit 2: rights under the same transfer as the
+ *                first are one array; bits 8..: slot */
+enum sim_give {
+    SIM_GIVE_NOTHING = 0,
+    SIM_GIVE_RECEIVE = 1,   /* port slot: the receive right moves */
+    SIM_GIVE_MOVE = 2,      /* right slot, send or send-once */
+    SIM_GIVE_COPY = 3,      /* right slot, send */
+    SIM_GIVE_MAKE = 4,      /* port slot: a send right */
+    SIM_GIVE_MAKE_ONCE = 5, /* port slot: a send-once right */
+    SIM_GIVE_NULL = 6,      /* no right */
+    SIM_GIVE_BYTES = 7,     /* 8 * slot bytes out of line */
+};
+
+#define SIM_TO_SERVICE 64u
+#define SIM_REPLY_ARRAY 4u
 
 struct sim_entry {
     uint64_t time_ns;

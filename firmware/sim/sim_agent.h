@@ -63,7 +63,8 @@ SIM_API void sim_agent_port_gone(uint32_t port);
 SIM_API uint32_t sim_agent_pick(uint32_t pick, uint64_t *name);
 SIM_API uint32_t sim_agent_service_port(uint32_t node_id, uint64_t incarnation);
 /* Bit 0: it is dead, bit 1: nobody may reach it, bit 2: it is this life's own, bit 3: its life was
- * told dead to this one, bit 4: it is a suspect's. */
+ * told dead to this one, bit 4: it was a suspect's at some time, bit 5: it has moved, bit 6: this life
+ * has reason to take it for dead. */
 SIM_API uint32_t sim_agent_port_state(uint32_t port);
 
 /* A message to `port` is about to be sent: its body of `size` bytes is filled in. `port`
@@ -72,13 +73,41 @@ SIM_API uint32_t sim_agent_message(uint8_t *body, uint32_t size, uint32_t port,
                                    uint32_t reply_port);
 SIM_API void sim_agent_sent(uint32_t message, uint32_t is_sent);
 SIM_API void sim_agent_outcome(uint32_t message, uint32_t outcome); /* enum message_outcome */
-/* A program has it. Returns the port to answer to, SIM_AGENT_NONE or SIM_AGENT_FOREIGN. */
+/* Is a right to a port of another node, which is at `node_id` (SIM_AGENT_NONE: dead), led astray by a
+ * suspect? A message that was sent by such a one. */
+SIM_API uint32_t sim_agent_is_diverted(uint32_t node_id);
+SIM_API void sim_agent_diverted(uint32_t message);
+/* A program has it. Returns the port to answer to, SIM_AGENT_NONE or SIM_AGENT_FOREIGN, and which
+ * message it is, or SIM_AGENT_NONE. */
 SIM_API uint32_t sim_agent_received(const uint8_t *body, uint32_t size, uint32_t source_node,
                                     uint64_t source_incarnation, uint32_t has_reply, uint32_t port,
-                                    uint32_t is_set);
-/* It was in a queue when its sender's death was told. */
-SIM_API void sim_agent_accepted(const uint8_t *body, uint32_t size, uint32_t source_node,
-                                uint64_t source_incarnation);
+                                    uint32_t is_set, uint32_t *message);
+
+/* --- Accounts of rights; a right is a number, kinds are dispositions ----------------------- */
+
+/* This life has one from now on: made of its receive right, copied of `of`, or got by a name. */
+SIM_API uint32_t sim_agent_right(uint32_t port, uint32_t kind, uint32_t of);
+SIM_API uint32_t sim_agent_right_by_name(uint32_t port);
+SIM_API void sim_agent_right_ended(uint32_t right);
+SIM_API void sim_agent_right_unmade(uint32_t right); /* there never was one */
+SIM_API uint32_t sim_agent_right_port(uint32_t right);
+SIM_API uint32_t sim_agent_right_is_firm(uint32_t right);
+/* A message that is about to be sent carries it as well, as the right to answer, or is sent with it.
+ * SIM_AGENT_FOREIGN: a place without a right. */
+SIM_API void sim_agent_carries(uint32_t message, uint32_t right);
+SIM_API void sim_agent_carries_reply(uint32_t message, uint32_t right);
+SIM_API void sim_agent_uses(uint32_t message, uint32_t right);
+/* What a message that came brings; returns how many besides the right to answer. */
+SIM_API uint32_t sim_agent_cargo(uint32_t message, uint32_t *rights);
+SIM_API uint32_t sim_agent_carried_reply(uint32_t message);
+/* Its receiver found a port of that name for it; `is_there` 0: none. */
+SIM_API void sim_agent_right_arrived(uint32_t right, uint32_t is_there, uint64_t name,
+                                     uint32_t kind);
+/* A notification to `notify` is asked for, when the port of that name that `right` leads to is dead,
+ * or (SIM_AGENT_FOREIGN) when this life's own has no senders; it was refused; one came. */
+SIM_API uint32_t sim_agent_asked(uint32_t port, uint32_t notify, uint64_t name, uint32_t right);
+SIM_API void sim_agent_not_asked(uint32_t request);
+SIM_API void sim_agent_told(uint32_t notify, uint32_t id, uint64_t name);
 
 SIM_API void sim_agent_began(uint32_t entry); /* an operation */
 SIM_API void sim_agent_exercised(uint32_t invariant);

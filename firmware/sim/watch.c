@@ -106,6 +106,7 @@ static void note_suspect_dead(struct sim_node *node, uint32_t node_id, uint64_t 
         if (sim_lives[life].node == index_of(node_id) &&
             sim_lives[life].incarnation <= incarnation) {
             node->told_dead[life] = true;
+            rights_told_dead(node->index, life);
         }
     }
 }
@@ -140,6 +141,7 @@ void watch_node_dead(void *context, uint32_t node_id, uint64_t incarnation,
         known->dead = incarnation;
     }
     oracle_life_died(node->index, life);
+    rights_told_dead(node->index, life);
 }
 
 static void self_dead(void *context, uint64_t incarnation, enum node_death_cause cause)
@@ -377,6 +379,48 @@ void watch_flows(void)
 
 /* --- Memory
  * --------------------------------------------------------------------------------------- */
+
+static int64_t names_left(struct sim_node *node)
+{
+    return (int64_t)(name_count(&node->host) - node->baseline_names);
+}
+
+/* Calls `found` (may be null) for a node that still has ports of others. */
+static bool each_remainder(void (*found)(struct sim_node *node))
+{
+    bool are_back = true;
+
+    for (uint32_t i = 0; oracle_rights_come_back() && i < sim.settings->node_count; i++) {
+        struct sim_node *node = &sim_nodes[i];
+
+        if (node->is_ready && !node_is_agent(i) && names_left(node) != 0) {
+            are_back = false;
+            if (found != NULL) {
+                found(node);
+            }
+        }
+    }
+    return are_back;
+}
+
+bool watch_rights_are_back(void)
+{
+    return each_remainder(NULL);
+}
+
+static void remainder_is_left(struct sim_node *node)
+{
+    sim_violated(9, "node %u has %lld names more than at first, and nobody has a right", node->id,
+                 (long long)names_left(node));
+}
+
+/* I9: every right was given back, everybody lives, and knows of nothing any more. */
+void watch_check_rights_are_back(void)
+{
+    if (!sim.is_over) {
+        (void)each_remainder(remainder_is_left);
+    }
+}
 
 /* I9: everybody else is dead and the programs gave back what they had. */
 void watch_check_memory(void)

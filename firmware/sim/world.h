@@ -7,6 +7,7 @@
  *   node.c      power, lives, notices     program.c   what the nodes do
  *   network.c   cables and PHYs           damage.c    what cables do to frames
  *   fault.c     what a schedule asks for  oracle.c    messages: I1 to I4, I8
+ *   oracle_rights.c   rights and notifications: I14, I15
  *   watch.c     nodes and links: I5 to I7, I11, I12   trace.c  hash and last events
  *   forge.c, forge_message.c   what a hostile node sends
  *
@@ -68,9 +69,10 @@ struct sim_run {
     const struct sim_entry *entries;
     uint32_t entry_count;
     struct sim_result *result;
-    bool is_over;     /* a violation ends the run */
-    bool is_draining; /* whoever waits for messages takes them all */
-    bool is_closing;  /* the last phase: nothing is restarted any more */
+    bool is_over;      /* a violation ends the run */
+    bool is_draining;  /* whoever waits for messages takes them all */
+    bool is_releasing; /* and nobody keeps a right to a port */
+    bool is_closing;   /* the last phase: nothing is restarted any more */
 };
 extern struct sim_run sim;
 
@@ -180,6 +182,7 @@ void program_end(uint32_t node);     /* the life is over: nothing is given back 
 void program_submit(uint32_t entry); /* an operation's time has come */
 bool program_is_idle(uint32_t node); /* no worker has anything to do */
 void program_drain(void);            /* from now on every port is emptied */
+void program_release(void);          /* and every right but receive rights is given back */
 void program_close(void);            /* give everything back */
 bool program_is_closed(uint32_t node);
 
@@ -260,6 +263,10 @@ uint32_t oracle_service_port(uint32_t life);
 bool oracle_port_is_dead(uint32_t port);
 bool oracle_port_is_gone(uint32_t port);
 uint32_t oracle_port_life(uint32_t port);
+/* Does `node` have reason to take the port for dead? */
+bool oracle_port_may_be_dead(uint32_t port, uint32_t node);
+bool oracle_port_is_foreign(uint32_t port); /* it was a suspect's at some time */
+bool oracle_port_has_moved(uint32_t port);  /* its receive right went into a message */
 
 /* A message of `node` to `port` (SIM_NONE: an answer to a suspect, to whichever port that named) is
  * about to be sent: fill its body and watch it. SIM_NONE: too many, or no room for an account. */
@@ -281,12 +288,13 @@ struct oracle_arrival {
     bool is_set;
     uint32_t node;
     uint32_t port;
+    uint32_t message; /* out: which it is; SIM_NONE: nobody knows */
 };
 
 /* A receiver has it. Returns the port to answer to; SIM_NONE: none was meant; SIM_FOREIGN: a suspect
  * sent it or has it, and nobody is to blame. `set`: through a port set, so any port of the life may
  * have brought it. */
-uint32_t oracle_received(const struct oracle_arrival *arrival);
+uint32_t oracle_received(struct oracle_arrival *arrival);
 /* It was in a queue of somebody who is about to be told that its sender, `life`, is dead. */
 void oracle_accepted(const void *body, size_t size, uint32_t life);
 /* `node` was told that `life` is dead: what it has of its messages already is its. */
@@ -294,6 +302,54 @@ void oracle_life_died(uint32_t node, uint32_t life);
 bool oracle_is_settled(void);               /* every message of every living life has its outcome */
 void oracle_check_end(void);                /* all accounts are final */
 void oracle_excuse_failures(uint32_t node); /* an allocation of it may have failed */
+
+/* --- oracle_rights.c ----------------------------------------------------------------------- */
+
+#define SIM_CARGO 4u /* rights that a message carries besides the one to answer */
+
+/* A right is a number, SIM_NONE one that nobody accounts for (a suspect's, or an agent's), and
+ * SIM_FOREIGN in a message a place without one. */
+void rights_open(void);
+
+/* `life` has a right from now on: made from the receive right, or copied from its right `of`. */
+uint32_t oracle_right(uint32_t life, uint32_t port, enum port_disposition kind, uint32_t of);
+uint32_t oracle_right_by_name(uint32_t life, uint32_t port);
+void oracle_right_ended(uint32_t right);  /* it is about to be given back, or was used up */
+void oracle_right_unmade(uint32_t right); /* there never was one */
+uint32_t oracle_right_port(uint32_t right);
+enum port_disposition oracle_right_kind(uint32_t right);
+bool oracle_right_is_firm(uint32_t right); /* whose loss somebody is to blame for */
+
+bool oracle_right_is_late(uint32_t right); /* it came after the death of its port's life was told */
+
+/* The message, about to be sent, carries this right besides those before, or as the right to answer,
+ * or is sent with this one, which a send-once right is used up by. If it is not sent they are the sender's again. */
+void oracle_carries(uint32_t message, uint32_t right);
+void oracle_carries_reply(uint32_t message, uint32_t right);
+void oracle_uses(uint32_t message, uint32_t right);
+/* What a message brought besides the right to answer, and that one. Null: SIM_NONE is no message. */
+const uint32_t *oracle_cargo(uint32_t message, uint32_t *count);
+uint32_t oracle_carried_reply(uint32_t message);
+/* `node` found this port (null: none) for that right. It is its holder's since the message came. */
+void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port,
+                          enum port_disposition kind);
+
+/* A thread of the owner took a reference to the port, or is about to give it back. */
+void oracle_port_used(uint32_t port, int change);
+
+/* `life` is about to ask for a notification to its port `notify`: of the death of the port that its
+ * `right` leads to, or (SIM_FOREIGN) when its own port has no senders. The call refused it. */
+uint32_t oracle_asked(uint32_t life, uint32_t port, uint32_t notify, const struct port *of,
+                      uint32_t right);
+void oracle_not_asked(uint32_t request);
+/* A notification came: which one (enum notify_id), of which name. */
+void oracle_told(uint32_t node, uint32_t notify, uint32_t id, uint64_t name);
+
+void rights_life_ended(uint32_t life);
+void rights_told_dead(uint32_t node, uint32_t life); /* that node was told so */
+bool oracle_rights_are_right(void);                  /* all that is to be told was told */
+void oracle_check_rights(void);
+bool oracle_rights_come_back(void); /* when everybody gives back what he has, while all live */
 
 /* --- watch.c ------------------------------------------------------------------------------- */
 
@@ -313,5 +369,7 @@ void watch_check_links(uint64_t since_ns);
 bool watch_notices_are_told(void); /* of every end that there was */
 void watch_check_notices(void);
 void watch_check_memory(void);
+bool watch_rights_are_back(void); /* of everybody, while all are alive */
+void watch_check_rights_are_back(void);
 
 #endif

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from emulator.protocol.constants import ByteOrder, ClusterConstants, DataModel, Direction
 from emulator.sim.agent.node import Cable, Life, Setup
-from emulator.sim.agent.ports import Mach
+from emulator.sim.agent.ports import Mach, Witness
 from emulator.sim.agent.program import Program
 from emulator.sim.agent.world import World
 from emulator.sim.library import ffi, open_library
@@ -61,9 +61,8 @@ class Agent:
 
     def _boot(self, incarnation: int, _now_ns: int) -> None:
         assert self._setup is not None
-        self._life = life = Life(self._world, self._setup, incarnation, Mach)
-        assert isinstance(life.ports, Mach)
-        self._program = Program(self._world, life.ports, self._setup.node_id, self._node_ids)
+        self._life = life = Life(self._world, self._setup, incarnation, Witness(self._world))
+        self._program = Program(self._world, Mach(life), self._setup.node_id, self._node_ids)
         if self._is_draining:
             self._program.drain()
         if self._is_closing:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""One life of the Python node: a `LinkEnd` for each of its cables, a `Pair` for each peer, one
-`NodeTable`.
+"""One life of the Python node: a `LinkEnd` for each of its cables, an `IpcSpace` with a neighbour for
+each peer, one `NodeTable`.
 
 Glue as a kernel's link manager is: it knows no port, no program and no clock. Several links to one
 peer are used one at a time, the first that is up. Frames that find no room wait, and nothing new is
@@ -13,7 +13,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from emulator.protocol.constants import (
     Admission,
@@ -24,7 +24,8 @@ from emulator.protocol.constants import (
     LinkRefusal,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import CreditBroken, IpcArrived, Outcome, Pair
+from emulator.protocol.flipc import CreditBroken, Pair
+from emulator.protocol.ipc import IpcSpace, Neighbour, Observer
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.link_types import (
     Deliver,
@@ -39,7 +40,7 @@ from emulator.protocol.link_types import (
 from emulator.protocol.node import NodeDeath, NodeTable
 from emulator.sim.agent.world import World
 
-__all__ = ["Cable", "Life", "Peer", "Ports", "Setup"]
+__all__ = ["Cable", "Life", "Peer", "Setup"]
 
 _FULL: Final = -5  # ERROR_FULL
 _LIFE: Final = struct.Struct("<Q")  # of a frame: the sender's incarnation
@@ -79,36 +80,24 @@ class Setup:
     cables: tuple[Cable, ...]
 
 
-class Ports(Protocol):
-    """The owner of ports and programs, told what concerns them."""
-
-    def arrived(self, peer: Peer, arrival: IpcArrived) -> None:
-        """A message was accepted from the peer's life."""
-
-    def resolved(self, outcome: Outcome) -> None:
-        """A message that was sent has its outcome."""
-
-    def before_death(self, peer: Peer) -> None:
-        """The life of a peer is about to be told dead."""
-
-    def died(self, peer: Peer) -> None:
-        """It was."""
-
-
 @dataclass(slots=True)
 class Peer:
     """A node at the other end of one or more cables, and the life of it that is known.
 
-    `incarnation` 0: none is. `pair` belongs to that life.
+    `incarnation` 0: none is. `neighbour` belongs to that life.
     """
 
     node_id: int
-    pair: Pair
+    neighbour: Neighbour
     incarnation: int = 0
     was_told_up: bool = False
-    message_max: int = MESSAGE_MAX
     ends: list[End] = field(default_factory=list)
     active: End | None = None
+
+    @property
+    def pair(self) -> Pair:
+        """The streams between us and that life."""
+        return self.neighbour.pair
 
 
 class End:
@@ -158,7 +147,7 @@ class Life:
         world: World,
         setup: Setup,
         incarnation: int,
-        make_ports: Callable[[Life], Ports],
+        observer: Observer,
     ) -> None:
         """Boot without carrier.
 
@@ -166,7 +155,7 @@ class Life:
             world: where it lives.
             setup: the node's.
             incarnation: not 0.
-            make_ports: makes the owner of its ports.
+            observer: told of messages for its ports.
         """
         self.world = world
         self.setup = setup
@@ -176,11 +165,17 @@ class Life:
         self.now_ns = 0
         self.did_something = False
         self.ends: dict[int, End] = {}
-        self.ports = make_ports(self)
+        self.space = IpcSpace(
+            node_id=setup.node_id,
+            incarnation=incarnation,
+            constants=setup.constants,
+            observer=observer,
+        )
         for cable in setup.cables:
             peer = self.peers.get(cable.peer_id)
             if peer is None:
-                peer = self.peers[cable.peer_id] = Peer(cable.peer_id, self._new_pair())
+                neighbour = self.space.neighbour(cable.peer_id)
+                peer = self.peers[cable.peer_id] = Peer(cable.peer_id, neighbour)
             end = self.ends[cable.link] = End(self, cable, peer)
             peer.ends.append(end)
 
@@ -232,6 +227,8 @@ class Life:
                 end.link.tick(now_ns)
                 self._act(end)
         for peer in self.peers.values():
+            self.space.drain(peer.neighbour)
+        for peer in self.peers.values():
             self._pump(peer)
 
     def next_deadline_ns(self) -> int | None:
@@ -244,12 +241,6 @@ class Life:
             if peer.active is not None and not peer.active.backlog
         )
         return min((at_ns for at_ns in deadlines if at_ns is not None), default=None)
-
-    # What the owner of ports does ----------------------------------------------------------------
-
-    def consumed(self, pair: Pair, sequence: int) -> None:
-        """A program took a message of a pair, whose other half may have died since."""
-        pair.consumed(sequence, self.now_ns)
 
     # What links ask ---------------------------------------------------------------------------
 
@@ -285,36 +276,25 @@ class Life:
             self._bury(death, trained_on=end)
         peer.incarnation = incarnation
         peer.was_told_up = False
+        self.space.came_up(peer.neighbour, incarnation, MESSAGE_MAX)
 
     # Inside -----------------------------------------------------------------------------------
-
-    def _new_pair(self) -> Pair:
-        return Pair(node_id=self.setup.node_id, constants=self.setup.constants)
 
     def _bury(self, death: NodeDeath, trained_on: End | None = None) -> None:
         """Tell a death, then give everything of that life its end."""
         peer = self.peers.get(death.node_id)
-        is_known = peer is not None and 0 < peer.incarnation <= death.incarnation
-        if peer is not None and is_known:
-            self.ports.before_death(peer)
         self.world.dead(death.node_id, death.incarnation, death.cause)
         if peer is None:
             return
-        if is_known:
-            peer.pair.died()
-            self._tell_outcomes(peer)
-            self.ports.died(peer)
-            peer.pair = self._new_pair()
+        if 0 < peer.incarnation <= death.incarnation:
+            self.space.died(peer.neighbour)
+            peer.neighbour = self.space.neighbour(peer.node_id)
             peer.incarnation = 0
             peer.active = None
         for end in peer.ends:
             if end is not trained_on:
                 end.link.peer_dead(death.incarnation, self.now_ns)
                 self._act(end)
-
-    def _tell_outcomes(self, peer: Peer) -> None:
-        for outcome in peer.pair.take_outcomes():
-            self.ports.resolved(outcome)
 
     @property
     def left(self) -> int:
@@ -347,7 +327,7 @@ class Life:
                 if not output.by_us and output.reason is LinkRefusal.STALE:
                     world.stale()
             case PeerTrained():
-                end.peer.message_max = output.record.message_max
+                end.peer.neighbour.message_max = output.record.message_max
             case _:
                 pass
 
@@ -384,11 +364,9 @@ class Life:
             peer.pair.resume(flipc_next if peer.active is risen else None)
 
     def _deliver(self, end: End, message: bytes) -> None:
-        arrival = end.peer.pair.receive(message, self.now_ns)
+        arrival = self.space.receive(end.peer.neighbour, message, self.now_ns)
         if isinstance(arrival, CreditBroken):
             end.link.garbage(self.now_ns)
-        elif isinstance(arrival, IpcArrived):
-            self.ports.arrived(end.peer, arrival)
 
     # Into cables ------------------------------------------------------------------------------
 
@@ -417,7 +395,6 @@ class Life:
             pair.snapshot_sent()
         pair.pump(lambda message: self._offer(end, message))
         self._act(end)
-        self._tell_outcomes(peer)
 
     def _offer(self, end: End, message: bytes) -> bool:
         if end.backlog or not end.link.send(message, self.now_ns):

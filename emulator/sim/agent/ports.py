@@ -1,56 +1,28 @@
 # SPDX-License-Identifier: MIT
-"""Ports, rights and queues of one life of the Python node: what a kernel's message layer is.
+"""Ports, port sets and messages of one life of the Python node, as its programs see them.
 
-A principal's queue holds what a program of this life will receive; a proxy stands for a port of a
-peer's life and counts what was sent to it and has no outcome yet. Sending never waits here: it
-answers that there is no room, and the program waits.
+A thin shell of `IpcSpace` that knows the accounts of the simulated world: each port of this life has
+its number there in `Port.context`, each message of this life its number as its token. Sending never
+waits here: it answers that there is no room, and the program waits.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Final
 
-from emulator.protocol.flipc import IpcArrived, Outcome, OutcomeKind, Pair
-from emulator.protocol.mnl import MachMessage, NakReason
-from emulator.protocol.names import (
-    NameAllocator,
-    is_well_known,
-    node_of,
-    serial_of,
-    tag_of,
-    tag_of_incarnation,
-)
+from emulator.protocol.flipc import Outcome, OutcomeKind
+from emulator.protocol.ipc import Item, Message, Port, SendResult, Slot
+from emulator.protocol.names import NAME_NULL
 from emulator.protocol.wire_types import Disposition
-from emulator.sim.agent.node import Life, Peer
+from emulator.sim.agent.node import Life
+from emulator.sim.agent.world import World
 
-__all__ = ["Mach", "Message", "Port", "PortSet", "Proxy", "Right", "Sent"]
+__all__ = ["Mach", "Owned", "PortSet", "Witness", "owned_of"]
 
 _OUTCOMES: Final = {OutcomeKind.SETTLED: 1, OutcomeKind.FAILED: 2, OutcomeKind.UNKNOWN: 3}
-_LIMIT_DEFAULT: Final = 64
-
-
-class Sent(Enum):
-    """What became of a send, at once."""
-
-    DONE = "done"
-    NO_ROOM = "no room"
-    DEAD = "dead"
-    TOO_LARGE = "too large"
-
-
-@dataclass(slots=True, eq=False)
-class Port:
-    """A receive right of this life."""
-
-    account: int
-    name: int
-    limit: int = _LIMIT_DEFAULT
-    is_dead: bool = False
-    queue: deque[Message] = field(default_factory=deque)
-    member_of: PortSet | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -63,110 +35,109 @@ class PortSet:
 
 
 @dataclass(slots=True, eq=False)
-class Proxy:
-    """A right to a port of a peer's life."""
+class Owned:
+    """What a program of this life knows of a port whose receive right it has."""
 
-    peer: Peer
-    incarnation: int
-    name: int
-    limit: int
-    is_dead: bool = False
-    count: int = 0
-
-
-Right = Port | Proxy
-
-
-@dataclass(slots=True, eq=False)
-class Message:
-    """One in a queue of ours.
-
-    Args:
-        body: of it.
-        source: node id and incarnation.
-        reply: the right that it carries.
-        pair: it came through; None: from this life.
-        sequence: in that pair.
-        account: of a message from this life.
-    """
-
-    body: bytes
-    source: tuple[int, int]
-    reply: Right | None = None
-    pair: Pair | None = None
-    sequence: int = 0
-    account: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _OnItsWay:
     account: int
-    proxy: Proxy
+    member_of: PortSet | None = None
+
+
+class Witness:
+    """What a space tells: the `Observer` of one life's."""
+
+    def __init__(self, world: World) -> None:
+        """Args:
+        world: Keeps the accounts.
+        """
+        self._world = world
+
+    def arrived(self, port: Port) -> None:
+        """A message was queued."""
+        owned = port.context
+        if isinstance(owned, Owned) and owned.member_of is not None:
+            ready = owned.member_of.ready
+            if port not in ready:
+                ready.append(port)
+
+    def resolved(self, outcome: Outcome) -> None:
+        """A message of this life has its outcome."""
+        assert isinstance(outcome.token, int)
+        self._world.outcome(outcome.token, _OUTCOMES[outcome.kind])
 
 
 class Mach:
-    """All ports of one life; implements `emulator.sim.agent.node.Ports`."""
+    """All ports of one life."""
 
     def __init__(self, life: Life) -> None:
         """Begin without ports.
 
         Args:
-            life: whose.
+            life: Whose.
         """
         self._life = life
         self._world = life.world
-        self._names = NameAllocator(life.setup.node_id, life.incarnation)
-        self._ports: dict[int, Port] = {}
-        self._proxies: dict[tuple[int, int], Proxy] = {}  # by name and incarnation
+        self._space = life.space
 
     @property
     def left(self) -> int:
-        """Ports, messages and rights to living ports that there are."""
-        queued = sum(len(port.queue) for port in self._ports.values())
-        return len(self._ports) + queued + sum(proxy.count for proxy in self._proxies.values())
+        """Ports of this life and rights to others that there are."""
+        return self._space.port_count
 
     # Ports ------------------------------------------------------------------------------------
 
-    def create(self, account: int, well_known: int | None = None) -> Port:
+    def create(self, account: int, well_known: int = NAME_NULL, *, is_named: bool = True) -> Port:
         """Return a new port.
 
         Args:
-            account: its number in the world.
-            well_known: its name; None: one of its own.
+            account: Its number in the world.
+            well_known: Its name; 0: one of its own.
+            is_named: Somebody asks for its name now.
         """
-        name = self._names.allocate() if well_known is None else well_known
-        port = self._ports[name] = Port(account, name)
-        if well_known is None:
-            self._world.port_named(account, name)
+        port = self._space.create(name=well_known)
+        port.context = Owned(account)
+        if well_known == NAME_NULL and is_named:
+            self._world.port_named(account, self._space.name_of(port))
         return port
+
+    def adopt(self, port: Port, account: int) -> None:
+        """A port's receive right came."""
+        port.context = Owned(account)
+
+    def lift(self, port: Port) -> None:
+        """A port's receive right is about to go into a message."""
+        self.remove(port)
+        port.context = None
+
+    def ask_no_senders(self, port: Port, notify: Port) -> bool:
+        """Have `notify` told when a port of this life has no senders; False: it cannot be."""
+        return self._space.notify_no_senders(port, notify)
+
+    def ask_dead(self, port: Port, notify: Port) -> None:
+        """Have `notify` told when a port is dead."""
+        self._space.notify_dead(port, notify)
 
     def destroy(self, port: Port) -> None:
         """End a port; whoever sent what is queued there is told."""
-        self._world.port_died(port.account)
-        port.is_dead = True
-        del self._ports[port.name]
+        owned = owned_of(port)
+        self._world.port_died(owned.account)
         self.remove(port)
-        while port.queue:
-            message = port.queue.popleft()
-            if message.pair is not None:
-                message.pair.refuse(message.sequence, NakReason.DEAD_PORT)
-            else:
-                self._world.outcome(message.account, _OUTCOMES[OutcomeKind.FAILED])
-        self._world.port_gone(port.account)
+        self._space.destroy(port)
+        self._world.port_gone(owned.account)
 
     def insert(self, members: PortSet, port: Port) -> None:
         """Put a port that is in no set into one."""
-        if port.member_of is None:
-            port.member_of = members
+        owned = owned_of(port)
+        if owned.member_of is None:
+            owned.member_of = members
             members.members.append(port)
             if port.queue:
                 members.ready.append(port)
 
     def remove(self, port: Port) -> None:
         """Take a port out of its set."""
-        members = port.member_of
+        owned = owned_of(port)
+        members, owned.member_of = owned.member_of, None
         if members is not None:
-            port.member_of = None
             members.members.remove(port)
             if port in members.ready:
                 members.ready.remove(port)
@@ -177,120 +148,88 @@ class Mach:
         for port in list(members.members):
             self.remove(port)
 
-    def right_to(self, name: int) -> Right | None:
-        """Return a right to the port with that name; None: there is no such living port known."""
-        if node_of(name) == self._life.setup.node_id:
-            return self._ports.get(name)
-        peer = self._life.peers.get(node_of(name))
-        if peer is None or peer.incarnation == 0 or serial_of(name) == 0:
-            return None
-        if not is_well_known(name) and tag_of(name) != tag_of_incarnation(peer.incarnation):
-            return None
-        key = (name, peer.incarnation)
-        proxy = self._proxies.get(key)
-        if proxy is None:
-            window = self._life.setup.constants.window
-            proxy = self._proxies[key] = Proxy(peer, peer.incarnation, name, window)
-        return proxy
+    # Rights -----------------------------------------------------------------------------------
+
+    def right_to(self, name: int) -> Port | None:
+        """Return a send right to the port with that name; None: no living node could have it."""
+        return self._space.right_to(name)
+
+    def retain(self, right: Port) -> None:
+        """Have one more send right."""
+        self._space.make_send(right)
+
+    def release(self, right: Port, disposition: Disposition = Disposition.SEND) -> None:
+        """Give up a send or send-once right."""
+        self._space.release(right, disposition)
+
+    def life_of(self, right: Port) -> tuple[int, int] | None:
+        """Return the node and incarnation where the port is, as far as is known; None: it is
+        dead."""
+        if right.is_here:
+            return (self._life.setup.node_id, self._life.incarnation)
+        return (right.node.node_id, right.node.incarnation) if right.node is not None else None
 
     # Messages ---------------------------------------------------------------------------------
 
-    def send(self, right: Right, account: int, body: bytes, reply: Port | None) -> Sent:
+    def message(self, items: Sequence[Item] = ()) -> Message | None:
+        """Return a message with these items; None: one of them cannot be."""
+        return self._space.message(0, items=items)
+
+    def take(self, message: Message, slot: Slot) -> Port | None:
+        """Take a right out of a message that is the program's."""
+        return self._space.take(message, slot)
+
+    def send(
+        self,
+        message: Message,
+        right: Port,
+        *,
+        reply: Port | None = None,
+        reply_disposition: Disposition = Disposition.SEND_ONCE,
+        moves_reply: bool = False,
+        is_once: bool = False,
+    ) -> SendResult:
         """Send a message, or say why not."""
-        if right.is_dead:
-            return Sent.DEAD
-        if isinstance(right, Port):
-            if len(right.queue) >= right.limit:
-                return Sent.NO_ROOM
-            source = (self._life.setup.node_id, self._life.incarnation)
-            self._enqueue(right, Message(body, source, reply, account=account))
-            return Sent.DONE
-        if right.count >= right.limit:
-            return Sent.NO_ROOM
-        if len(body) + 56 > right.peer.message_max:
-            return Sent.TOO_LARGE
-        is_alive = reply is not None and not reply.is_dead
-        message = MachMessage(
-            remote=right.name,
-            id=0,
-            body=body,
-            local=reply.name if reply is not None and is_alive else 0,
-            local_disposition=Disposition.SEND_ONCE if is_alive else Disposition.NONE,
+        self._life.did_something = True
+        return self._space.send(
+            message,
+            right,
+            reply=reply,
+            reply_disposition=reply_disposition,
+            moves_reply=moves_reply,
+            is_once=is_once,
         )
-        right.count += 1
-        right.peer.pair.enqueue(message, _OnItsWay(account, right))
-        return Sent.DONE
+
+    def discard(self, message: Message) -> None:
+        """Let a message end that is the caller's, without an outcome."""
+        message.token = None
+        self._space.discard(message)
 
     def receive(self, source: Port | PortSet) -> Message | None:
         """Take the oldest message out of a port, or of the ports of a set in turn."""
-        if isinstance(source, PortSet):
-            if not source.ready:
-                return None
-            source = source.ready[0]
-        if not source.queue:
-            return None
-        message = source.queue.popleft()
-        if source.member_of is not None:
-            ready = source.member_of.ready
-            ready.remove(source)
-            if source.queue:
-                ready.append(source)
-        if message.pair is not None:
-            message.pair.consumed(message.sequence, self._life.now_ns)
-        else:
-            self._world.outcome(message.account, _OUTCOMES[OutcomeKind.SETTLED])
+        if isinstance(source, Port):
+            return self._receive(source)
+        while source.ready:
+            message = self._receive(source.ready[0])
+            if message is not None:
+                return message
+        return None
+
+    def _receive(self, port: Port) -> Message | None:
+        had_messages = bool(port.queue)
+        message = self._space.next_message(port, self._life.now_ns)
+        if had_messages:
+            self._life.did_something = True
+            owned = port.context
+            members = owned.member_of if isinstance(owned, Owned) else None
+            if members is not None and port in members.ready:
+                members.ready.remove(port)
+                if port.queue:
+                    members.ready.append(port)
         return message
 
-    def _enqueue(self, port: Port, message: Message) -> None:
-        port.queue.append(message)
-        if port.member_of is not None and len(port.queue) == 1:
-            port.member_of.ready.append(port)
 
-    # What the life tells ----------------------------------------------------------------------
-
-    def arrived(self, peer: Peer, arrival: IpcArrived) -> None:
-        """Queue a message of a peer's life at its port, or refuse it."""
-        message = arrival.message
-        port = self._ports.get(message.remote)
-        if port is None:
-            peer.pair.refuse(arrival.sequence, self._why_not(message.remote))
-            return
-        reply: Right | None = None
-        if message.local:
-            reply = self.right_to(message.local)
-            is_ours = node_of(message.local) == self._life.setup.node_id
-            if reply is None and not is_ours:
-                peer.pair.refuse(arrival.sequence, NakReason.BAD_MESSAGE)
-                return
-        source = (peer.node_id, peer.incarnation)
-        self._enqueue(port, Message(message.body, source, reply, peer.pair, arrival.sequence))
-
-    def resolved(self, outcome: Outcome) -> None:
-        """A message to a proxy has its outcome."""
-        token = outcome.token
-        assert isinstance(token, _OnItsWay)
-        token.proxy.count -= 1
-        self._world.outcome(token.account, _OUTCOMES[outcome.kind])
-
-    def before_death(self, peer: Peer) -> None:
-        """What is in our queues of that life is ours already."""
-        for port in self._ports.values():
-            for message in port.queue:
-                if message.pair is peer.pair:
-                    self._world.note_accepted(message.body, message.source)
-
-    def died(self, peer: Peer) -> None:
-        """Rights to ports of that life are dead."""
-        for key, proxy in list(self._proxies.items()):
-            if proxy.peer is peer:
-                proxy.is_dead = True
-                del self._proxies[key]
-
-    def _why_not(self, name: int) -> NakReason:
-        if node_of(name) != self._life.setup.node_id:
-            return NakReason.NOT_PRINCIPAL
-        was_ours = (
-            tag_of(name) == tag_of_incarnation(self._life.incarnation)
-            and 0 < serial_of(name) <= self._names.last_serial
-        )
-        return NakReason.DEAD_PORT if was_ours else NakReason.UNKNOWN_NAME
+def owned_of(port: Port) -> Owned:
+    """Return what is known of a port whose receive right this life's programs have."""
+    assert isinstance(port.context, Owned)
+    return port.context

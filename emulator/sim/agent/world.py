@@ -13,24 +13,35 @@ from emulator.sim.library import ffi
 if TYPE_CHECKING:
     from emulator.sim.functions import SimFunctions
 
-__all__ = ["FOREIGN", "NO_PORT", "PortState", "World"]
+__all__ = ["CARGO_MAX", "FOREIGN", "NO_PORT", "PortState", "World"]
 
 NO_PORT: Final = 0xFFFFFFFF  # no port, or no message
 FOREIGN: Final = 0xFFFFFFFE  # what a hostile node had a hand in
+CARGO_MAX: Final = 4  # rights that a message carries besides that to answer
 _BODY_MAX: Final = 16384
 
 
 class PortState:
     """What the world knows of a port."""
 
-    __slots__ = ("is_dead", "is_gone", "is_own", "is_suspect", "was_told_dead")
+    __slots__ = (
+        "has_moved",
+        "is_dead",
+        "is_foreign",
+        "is_gone",
+        "is_own",
+        "may_be_dead",
+        "was_told_dead",
+    )
 
     def __init__(self, bits: int) -> None:
         self.is_dead = bool(bits & 1)
         self.is_gone = bool(bits & 2)
         self.is_own = bool(bits & 4)
         self.was_told_dead = bool(bits & 8)
-        self.is_suspect = bool(bits & 16)
+        self.is_foreign = bool(bits & 16)  # it was a suspect's at some time
+        self.has_moved = bool(bits & 32)
+        self.may_be_dead = bool(bits & 64)  # as this life has reason to think
 
 
 class World:
@@ -42,6 +53,8 @@ class World:
         """
         self._library = library
         self._body = ffi.new("uint64_t[]", _BODY_MAX // 8)
+        self._number = ffi.new("uint32_t *")
+        self._rights = ffi.new("uint32_t[]", CARGO_MAX)
         self._bytes = ffi.cast("uint8_t *", self._body)
         self.transmit = library.sim_agent_transmit
         self.link = library.sim_agent_link
@@ -55,7 +68,22 @@ class World:
         self.port_gone = library.sim_agent_port_gone
         self.service_port = library.sim_agent_service_port
         self.outcome = library.sim_agent_outcome
-        self.accepted = library.sim_agent_accepted
+        self.is_diverted = library.sim_agent_is_diverted
+        self.diverted = library.sim_agent_diverted
+        self.right = library.sim_agent_right
+        self.right_is_firm = library.sim_agent_right_is_firm
+        self.right_by_name = library.sim_agent_right_by_name
+        self.right_ended = library.sim_agent_right_ended
+        self.right_unmade = library.sim_agent_right_unmade
+        self.right_port = library.sim_agent_right_port
+        self.carries = library.sim_agent_carries
+        self.carries_reply = library.sim_agent_carries_reply
+        self.uses = library.sim_agent_uses
+        self.carried_reply = library.sim_agent_carried_reply
+        self.right_arrived = library.sim_agent_right_arrived
+        self.asked = library.sim_agent_asked
+        self.not_asked = library.sim_agent_not_asked
+        self.told = library.sim_agent_told
         self.began = library.sim_agent_began
         self.exercised = library.sim_agent_exercised
 
@@ -96,8 +124,9 @@ class World:
         has_reply: bool,
         port: int,
         is_set: bool,
-    ) -> int:
-        """A program has a message; return the port to answer to, NO_PORT or FOREIGN.
+    ) -> tuple[int, int]:
+        """A program has a message; return the port to answer to, NO_PORT or FOREIGN, and which
+        message it is, or NO_PORT.
 
         Args:
             body: of it.
@@ -106,13 +135,17 @@ class World:
             port: it came through; NO_PORT with `is_set`.
             is_set: it came through a port set.
         """
-        return self._library.sim_agent_received(
-            ffi.from_buffer(body), len(body), *source, has_reply, port, is_set
+        number = self._number
+        answer_to = self._library.sim_agent_received(
+            ffi.from_buffer(body), len(body), *source, has_reply, port, is_set, number
         )
+        return answer_to, cast("list[int]", number)[0]
 
-    def note_accepted(self, body: bytes, source: tuple[int, int]) -> None:
-        """A message is in a queue of ours while its sender dies."""
-        self._library.sim_agent_accepted(ffi.from_buffer(body), len(body), *source)
+    def cargo(self, message: int) -> list[int]:
+        """Return the rights that a message brought besides that to answer, FOREIGN for a place
+        without one."""
+        count = self._library.sim_agent_cargo(message, self._rights)
+        return list(cast("list[int]", self._rights)[0:count])
 
     def violated(self, invariant: int, text: str) -> None:
         """An invariant does not hold."""

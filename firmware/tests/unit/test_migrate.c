@@ -103,6 +103,42 @@ static void m3_a_port_moves_with_its_name(void)
     mesh_destroy(&mesh);
 }
 
+/* A right to a port of node 1 waits at node 0 for its turn to node 1, while the port comes to node 0. */
+static void m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 1), *target = new_port(&mesh, 1), *moved, *right;
+    struct port *send = mesh_give(&mesh, 1, port, 0), *to = mesh_give(&mesh, 1, target, 0);
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_SEND, .port = send};
+    enum port_disposition disposition;
+    struct kmsg *kmsg;
+
+    mesh.cut[0][1] = true;
+    REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
+    EXPECT_EQUAL(mach_msg_send(kmsg, to, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
+    send_receive_right(&mesh, 1, port, 0, NULL);
+    mesh_settle(&mesh);
+    moved = take_receive_right(&mesh, 0);
+    mesh.cut[0][1] = false;
+    mesh_settle(&mesh);
+    REQUIRE(mach_msg_receive(target, &kmsg, 0) == MACH_MSG_SUCCESS);
+    right = kmsg_take_port(kmsg, 0, 0, &disposition);
+    EXPECT_EQUAL(disposition, PORT_SEND);
+    REQUIRE(right != NULL);
+    kmsg_free(kmsg);
+    EXPECT_EQUAL(test_send(right, 5), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 5));
+    EXPECT(port_has_senders(moved));
+    port_release(right);
+    mesh_settle(&mesh);
+    EXPECT(!port_has_senders(moved));
+    port_release(to);
+    port_destroy(moved);
+    port_destroy(target);
+    mesh_destroy(&mesh);
+}
+
 static void m3_a_receive_right_moves_within_a_node(void)
 {
     struct mesh mesh = mesh_create(1);
@@ -240,6 +276,30 @@ static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
     EXPECT_EQUAL(test_statistics(mesh.hosts[0]).ports, 0);
     port_release(third);
     port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+/* Its reply port died while the message was at the former home. */
+static void j1_a_message_without_its_reply_port_is_sent_to_the_new_home(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *reply = new_port(&mesh, 2), *moved;
+    struct outcomes outcomes = {0};
+    struct kmsg *kmsg = test_message(mesh.hosts[2], 1);
+
+    kmsg_set_completion(kmsg, outcomes_count, &outcomes);
+    EXPECT_EQUAL(mach_msg_send(kmsg, third, reply, PORT_SEND_ONCE, 0), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    port_destroy(reply);
+    moved = move(&mesh, 0, port, 1);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 1));
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(outcomes.settled, 1);
+    port_release(third);
+    port_destroy(moved);
+    mesh_settle(&mesh);
     mesh_destroy(&mesh);
 }
 
@@ -496,13 +556,51 @@ static void m3_a_port_known_by_name_cannot_be_stolen(void)
     m3_a_port_that_is_elsewhere_cannot_be_stolen(false);
 }
 
+/* The only sender is the node that the port moves to, whose rights are its own from then on. It says
+ * so before the move is settled: an older message waits there. */
+static void m3_a_port_that_moves_is_not_without_senders_on_its_way(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0), *told = new_port(&mesh, 0), *there, *moved;
+    struct port *older = new_port(&mesh, 1), *to_older;
+    struct kmsg *kmsg;
+
+    to_older = port_from_name(mesh.hosts[0], port_name(older));
+    there = mesh_give(&mesh, 0, port, 1);
+    EXPECT_EQUAL(port_notify_no_senders(port, told), 0);
+    EXPECT_EQUAL(test_send(to_older, 1), MACH_MSG_SUCCESS);
+    send_receive_right(&mesh, 0, port, 1, NULL);
+    EXPECT(mesh_move_one(&mesh, 0, 1) && mesh_move_one(&mesh, 0, 1));
+    moved = take_receive_right(&mesh, 1);
+    EXPECT(moved == there);
+    EXPECT(mesh_move_one(&mesh, 1, 0));
+    EXPECT_EQUAL(mach_msg_receive(told, &kmsg, 0), MACH_RCV_TIMED_OUT);
+    EXPECT(test_receive(older, 1));
+    mesh_settle(&mesh);
+    EXPECT(port_has_senders(moved));
+    EXPECT_EQUAL(mach_msg_receive(told, &kmsg, 0), MACH_RCV_TIMED_OUT);
+    port_destroy(told);
+    port_destroy(older);
+    port_release(to_older);
+    port_release(there);
+    port_destroy(moved);
+    mesh_settle(&mesh);
+    mesh_destroy(&mesh);
+}
+
 static const struct unit_test migrate_tests[] = {
     {"M3: a port moves with its name", m3_a_port_moves_with_its_name},
+    {"M3: a right on its way home is not lost when the port moves",
+     m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves},
     {"M3: a receive right moves within a node", m3_a_receive_right_moves_within_a_node},
     {"M3: circles of receive rights are refused", m3_circles_of_receive_rights_are_refused},
     {"M3: the queue moves too", m3_the_queue_moves_too},
+    {"M3: a port that moves is not without senders on its way",
+     m3_a_port_that_moves_is_not_without_senders_on_its_way},
     {"G8: a port that comes to its sender waits for what is on its way",
      g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way},
+    {"J1: a message without its reply port is sent to the new home",
+     j1_a_message_without_its_reply_port_is_sent_to_the_new_home},
     {"J1: a message to a former home is sent to the new one",
      j1_a_message_to_a_former_home_is_sent_to_the_new_one},
     {"M3: a message with rights follows the port", m3_a_message_with_rights_follows_the_port},

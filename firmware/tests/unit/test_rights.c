@@ -593,6 +593,54 @@ static void l3_a_send_once_right_that_dies_is_told(void)
     mesh_destroy(&mesh);
 }
 
+static void expect_deaths(struct port *port, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        EXPECT(notified(port, NOTIFY_SEND_ONCE));
+    EXPECT(!notified(port, NOTIFY_SEND_ONCE));
+}
+
+/* Whoever says that rights died, and has as many as he likes, fills nobody's memory. */
+static void l3_deaths_of_send_once_rights_wait_for_room_in_the_queue(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0), *once[8];
+
+    port_set_limit(port, 3);
+    for (unsigned i = 0; i < 8; i++)
+        once[i] = pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+    for (unsigned i = 0; i < 8; i++)
+        port_release_right(once[i], PORT_SEND_ONCE);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(port_message_count(port), 1);
+    expect_deaths(port, 8);
+    port_destroy(port);
+    mesh_destroy(&mesh);
+}
+
+static void l3_deaths_that_wait_move_with_their_port(void)
+{
+    struct mesh mesh = mesh_create(2);
+    struct port *port = new_port(&mesh, 0), *once[4], *moved;
+
+    port_set_limit(port, 1);
+    for (unsigned i = 0; i < 4; i++)
+        once[i] = pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+    for (unsigned i = 0; i < 4; i++)
+        port_release_right(once[i], PORT_SEND_ONCE);
+    mesh_settle(&mesh);
+    moved = pass(&mesh, 0, port, PORT_MOVE_RECEIVE, 1, PORT_RECEIVE);
+    mesh_settle(&mesh);
+    for (unsigned i = 0; i < 4; i++) {
+        EXPECT(notified(moved, NOTIFY_SEND_ONCE));
+        mesh_settle(&mesh);
+    }
+    EXPECT(!notified(moved, NOTIFY_SEND_ONCE));
+    port_destroy(moved);
+    mesh_settle(&mesh);
+    mesh_destroy(&mesh);
+}
+
 static void l3_a_send_once_right_comes_home(void)
 {
     struct mesh mesh = mesh_create(2);
@@ -757,6 +805,9 @@ static const struct unit_test rights_tests[] = {
     {"L3: a forged send-once right is refused", l3_a_forged_send_once_right_is_refused},
     {"L3: what a waiting receiver refused is freed", l3_what_a_waiting_receiver_refused_is_freed},
     {"L3: a send-once right that dies is told", l3_a_send_once_right_that_dies_is_told},
+    {"L3: deaths of send-once rights wait for room in the queue",
+     l3_deaths_of_send_once_rights_wait_for_room_in_the_queue},
+    {"L3: deaths that wait move with their port", l3_deaths_that_wait_move_with_their_port},
     {"L3: a send-once right comes home", l3_a_send_once_right_comes_home},
     {"G10: a right goes from hand to hand", g10_a_right_goes_from_hand_to_hand},
     {"G10: a right that was passed on is never unaccounted for",

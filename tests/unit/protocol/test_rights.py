@@ -4,15 +4,12 @@ account of rights that a node holds."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.protocol.constants import ClusterConstants
-from emulator.protocol.flipc import CONTROL_RESERVE, UNTOLD_MAX, IpcArrived, Pair
 from emulator.protocol.message_parts import (
     DESCRIPTORS_MAX,
     RIGHTS_MAX,
@@ -24,21 +21,15 @@ from emulator.protocol.message_parts import (
     serialize_parts,
 )
 from emulator.protocol.mnl import (
-    MNL_HEADER_SIZE,
     RIGHTS_COUNT_MAX,
     Death,
-    FlipcCommand,
     Hello,
     MachMessage,
-    MnlHeader,
     Nak,
     Rights,
     RightsEntry,
-    RightsOperation,
-    Sub,
 )
 from emulator.protocol.names import make_name
-from emulator.protocol.rights import Carried, HeldRights, carried
 from emulator.protocol.wire_types import Disposition, MalformedMessage
 
 GIVER = 1
@@ -197,186 +188,3 @@ def test_rights_are_bounded_in_every_order(array_first: bool) -> None:
     assert parse_parts(serialize_parts(b"", [array]))[1] == (array,)
     with pytest.raises(MalformedMessage):
         parse_parts(serialize_parts(b"", both))
-
-
-# Holding -----------------------------------------------------------------------------------------
-
-OTHER = 3
-port_serials = st.integers(1, 3)
-held_rights = st.builds(
-    lambda serial, disposition, home, is_reply: Carried(
-        name=make_name(GIVER, 1, serial), disposition=disposition, home=home, is_reply=is_reply
-    ),
-    port_serials,
-    st.sampled_from([SEND, ONCE]),
-    st.sampled_from([None, GIVER, HOLDER, OTHER]),
-    st.booleans(),
-)
-steps = st.one_of(
-    st.tuples(st.just("take"), st.lists(held_rights, max_size=5), st.booleans()),
-    st.tuples(st.just("release"), port_serials, st.sampled_from([SEND, ONCE])),
-    st.tuples(st.just("leave"), port_serials, st.integers(0, 2)),
-    st.tuples(st.just("use"), port_serials, st.none()),
-    st.tuples(st.just("dead"), port_serials, st.none()),
-    st.tuples(st.just("moved"), port_serials, st.none()),
-    st.tuples(st.just("all"), st.none(), st.none()),
-    st.tuples(st.just("died"), st.none(), st.none()),
-)
-
-
-class Giver:
-    """What the other node has on the holder's account, by what it gave and was told."""
-
-    def __init__(self) -> None:
-        self.account: Counter[tuple[int, Disposition]] = Counter()
-
-    def told(self, back: tuple[RightsEntry, ...]) -> None:
-        for entry in back:
-            disposition = SEND if entry.operation == RightsOperation.DROP_SEND else ONCE
-            self.account[entry.name, disposition] -= entry.value
-            assert self.account[entry.name, disposition] >= 0, "given back what was not given"
-
-
-def play(held: HeldRights, giver: Giver, step: tuple[str, object, object]) -> None:
-    match step:
-        case "take", list(rights), bool(keep):
-            for right in rights:
-                giver.account[right.name, right.disposition] += right.home != HOLDER
-            giver.told(held.take(rights, keep=keep))
-        case "release", int(serial), Disposition() as disposition:
-            giver.told(held.release(make_name(GIVER, 1, serial), disposition))
-        case "leave", int(serial), int(leave):
-            giver.told(held.release(make_name(GIVER, 1, serial), SEND, leave=leave))
-            assert held.count(make_name(GIVER, 1, serial), SEND) <= leave
-        case "use", int(serial), _:
-            name = make_name(GIVER, 1, serial)
-            giver.account[name, ONCE] -= held.count(name, ONCE) > 0
-            held.use_once(name)
-        case ("dead" | "moved") as word, int(serial), _:
-            name = make_name(GIVER, 1, serial)
-            operation = RightsOperation["PORT_" + word.upper()]
-            giver.told(held.told([RightsEntry(name=name, operation=operation)]))
-            if word == "dead":
-                giver.account[name, SEND] = giver.account[name, ONCE] = 0
-        case "all", _, _:
-            giver.told(held.release_all())
-        case _:
-            held.died()
-            giver.account.clear()
-
-
-@given(st.lists(steps, max_size=30))
-def test_the_giver_s_account_is_what_is_held(
-    program: list[tuple[str, object, object]],
-) -> None:
-    held, giver = HeldRights(HOLDER, GIVER), Giver()
-    for step in program:
-        play(held, giver, step)
-        for (name, disposition), count in giver.account.items():
-            assert held.count(name, disposition) == count
-        counts = held.statistics()
-        assert counts.received == counts.held + counts.given_back + counts.used + counts.void
-        assert counts.held == giver.account.total()
-    giver.told(held.release_all())
-    assert not +giver.account
-    assert held.statistics().held == 0
-
-
-@given(messages())
-def test_rights_are_carried_in_order(message: MachMessage) -> None:
-    rights = carried(message)
-    assert [right.is_reply for right in rights] == sorted(
-        (right.is_reply for right in rights), reverse=True
-    )
-    assert sum(right.is_reply for right in rights) == (message.local != 0)
-    assert all(right.name for right in rights)
-
-
-# In a pair ---------------------------------------------------------------------------------------
-
-DESTINATION = make_name(HOLDER, 1, 1)
-
-
-def arrive(pair: Pair, sequence: int, message: MachMessage) -> object:
-    payload = message.serialize()
-    header = MnlHeader(
-        sub=Sub.FLIPC,
-        cmd=FlipcCommand.IPC,
-        sequenced=True,
-        node_id=GIVER,
-        object=message.remote,
-        options=sequence,
-        size=len(payload),
-    )
-    return pair.receive(header.serialize() + payload, 0)
-
-
-def told_by(pair: Pair) -> list[RightsEntry]:
-    sent: list[bytes] = []
-
-    def send(message: bytes) -> bool:
-        sent.append(message)
-        return True
-
-    pair.pump(send)
-    found: list[RightsEntry] = []
-    for message in sent:
-        if MnlHeader.parse(message).cmd == FlipcCommand.RIGHTS:
-            found += Rights.parse(message[MNL_HEADER_SIZE:]).entries
-    return found
-
-
-def holder() -> Pair:
-    return Pair(node_id=HOLDER, constants=ClusterConstants(), peer_id=GIVER)
-
-
-def test_what_is_untold_is_added_up() -> None:
-    pair = holder()
-    port = make_name(GIVER, 1, 5)
-    for sequence in range(10):
-        right = PortPart(name=port, disposition=SEND)
-        arrive(pair, sequence, MachMessage(remote=DESTINATION, id=1, parts=(right, right)))
-        pair.consumed(sequence, 0)
-    pair.peer(0, 64)
-    assert told_by(pair) == [RightsEntry(name=port, operation=RightsOperation.DROP_SEND, value=20)]
-    assert told_by(pair) == []
-
-
-def test_a_reply_right_is_held_until_it_is_used() -> None:
-    pair = holder()
-    pair.peer(0, 64)
-    port = make_name(GIVER, 1, 5)
-    request = MachMessage(remote=DESTINATION, id=1, local=port, local_disposition=ONCE)
-    for sequence in range(2):
-        arrive(pair, sequence, request)
-        pair.consumed(sequence, 0)
-    assert pair.held(port, ONCE) == 2
-    pair.enqueue(MachMessage(remote=port, id=101, remote_disposition=ONCE), None)
-    assert told_by(pair) == []
-    assert pair.held(port, ONCE) == 1
-    pair.give_back(port, ONCE)
-    assert told_by(pair) == [RightsEntry(name=port, operation=RightsOperation.DEAD_ONCE)]
-    rights = pair.statistics().rights
-    assert (rights.received, rights.used, rights.given_back, rights.held) == (2, 1, 1, 0)
-
-
-def test_a_giver_that_lets_nothing_be_told_gives_nothing_any_more() -> None:
-    """Its credit stays at 0, so everything given back waits; it waits in bounded memory."""
-    pair = holder()
-    serial = refused = 0
-    for sequence in range(40):
-        array = tuple(
-            PortPart(name=make_name(GIVER, 1, serial + i + 1), disposition=SEND)
-            for i in range(RIGHTS_MAX)
-        )
-        serial += RIGHTS_MAX
-        parts_of_it = (PortsPart(disposition=SEND, ports=array),)
-        arrival = arrive(pair, sequence, MachMessage(remote=DESTINATION, id=1, parts=parts_of_it))
-        if isinstance(arrival, IpcArrived):
-            pair.consumed(sequence, 0)
-        else:
-            refused += 1
-    assert refused == 40 - UNTOLD_MAX // RIGHTS_MAX
-    assert pair.statistics().refused == refused
-    told = told_by(pair)
-    assert len(told) <= CONTROL_RESERVE * RIGHTS_COUNT_MAX

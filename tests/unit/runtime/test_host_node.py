@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 
 import pytest
 
@@ -27,7 +28,7 @@ from emulator.protocol.node import NodeDeath
 from emulator.protocol.route import Transit
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
-from emulator.runtime.host_node import HostNode, HostObserver
+from emulator.runtime.host_node import HostMessage, HostNode, HostObserver
 from emulator.testing.fake_guest import FakeGuest
 
 CONSTANTS = ClusterConstants(
@@ -181,13 +182,15 @@ async def test_late_reply_finds_a_dead_port(bench: Bench) -> None:
 
 
 async def test_reply_with_another_id_is_an_error(bench: Bench) -> None:
-    guest = bench.boot(1, handler=lambda _message: None)
+    requests: list[MachMessage] = []
+    guest = bench.boot(1, handler=requests.append)
     await bench.up(1)
     async with asyncio.TaskGroup() as tasks:
         call = tasks.create_task(_failure(bench.host.ping(1, Deadline.after(1))))
-        await eventually(lambda: guest.pair.statistics().received)
-        reply_name = make_name(0, tag_of_incarnation(HOST_LIFE), 1)
-        guest.post(MachMessage(remote=reply_name, id=9))
+        await eventually(lambda: requests)
+        reply = MachMessage(remote=requests[0].local, id=9)
+        guest.post(reply)  # not by the right that it was given: no answer
+        guest.post(replace(reply, remote_disposition=Disposition.SEND_ONCE))
     assert "answered message 2000 with 9, not 2100" in str(call.result())
 
 
@@ -382,11 +385,17 @@ async def test_guest_that_cannot_take_its_answer_gets_none(bench: Bench) -> None
 
 
 async def test_dead_guest_is_not_answered(bench: Bench) -> None:
-    bench.boot(1)
+    requests: list[HostMessage] = []
+    port = bench.host.listen(lambda _node_id, message: requests.append(message))
+    guest = bench.boot(1)
     await bench.up(1)
+    reply = make_name(1, tag_of_incarnation(LIFE), 1)
+    guest.post(
+        MachMessage(remote=port.name, id=5, local=reply, local_disposition=Disposition.SEND_ONCE)
+    )
+    await eventually(lambda: requests)
     bench.host.announce_death(1, LIFE)
-    request = MachMessage(remote=kernel_port(0), id=2000, local=make_name(1, 1, 1))
-    bench.host.reply(1, request, b"late")
+    bench.host.reply(requests[0], b"late")
     assert bench.host.statistics(1).pair.queued == 0
 
 

@@ -14,11 +14,11 @@ from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.message_parts import PortPart
 from emulator.protocol.mnl import MachMessage, NakReason, RightsEntry, RightsOperation
 from emulator.protocol.names import kernel_port, make_name, tag_of_incarnation
-from emulator.protocol.rights import RightsStatistics
 from emulator.protocol.services import ErrorCode, ServiceError
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode
+from emulator.runtime.host_rights import RightsStatistics
 from emulator.testing.fake_guest import FakeGuest
 
 HOST_LIFE = 0x1_0000_0001
@@ -58,7 +58,7 @@ class Bench:
 
     @property
     def rights(self) -> RightsStatistics:
-        return self.host.statistics(1).pair.rights
+        return self.host.statistics(1).rights
 
     async def settle(self, holds: Callable[[], bool]) -> None:
         """Let the loop run until `holds()`."""
@@ -78,12 +78,13 @@ async def bench() -> AsyncIterator[Bench]:
         guest.power_off()
 
 
-async def test_a_lookup_holds_one_right_however_often(bench: Bench) -> None:
+async def test_a_port_that_is_looked_up_often_is_let_go_of_once(bench: Bench) -> None:
     for _ in range(3):
         assert await bench.lookup() == PORT
-    await bench.settle(lambda: bench.guest.given[PORT] == 1)
-    rights = bench.rights
-    assert (rights.received, rights.held, rights.given_back) == (3, 1, 2)
+    assert (bench.rights.held, bench.guest.given[PORT]) == (3, 3)
+    bench.host.let_go(1, PORT)
+    await bench.settle(lambda: bench.guest.given[PORT] == 0)
+    assert bench.rights.held == 0
 
 
 async def test_what_was_looked_up_is_given_back(bench: Bench) -> None:
@@ -95,7 +96,7 @@ async def test_what_was_looked_up_is_given_back(bench: Bench) -> None:
     bench.host.let_go(9, PORT)
     await bench.host.send(PORT, 1, b"", Deadline.after(2))
     assert len(bench.guest.rights) == 1
-    assert (bench.rights.held, bench.rights.given_back) == (0, 1)
+    assert bench.rights.held == 0
 
 
 async def test_everything_is_given_back_when_the_host_leaves(bench: Bench) -> None:
@@ -114,7 +115,7 @@ async def test_a_service_that_is_not_there(bench: Bench) -> None:
     with pytest.raises(ServiceError) as caught:
         await bench.lookup("nobody")
     assert caught.value.status == ErrorCode.NOT_FOUND
-    assert bench.rights.received == 0
+    assert bench.rights.held == 0
 
 
 @pytest.mark.parametrize("home", [2, 0])
@@ -132,32 +133,38 @@ async def test_a_dead_service_is_no_service(bench: Bench) -> None:
     bench.guest.services["dead"] = PortPart(name=0, disposition=Disposition.SEND)
     with pytest.raises(GuestError, match="'dead' of node 1 is not there"):
         await bench.lookup("dead")
-    assert bench.rights.received == 0
+    assert bench.rights.held == 0
 
 
 async def test_a_right_that_cannot_be_is_refused(bench: Bench) -> None:
     other_life = make_name(1, TAG + 1, 7)
     bench.guest.services["lie"] = PortPart(name=other_life, disposition=Disposition.SEND)
-    with pytest.raises(DeadlineExpired):
-        await bench.host.lookup(1, "lie", Deadline.after(0.1))
+    with pytest.raises(GuestError, match="will not answer"):
+        await bench.host.lookup(1, "lie", Deadline.after(2))
+    await bench.settle(lambda: bool(bench.guest.outcomes))
     assert bench.guest.outcomes[-1].reason is NakReason.BAD_MESSAGE
-    assert bench.rights.received == 0
-
-
-async def test_a_port_that_died_or_moved_is_held_no_more(bench: Bench) -> None:
-    await bench.lookup()
-    bench.guest.tell_rights(RightsEntry(name=PORT, operation=RightsOperation.PORT_DEAD))
-    await bench.settle(lambda: bench.rights.void == 1)
-    await bench.lookup()
-    bench.guest.tell_rights(RightsEntry(name=PORT, operation=RightsOperation.PORT_MOVED, value=3))
-    await bench.settle(lambda: bench.rights.given_back == 1)
     assert bench.rights.held == 0
+
+
+async def test_a_port_that_died_is_held_no_more(bench: Bench) -> None:
+    await bench.lookup()
+    right = bench.host.right(PORT)
+    told: list[str] = []
+    right.on_death(lambda: told.append("dead"))
+    bench.guest.tell_rights(RightsEntry(name=PORT, operation=RightsOperation.PORT_DEAD))
+    await bench.settle(lambda: bool(told))
+    assert (right.is_dead, right.node_id, bench.rights.held) == (True, None, 0)
+    right.on_death(lambda: told.append("again"))
+    await bench.settle(lambda: told == ["dead", "again"])
+    with pytest.raises(GuestError, match="is dead"):
+        await bench.host.send(right, 1, b"", Deadline.after(1))
+    right.release()
 
 
 async def test_the_death_of_the_giver_voids_its_rights(bench: Bench) -> None:
     await bench.lookup()
     bench.host.announce_death(1, LIFE)
-    assert bench.rights == RightsStatistics(received=0, held=0, given_back=0, used=0, void=0)
+    assert bench.rights == RightsStatistics(held=0, given=0, untold=0)
     bench.host.let_go(1, PORT)
 
 
@@ -172,21 +179,15 @@ async def test_rights_that_nobody_asked_for_go_back(bench: Bench) -> None:
     assert (await port.receive(Deadline.after(2))).parts == parts
     await bench.settle(lambda: bench.guest.given[PORT] == 0)
     assert RightsEntry(name=PORT, operation=RightsOperation.DEAD_ONCE) in bench.guest.rights
-    assert (bench.rights.received, bench.rights.given_back) == (3, 3)
-
-
-async def test_node_0_takes_no_receive_right(bench: Bench) -> None:
-    port = bench.host.port()
-    part = PortPart(name=PORT, disposition=Disposition.RECEIVE, limit=5)
-    bench.guest.post(MachMessage(remote=port.name, id=1, parts=(part,)), "moving")
-    await bench.settle(lambda: bool(bench.guest.outcomes))
-    assert bench.guest.outcomes[0].reason is NakReason.NO_RESOURCES
+    assert bench.rights.held == 0
 
 
 async def test_a_send_once_right_that_was_never_given_is_refused(bench: Bench) -> None:
     port = bench.host.port()
     for name in (port.name, kernel_port(0)):
         bench.guest.post(MachMessage(remote=name, id=1, remote_disposition=Disposition.SEND_ONCE))
+    with pytest.raises(DeadlineExpired):
+        await port.receive(Deadline.after(0.05))
     await bench.settle(lambda: len(bench.guest.outcomes) == 2)
     assert [o.reason for o in bench.guest.outcomes] == [NakReason.NO_RIGHT] * 2
 
@@ -201,7 +202,7 @@ async def test_a_right_to_answer_is_used_by_the_answer(bench: Bench) -> None:
     await bench.settle(lambda: bool(bench.got))
     assert bench.got[0].remote_disposition is Disposition.SEND_ONCE
     assert bench.guest.rights == []
-    assert (bench.rights.received, bench.rights.used, bench.rights.held) == (1, 1, 0)
+    assert bench.rights.held == 0
 
 
 async def test_a_call_whose_answer_died_fails(bench: Bench) -> None:
@@ -220,6 +221,7 @@ async def test_a_call_whose_right_came_home_fails(bench: Bench) -> None:
         await bench.settle(lambda: bool(bench.got))
         right = PortPart(name=bench.got[0].local, disposition=Disposition.SEND_ONCE, home=0)
         bench.guest.post(MachMessage(remote=port.name, id=1, parts=(right,)))
+        await port.receive(Deadline.after(2))
     assert "will not answer message 7" in call.result()
 
 
@@ -239,3 +241,4 @@ async def test_whoever_holds_a_port_that_is_not_there_is_told(bench: Bench) -> N
     )
     await bench.settle(lambda: bool(bench.guest.rights))
     assert bench.guest.rights == [RightsEntry(name=gone.name, operation=RightsOperation.PORT_DEAD)]
+    assert (bench.rights.given, port.has_senders()) == (1, True)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 
 from emulator.protocol.constants import ByteOrder, DataModel
 from emulator.protocol.flipc import Pair
+from emulator.protocol.ipc import outgoing, told
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.node import NodeTable
 from emulator.sim import Workload, generate, run, run_range
@@ -32,7 +35,7 @@ def test_every_invariant_holds_with_it() -> None:
     totals, failure = run_range(1, 120, DIFFERENTIAL)
     assert failure is None, failure
     assert totals.counters["received"] > 1000
-    assert all(totals.passed[number] for number in range(1, 14))
+    assert all(totals.passed[number] for number in range(1, 16))
 
 
 def test_a_hostile_node_does_not_confuse_it() -> None:
@@ -60,11 +63,13 @@ def _nothing(*_: object) -> None:
         pytest.param(Pair, "resume", Profile.LINKS, id="nothing is sent again after a cut"),
         pytest.param(Pair, "consumed", Profile.CONTROL, id="what was received is not settled"),
         pytest.param(Pair, "died", Profile.NODES, id="messages of the dead have no end"),
+        pytest.param(told, "home_told", Profile.CONTROL, id="who answered for a right always will"),
+        pytest.param(outgoing, "return_all", Profile.CONTROL, id="what is refused is lost"),
         pytest.param(LinkEnd, "_renegotiate", Profile.LINKS, id="flags change within an epoch"),
     ],
 )
 def test_a_planted_bug_is_found(
-    owner: type, name: str, profile: Profile, monkeypatch: pytest.MonkeyPatch
+    owner: type | ModuleType, name: str, profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, _nothing)
     _, failure = run_range(1, SEEDS_WITH_BUG, Workload(differential=True, profile=profile))

@@ -102,6 +102,31 @@ MUTANTS = (
         profile="HOSTILE",
     ),
     Mutant(
+        name="a send-once right that died is told twice",
+        file="core/share.c",
+        before="    port_once_died(port, count, deferred);",
+        after="    port_once_died(port, 2 * count, deferred);",
+    ),
+    Mutant(
+        name="a used send-once right is used again",
+        file="core/rights_take.c",
+        before="    if (share == NULL || share_return_once(share, 1, deferred) == 0)\n"
+        "        return false;\n    share_settle",
+        after="    if (share == NULL)\n        return false;\n    share_settle",
+    ),
+    Mutant(
+        name="holders are not told that a port died",
+        file="core/share.c",
+        before="            share->tell_dead = true;",
+        after="            (void)share;",
+    ),
+    Mutant(
+        name="messages that come back go behind those that were sent after them",
+        file="core/migrate.c",
+        before="    list_append(port->held_mark, &kmsg->queue);",
+        after="    list_append(&port->held, &kmsg->queue);",
+    ),
+    Mutant(
         name="a message beyond the credit is accepted",
         file="core/flipc_receive.c",
         before="sequence != flow->next_expected || !sequence_before(sequence, limit)",

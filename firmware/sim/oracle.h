@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The oracle's books: what oracle.c (messages, ports) and oracle_rights.c (rights, notifications)
+ * share. Everybody else asks by world.h.
+ *
+ * A *right* of the world is one send, send-once or receive right that an honest life made: in a
+ * program's hands, in a message, used for one, or ended. It is *shaky* from when somebody in the chain
+ * that it came by was declared dead: its home may have voided the account that it was on.
+ */
+#ifndef SIM_ORACLE_H
+#define SIM_ORACLE_H
+
+#include "world.h"
+
+#define PORTS_MAXIMUM 2048u
+#define MESSAGES_MAXIMUM 8192u
+#define LIFE_WORDS (SIM_LIVES_MAXIMUM / 64u)
+
+enum message_state {
+    MESSAGE_PREPARED,
+    MESSAGE_SENT,
+    MESSAGE_NOT_SENT,
+};
+
+struct oracle_port {
+    struct port *port;     /* null: it is about to be destroyed, or it was, or it is on its way */
+    uint64_t name;         /* 0: none that anybody asked for */
+    uint32_t life;         /* that has its receive right, or had it last */
+    uint32_t service_of;   /* node; SIM_NONE: an ordinary port */
+    uint32_t moves;        /* how often its receive right went into a message */
+    uint32_t senders;      /* send rights that the world has to it, and */
+    uint32_t users;        /* references that its owner's threads have */
+    uint32_t once_told;    /* deaths of send-once rights, and */
+    uint32_t once_arrived; /* messages sent with one */
+    bool is_exposed;       /* a suspect may know its name, and make up rights to it */
+    bool is_dead;          /* or about to be */
+    bool is_gone;          /* nobody may reach it any more */
+    uint64_t homes[LIFE_WORDS];           /* lives that it was at */
+    uint64_t guessers[LIFE_WORDS];        /* lives that looked for it by its name, and those that
+                                           * did not know where it moved to */
+    uint32_t received[SIM_LIVES_MAXIMUM]; /* 1 + the newest message received, by sending life */
+    uint32_t lives_reset;                 /* received[] is valid below it */
+};
+
+struct oracle_message {
+    uint64_t seed;
+    uint32_t port;
+    uint32_t reply_port;
+    uint32_t life;  /* that sent it */
+    uint32_t ended; /* messages that had been begun when its send returned; 0: it has not */
+    uint32_t size;
+    uint32_t by;                    /* the right that it was sent with, and */
+    uint32_t used;                  /* the same if it is a send-once right */
+    uint32_t rights[SIM_CARGO + 1]; /* that it carries, the right to answer first */
+    uint8_t right_count;
+    uint8_t state;   /* enum message_state */
+    uint8_t outcome; /* enum message_outcome; 0: none yet */
+    uint8_t received;
+    bool is_accepted; /* it was in the receiver's hands when that was told of the sender's death */
+    bool is_diverted; /* it was sent to where a suspect said that the port is */
+};
+
+extern struct oracle_port oracle_ports[PORTS_MAXIMUM];
+extern uint32_t oracle_port_count;
+extern struct oracle_message oracle_messages[MESSAGES_MAXIMUM];
+extern uint32_t oracle_message_count;
+extern bool oracle_memory_was_short;
+
+static inline bool life_is_over(uint32_t life)
+{
+    return sim_lives[life].end_ns != SIM_NEVER;
+}
+
+static inline bool life_is_suspect(uint32_t life)
+{
+    return sim_nodes[sim_lives[life].node].is_suspect;
+}
+
+static inline bool life_is_among(const uint64_t lives[LIFE_WORDS], uint32_t life)
+{
+    return (lives[life / 64u] >> life % 64u & 1u) != 0;
+}
+
+static inline void life_add(uint64_t lives[LIFE_WORDS], uint32_t life)
+{
+    lives[life / 64u] |= 1ull << life % 64u;
+}
+
+/* Does the life look for the port where it is not? A right that comes later does not help: only the
+ * home that it knows is believed when it says that the port moved. */
+static inline bool life_is_misled(const struct oracle_port *port, uint32_t life)
+{
+    return port->moves != 0 && life_is_among(port->guessers, life);
+}
+
+/* Some life that the port was at is one of which `is` says so to `node`. */
+bool oracle_port_any_home(uint32_t port, bool (*is)(uint32_t node, uint32_t life), uint32_t node);
+
+/* A message has come, in `life`; it failed, or nobody knows; it was not sent. */
+void rights_received(struct oracle_message *message, uint32_t life);
+void rights_failed(struct oracle_message *message, bool is_certain);
+void rights_unsent(struct oracle_message *message);
+
+/* One of them is shaky. */
+bool rights_are_shaky(const struct oracle_message *message);
+
+#endif
