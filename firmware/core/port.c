@@ -127,21 +127,25 @@ static void proxy_ended(struct port *port, struct deferred *deferred)
         port_defer_free(port, deferred);
 }
 
-void port_unreferenced(struct port *port, struct deferred *deferred)
+/* Of anything but a proxy that ends with nothing to tell. */
+COLD static void unreferenced_rarely(struct port *port, struct deferred *deferred)
 {
     if (port->references != 0) {
         port_check_senders(port, deferred);
-        return;
-    }
-    if (must_linger(port)) {
+    } else if (must_linger(port)) {
         port->lingers = true;
         port->references = 1;
-        return;
-    }
-    if (port->kind == PORT_PROXY && !port->dead)
-        proxy_ended(port, deferred);
-    else if (share_port_ended(port, deferred))
+    } else if (share_port_ended(port, deferred)) {
         port_defer_free(port, deferred);
+    }
+}
+
+void port_unreferenced(struct port *port, struct deferred *deferred)
+{
+    if (port->references == 0 && port->kind == PORT_PROXY && !port->dead && !must_linger(port))
+        proxy_ended(port, deferred);
+    else
+        unreferenced_rarely(port, deferred);
 }
 
 void port_retain(struct port *port)
@@ -351,7 +355,7 @@ void port_in_use(struct port *port)
 }
 
 /* Its name goes, unless it found a use meanwhile. */
-static void name_review(struct port *port)
+COLD static void name_review(struct port *port)
 {
     port_in_use(port);
     if (port_is_needed(port))

@@ -105,8 +105,8 @@ static void give_usual(const struct rights_slot *slot)
     *slot->home = le16_of(0);
 }
 
-APART static void give_unusual(struct rights_slot *slot, struct node *node,
-                               struct share_spares *spares)
+COLD static void give_unusual(struct rights_slot *slot, struct node *node,
+                              struct share_spares *spares)
 {
     struct port *port = *slot->port;
 
@@ -162,7 +162,7 @@ static void forget_rights(struct kmsg *kmsg, struct deferred *deferred)
 }
 
 /* What the node was told of the port may have come before the right, so it is told again. */
-APART static void tell_fate(struct port *port, const struct node *node)
+COLD static void tell_fate(struct port *port, const struct node *node)
 {
     struct share *share = share_find(port, node);
 
@@ -207,7 +207,7 @@ static bool leave_usual(const struct kmsg *kmsg, uint32_t index, struct port *po
     return true;
 }
 
-APART static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
+COLD static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
 {
     struct port *port = *slot->port;
 

@@ -507,7 +507,7 @@ static int take_names(struct port *port, struct kmsg *kmsg, struct supplies *sup
 }
 
 /* Take whatever there is. */
-static int take_any(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
+COLD static int take_any(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
 {
     struct supplies supplies = {.ports = NULL};
     int reason;
@@ -572,7 +572,7 @@ static void reply_through(struct kmsg *kmsg, struct port *port)
 }
 
 /* As rights_take(). */
-static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *deferred)
+COLD static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *deferred)
 {
     struct mach_host *host = kmsg->host;
     uint64_t name = le64_load(kmsg->mach.local);

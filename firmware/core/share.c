@@ -391,16 +391,11 @@ static bool is_over(const struct port *port)
            share_is_empty(&port->first);
 }
 
-bool share_port_ended(struct port *port, struct deferred *deferred)
+/* What is left is told, or forgotten. True: nothing is left. */
+COLD static bool shares_end(struct port *port, struct deferred *deferred)
 {
     struct list *link, *next;
 
-    port->home = NULL;
-    if (is_over(port)) {
-        list_remove(&port->first.of_node);
-        port->first.node = NULL;
-        return true;
-    }
     for (link = port->shares.next; link != &port->shares; link = next) {
         struct share *share = share_of_port(link);
 
@@ -420,6 +415,16 @@ bool share_port_ended(struct port *port, struct deferred *deferred)
         return false;
     list_remove(&port->first.of_node);
     notice_forget(&port->first);
+    port->first.node = NULL;
+    return true;
+}
+
+bool share_port_ended(struct port *port, struct deferred *deferred)
+{
+    port->home = NULL;
+    if (!is_over(port))
+        return shares_end(port, deferred);
+    list_remove(&port->first.of_node);
     port->first.node = NULL;
     return true;
 }
