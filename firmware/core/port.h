@@ -224,8 +224,11 @@ void port_withdraw(struct port *port, struct kmsg *kmsg);
 /* A message from this node to a principal of this node: queued, or held while that is none yet. */
 void port_deliver(struct port *port, struct kmsg *kmsg);
 
-/* A proxy that ended, as port_allocate() makes one; null: none. */
-struct port *port_spare_take(struct node *node);
+/* Make a proxy that ended the proxy of `name`; null: none is kept. */
+struct port *port_spare_take(struct node *node, uint64_t name);
+
+/* The node dies: the spare's account is what frees it. */
+void port_spare_forget(struct node *node);
 
 /* Make a new port the proxy of `name`, which is at `node`. */
 void port_become_proxy(struct port *port, struct node *node, uint64_t name);

@@ -176,9 +176,6 @@ static int check_name(const struct node *node, const struct rights_slot *slot)
         return 0;
     if (NAME_SERIAL(name) == 0)
         return FLIPC_NAK_BAD_MESSAGE;
-    if (slot->disposition != PORT_RECEIVE && home == node->id && NAME_NODE(name) == node->id &&
-        NAME_TAG(name) == node->tag)
-        return 0; /* its own, of this life: known or not */
     port = name_lookup(host, name);
     if (port != NULL)
         return slot->disposition == PORT_RECEIVE && port_is_here(port) && !port->departed
@@ -191,11 +188,21 @@ static int check_name(const struct node *node, const struct rights_slot *slot)
     return 0;
 }
 
+/* Is the reply right none, or one to a port that its source made in this life and has? Then its name is
+ * such, known here or not. */
+static inline bool brings_own_name(const struct node *node, const struct kmsg *kmsg)
+{
+    uint64_t name = le64_load(kmsg->mach.local);
+
+    return name == NAME_NULL || (name >> 32 == node->names && NAME_SERIAL(name) != 0 &&
+                                 le16_load(kmsg->mach.local_home) == 0);
+}
+
 int rights_check_names(const struct node *node, struct kmsg *kmsg)
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+    for (uint32_t i = brings_own_name(node, kmsg) ? 1 : 0; i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
         int reason = check_name(node, &slot);
 
@@ -563,10 +570,9 @@ static bool brings_new_reply(const struct kmsg *kmsg)
            name_lookup(kmsg->host, le64_load(kmsg->mach.local)) == NULL;
 }
 
-/* The reply right becomes one to `port`, which is new, with the reference of its making. */
-static void reply_through(struct kmsg *kmsg, struct port *port)
+/* The reply right becomes one to `port`, with the reference of its making. */
+static inline void reply_through(struct kmsg *kmsg, struct port *port)
 {
-    port_become_proxy(port, kmsg->source, le64_load(kmsg->mach.local));
     count_right(&port->home->held, kmsg_reply_disposition(kmsg));
     kmsg->local = port;
 }
@@ -588,6 +594,7 @@ COLD static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferr
         port_defer_free(spare, deferred);
         return kmsg->source == NULL ? FLIPC_NAK_NO_RESOURCES : take_any(to, kmsg, deferred);
     }
+    port_become_proxy(spare, kmsg->source, name);
     reply_through(kmsg, spare);
     return 0;
 }
@@ -612,7 +619,7 @@ static bool take_request(struct kmsg *kmsg)
 
     if (!brings_new_reply(kmsg))
         return false;
-    spare = port_spare_take(kmsg->source);
+    spare = port_spare_take(kmsg->source, le64_load(kmsg->mach.local));
     if (spare != NULL)
         reply_through(kmsg, spare);
     return spare != NULL;

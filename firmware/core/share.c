@@ -383,8 +383,7 @@ static void share_release_held(struct share *share)
     share_keep(share, false);
 }
 
-/* Only the port's own account is left, and nothing is in it: so end most proxies. */
-static bool is_over(const struct port *port)
+bool share_is_over(const struct port *port)
 {
     return port->shares.next == &port->first.of_port &&
            port->shares.previous == &port->first.of_port && list_is_empty(&port->first.notice) &&
@@ -422,7 +421,7 @@ COLD static bool shares_end(struct port *port, struct deferred *deferred)
 bool share_port_ended(struct port *port, struct deferred *deferred)
 {
     port->home = NULL;
-    if (!is_over(port))
+    if (!share_is_over(port))
         return shares_end(port, deferred);
     list_remove(&port->first.of_node);
     port->first.node = NULL;

@@ -151,6 +151,9 @@ COLD void share_send_arrived(struct port *port, const struct node *node, struct 
 
 COLD void share_once_arrived(struct port *port, const struct node *node, struct deferred *deferred);
 
+/* Is the port's own account, with its home, the only one, and nothing in it? */
+bool share_is_over(const struct port *port);
+
 /* The port has ended: what we owe is told, the rest is forgotten. True: nothing is left that needs
  * port->first. */
 bool share_port_ended(struct port *port, struct deferred *deferred);
