@@ -570,7 +570,7 @@ static bool brings_new_reply(const struct kmsg *kmsg)
            name_lookup(kmsg->host, le64_load(kmsg->mach.local)) == NULL;
 }
 
-/* The reply right becomes one to `port`, with the reference of its making. */
+/* The reply right becomes one to `port`, with a reference that is there. */
 static inline void reply_through(struct kmsg *kmsg, struct port *port)
 {
     count_right(&port->home->held, kmsg_reply_disposition(kmsg));
@@ -612,17 +612,24 @@ static bool take_answer(struct port *port, const struct kmsg *kmsg)
     return true;
 }
 
-/* A request with a reply port that is not known here. */
+/* A request with a reply port of its source's: known if the answer before was not settled yet. */
 static bool take_request(struct kmsg *kmsg)
 {
-    struct port *spare;
+    uint64_t name = le64_load(kmsg->mach.local);
+    struct port *port;
 
-    if (!brings_new_reply(kmsg))
+    if (le16_load(kmsg->mach.local_home) != 0 || kmsg_was_sent_once(kmsg))
         return false;
-    spare = port_spare_take(kmsg->source, le64_load(kmsg->mach.local));
-    if (spare != NULL)
-        reply_through(kmsg, spare);
-    return spare != NULL;
+    port = name_lookup(kmsg->host, name);
+    if (port == NULL)
+        port = port_spare_take(kmsg->source, name);
+    else if (port->kind == PORT_PROXY && port->node == kmsg->source)
+        port_reference(port);
+    else
+        port = NULL;
+    if (port != NULL)
+        reply_through(kmsg, port);
+    return port != NULL;
 }
 
 bool rights_take_of_call(struct port *port, struct kmsg *kmsg)
