@@ -454,7 +454,8 @@ static void check_life(const struct oracle_message *message, const struct sim_no
     }
 }
 
-/* The right to answer is there exactly if the port it leads to is. */
+/* The right to answer is there exactly if the port it leads to is. Whether a suspect's port is, nobody
+ * knows: while the suspect is hostile it may tell whoever has a right to its port that the port died. */
 static void check_reply(const struct oracle_message *message, bool is_there, uint32_t node,
                         uint32_t index)
 {
@@ -462,7 +463,8 @@ static void check_reply(const struct oracle_message *message, bool is_there, uin
         sim_violated(4, "message %u brought a right that nobody sent", index);
     }
     if (!is_there && message->reply_port != SIM_NONE &&
-        !oracle_port_may_be_dead(message->reply_port, node) && !life_is_over(message->life) &&
+        !oracle_port_may_be_dead(message->reply_port, node) &&
+        !oracle_port_is_foreign(message->reply_port) && !life_is_over(message->life) &&
         !oracle_port_has_moved(message->reply_port) && !rights_are_shaky(message)) {
         sim_violated(4, "message %u lost its reply right", index);
     }
