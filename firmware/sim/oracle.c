@@ -68,6 +68,7 @@ uint32_t oracle_port(struct port *of, uint32_t life, uint32_t service_of_node)
     port->is_exposed = service_of_node != SIM_NONE;
     port->is_dead = false;
     port->is_gone = false;
+    port->is_astray = false;
     port->lives_reset = 0;
     return oracle_port_count++;
 }
@@ -201,7 +202,7 @@ bool oracle_port_any_home(uint32_t port, bool (*is)(uint32_t node, uint32_t life
 
 bool oracle_port_is_foreign(uint32_t port)
 {
-    return oracle_port_any_home(port, is_suspect, 0);
+    return oracle_ports[port].is_astray || oracle_port_any_home(port, is_suspect, 0);
 }
 
 bool oracle_port_may_be_dead(uint32_t port, uint32_t node)
@@ -299,6 +300,9 @@ void oracle_outcome(uint32_t index, enum message_outcome outcome)
         rights_failed(message, outcome == MESSAGE_FAILED);
     }
     if (is_of_suspect(message)) {
+        if (outcome == MESSAGE_SETTLED && message->received == 0) {
+            rights_astray(message);
+        }
         return;
     }
     switch (outcome) {
