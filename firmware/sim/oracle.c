@@ -68,6 +68,7 @@ uint32_t oracle_port(struct port *of, uint32_t life, uint32_t service_of_node)
     port->is_exposed = service_of_node != SIM_NONE;
     port->is_dead = false;
     port->is_gone = false;
+    port->is_astray = false;
     port->lives_reset = 0;
     return oracle_port_count++;
 }
@@ -201,7 +202,7 @@ bool oracle_port_any_home(uint32_t port, bool (*is)(uint32_t node, uint32_t life
 
 bool oracle_port_is_foreign(uint32_t port)
 {
-    return oracle_port_any_home(port, is_suspect, 0);
+    return oracle_ports[port].is_astray || oracle_port_any_home(port, is_suspect, 0);
 }
 
 bool oracle_port_may_be_dead(uint32_t port, uint32_t node)
@@ -299,6 +300,9 @@ void oracle_outcome(uint32_t index, enum message_outcome outcome)
         rights_failed(message, outcome == MESSAGE_FAILED);
     }
     if (is_of_suspect(message)) {
+        if (outcome == MESSAGE_SETTLED && message->received == 0) {
+            rights_astray(message);
+        }
         return;
     }
     switch (outcome) {
@@ -454,7 +458,8 @@ static void check_life(const struct oracle_message *message, const struct sim_no
     }
 }
 
-/* The right to answer is there exactly if the port it leads to is. */
+/* The right to answer is there exactly if the port it leads to is. Whether a suspect's port is, nobody
+ * knows: while the suspect is hostile it may tell whoever has a right to its port that the port died. */
 static void check_reply(const struct oracle_message *message, bool is_there, uint32_t node,
                         uint32_t index)
 {
@@ -462,7 +467,8 @@ static void check_reply(const struct oracle_message *message, bool is_there, uin
         sim_violated(4, "message %u brought a right that nobody sent", index);
     }
     if (!is_there && message->reply_port != SIM_NONE &&
-        !oracle_port_may_be_dead(message->reply_port, node) && !life_is_over(message->life) &&
+        !oracle_port_may_be_dead(message->reply_port, node) &&
+        !oracle_port_is_foreign(message->reply_port) && !life_is_over(message->life) &&
         !oracle_port_has_moved(message->reply_port) && !rights_are_shaky(message)) {
         sim_violated(4, "message %u lost its reply right", index);
     }

@@ -35,6 +35,7 @@ struct oracle_port {
     bool is_exposed;       /* a suspect may know its name, and make up rights to it */
     bool is_dead;          /* or about to be */
     bool is_gone;          /* nobody may reach it any more */
+    bool is_astray;        /* a suspect settled the message that it moved in: it may have it */
     uint64_t homes[LIFE_WORDS];           /* lives that it was at */
     uint64_t guessers[LIFE_WORDS];        /* lives that looked for it by its name, and those that
                                            * did not know where it moved to */
@@ -96,8 +97,9 @@ static inline bool life_is_misled(const struct oracle_port *port, uint32_t life)
 /* Some life that the port was at is one of which `is` says so to `node`. */
 bool oracle_port_any_home(uint32_t port, bool (*is)(uint32_t node, uint32_t life), uint32_t node);
 
-/* A message has come, in `life`; it failed, or nobody knows; it was not sent. */
+/* A message has come, in `life`; a suspect says so; it failed, or nobody knows; it was not sent. */
 void rights_received(struct oracle_message *message, uint32_t life);
+void rights_astray(const struct oracle_message *message);
 void rights_failed(struct oracle_message *message, bool is_certain);
 void rights_unsent(struct oracle_message *message);
 

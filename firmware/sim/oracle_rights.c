@@ -320,6 +320,7 @@ static void receive_right_came(struct oracle_right *right, uint32_t life)
     if (!port->is_dead) {
         port->life = life;
         port->port = NULL;
+        port->is_astray = false;
         life_add(port->homes, life);
         note_strangers(port, life);
     }
@@ -354,6 +355,17 @@ void rights_received(struct oracle_message *message, uint32_t life)
     if (message->used != SIM_NONE) {
         oracle_ports[rights[message->used].port].once_arrived++;
         check_once(rights[message->used].port);
+    }
+}
+
+/* Its core may have been given the message, or its forger has made up that it was: from then on a
+ * suspect speaks for the ports in it, until somebody honest receives them. */
+void rights_astray(const struct oracle_message *message)
+{
+    for (uint32_t i = 0; i < message->right_count; i++) {
+        if (message->rights[i] < SIM_FOREIGN && rights[message->rights[i]].kind == PORT_RECEIVE) {
+            oracle_ports[rights[message->rights[i]].port].is_astray = true;
+        }
     }
 }
 

@@ -347,12 +347,25 @@ static void check_flow(const struct sim_node *node, const struct node *peer)
     }
 }
 
-/* I12: whatever a peer sends, it costs a node no more than its windows. */
+/* I12: whatever a peer sends, it costs a node no more than its windows, what waits for it and what it
+ * is to be told (flow.h). Half the memory is plenty for one such peer and all honest ones; each further
+ * one may have as much as its bounds say. */
+static size_t appetite_bytes(const struct sim_node *node)
+{
+    size_t bytes = SIM_ARENA_BYTES / 2;
+    uint32_t suspects = 0;
+
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
+        suspects += i != node->index && sim_nodes[i].is_suspect;
+    }
+    return suspects < 2 ? bytes : bytes + (suspects - 1u) * 3u * FLOW_WAITING_MAXIMUM;
+}
+
 static void check_appetite(struct sim_node *node)
 {
     size_t used_bytes = heap_statistics(&node->host).used_bytes;
 
-    if (used_bytes > SIM_ARENA_BYTES / 2) {
+    if (used_bytes > appetite_bytes(node)) {
         sim_violated(12, "node %u uses %zu bytes", node->id, used_bytes);
     }
 }

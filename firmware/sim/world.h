@@ -265,7 +265,7 @@ bool oracle_port_is_gone(uint32_t port);
 uint32_t oracle_port_life(uint32_t port);
 /* Does `node` have reason to take the port for dead? */
 bool oracle_port_may_be_dead(uint32_t port, uint32_t node);
-bool oracle_port_is_foreign(uint32_t port); /* it was a suspect's at some time */
+bool oracle_port_is_foreign(uint32_t port); /* it was a suspect's at some time, or may be */
 bool oracle_port_has_moved(uint32_t port);  /* its receive right went into a message */
 
 /* A message of `node` to `port` (SIM_NONE: an answer to a suspect, to whichever port that named) is
