@@ -207,6 +207,18 @@ struct receiving {
     struct deferred deferred;
 };
 
+/* Not the spares: few messages have any. */
+static inline void receiving_init(struct receiving *receiving, struct node *node, struct kmsg *kmsg)
+{
+    receiving->node = node;
+    receiving->kmsg = kmsg;
+    receiving->death = false;
+    receiving->notice = 0;
+    receiving->early_reason = 0;
+    receiving->spares.count = 0;
+    deferred_init(&receiving->deferred);
+}
+
 static bool brings_rights(const struct kmsg *kmsg)
 {
     return le64_load(kmsg->mach.local) != NAME_NULL || kmsg->rights != NULL;
@@ -381,7 +393,7 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
     struct mach_host *host = node->host;
     uint64_t incarnation = node->incarnation;
     uint32_t node_id = node->id;
-    struct receiving receiving = {.node = node, .kmsg = kmsg};
+    struct receiving receiving;
     enum arrival arrival = classify(node, kmsg, length_bytes);
     kern_return_t result;
 
@@ -392,8 +404,7 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
         heap_free(host, kmsg);
         return KERN_INVALID_ARGUMENT;
     }
-    deferred_init(&receiving.deferred);
-    receiving.spares.count = 0;
+    receiving_init(&receiving, node, kmsg);
     result = receive_classified(&receiving, arrival);
     deferred_run(host, &receiving.deferred);
     share_spares_free(host, &receiving.spares);
