@@ -207,6 +207,18 @@ struct receiving {
     struct deferred deferred;
 };
 
+/* Not the spares: few messages have any. */
+static inline void receiving_init(struct receiving *receiving, struct node *node, struct kmsg *kmsg)
+{
+    receiving->node = node;
+    receiving->kmsg = kmsg;
+    receiving->death = false;
+    receiving->notice = 0;
+    receiving->early_reason = 0;
+    receiving->spares.count = 0;
+    deferred_init(&receiving->deferred);
+}
+
 static bool brings_rights(const struct kmsg *kmsg)
 {
     return le64_load(kmsg->mach.local) != NAME_NULL || kmsg->rights != NULL;
@@ -311,28 +323,13 @@ static kern_return_t receive_locked(struct receiving *receiving, enum arrival ar
     return KERN_SUCCESS;
 }
 
-/* What has to be looked at or allocated before the lock is taken. False: no memory. */
-static bool prepare(struct receiving *receiving, enum arrival arrival)
+/* The places of the rights that a complex message brings; what is wrong with it is its refusal. */
+APART static bool prepare_complex(struct receiving *receiving)
 {
     struct kmsg *kmsg = receiving->kmsg;
-    struct mach_host *host = kmsg->host;
     struct kmsg_rights *rights;
     int count;
 
-    if (arrival == ARRIVAL_CONTROL && kmsg->header.sub == MNL_SUB_FLIPC &&
-        kmsg->header.cmd == FLIPC_RIGHTS) {
-        share_spares_init(&receiving->spares);
-        count = flipc_rights_check((const void *)&kmsg->mach, le32_load(kmsg->header.size));
-        return count <= 0 || share_spares_fill(host, &receiving->spares, (uint32_t)count);
-    }
-    if (arrival != ARRIVAL_MESSAGE)
-        return true;
-    if (!mach_header_is_sound(kmsg)) {
-        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
-        return true;
-    }
-    if (!kmsg_is_complex(kmsg))
-        return true;
     count = rights_check_form(kmsg, le32_load(kmsg->header.size) - (uint32_t)sizeof(kmsg->mach));
     if (count < 0) {
         receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
@@ -345,6 +342,35 @@ static bool prepare(struct receiving *receiving, enum arrival arrival)
     }
     rights_index(kmsg, rights);
     return true;
+}
+
+/* Accounts may be made for what a RIGHTS message says. */
+COLD static bool prepare_control(struct receiving *receiving)
+{
+    const struct kmsg *kmsg = receiving->kmsg;
+    int count;
+
+    if (kmsg->header.sub != MNL_SUB_FLIPC || kmsg->header.cmd != FLIPC_RIGHTS)
+        return true;
+    share_spares_init(&receiving->spares);
+    count = flipc_rights_check((const void *)&kmsg->mach, le32_load(kmsg->header.size));
+    return count <= 0 || share_spares_fill(kmsg->host, &receiving->spares, (uint32_t)count);
+}
+
+/* What has to be looked at or allocated before the lock is taken. False: no memory. */
+static bool prepare(struct receiving *receiving, enum arrival arrival)
+{
+    const struct kmsg *kmsg = receiving->kmsg;
+
+    if (arrival == ARRIVAL_CONTROL)
+        return prepare_control(receiving);
+    if (arrival != ARRIVAL_MESSAGE)
+        return true;
+    if (!mach_header_is_sound(kmsg)) {
+        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
+        return true;
+    }
+    return !kmsg_is_complex(kmsg) || prepare_complex(receiving);
 }
 
 static kern_return_t receive_classified(struct receiving *receiving, enum arrival arrival)
@@ -367,7 +393,7 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
     struct mach_host *host = node->host;
     uint64_t incarnation = node->incarnation;
     uint32_t node_id = node->id;
-    struct receiving receiving = {.node = node, .kmsg = kmsg};
+    struct receiving receiving;
     enum arrival arrival = classify(node, kmsg, length_bytes);
     kern_return_t result;
 
@@ -378,8 +404,7 @@ kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_
         heap_free(host, kmsg);
         return KERN_INVALID_ARGUMENT;
     }
-    deferred_init(&receiving.deferred);
-    receiving.spares.count = 0;
+    receiving_init(&receiving, node, kmsg);
     result = receive_classified(&receiving, arrival);
     deferred_run(host, &receiving.deferred);
     share_spares_free(host, &receiving.spares);

@@ -136,7 +136,7 @@ static void write_headers(struct port *proxy, struct kmsg *kmsg, struct share_sp
     kmsg->mach.sender = le16_of(kmsg->source_sender);
     if (kmsg->local != NULL || kmsg->rights != NULL)
         rights_give(kmsg, node, spares);
-    if (le64_load(kmsg->mach.local) == NAME_NULL)
+    else
         kmsg_set_local_right(kmsg, PORT_NONE);
     kmsg->remote = proxy;
     port_reference(proxy);
@@ -585,7 +585,6 @@ static void unsettled_drop(struct node *node, struct kmsg *kmsg, struct deferred
 void flipc_abandon(struct node *node, struct deferred *deferred)
 {
     struct flow *flow = &node->flow;
-    struct port *spare;
 
     while (!list_is_empty(&flow->unsettled))
         unsettled_drop(node, kmsg_of_flow(flow->unsettled.next), deferred);
@@ -606,10 +605,8 @@ void flipc_abandon(struct node *node, struct deferred *deferred)
     flow->unsettled_count = 0;
     word_store(&flow->owed, 0);
     word_store(&flow->apart, 0);
+    port_spare_forget(node);
     share_node_died(node, deferred);
     while (!list_is_empty(&node->proxies))
         port_die(port_of_member(node->proxies.next), deferred);
-    spare = port_spare_take(node);
-    if (spare != NULL)
-        port_defer_free(spare, deferred);
 }

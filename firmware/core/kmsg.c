@@ -275,7 +275,7 @@ static uint8_t work_take(struct port *port)
 
 /* More may come while it is done; the port is done with when nothing does. What it leads to is
  * `more`, never a deeper call: a message in a port's queue may hold another port, and so on. */
-static void port_do_work(struct port *port, struct deferred *more)
+COLD static void port_do_work(struct port *port, struct deferred *more)
 {
     struct mach_host *host = port->host;
     uint8_t work;

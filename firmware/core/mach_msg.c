@@ -243,7 +243,7 @@ static void transmit(struct node *node, struct kmsg *kmsg)
     deferred_run(node->host, &deferred);
 }
 
-static mach_msg_return_t send(struct sending *sending)
+COLD static mach_msg_return_t send(struct sending *sending)
 {
     struct mach_host *host = sending->remote->host;
     mach_msg_return_t result;
@@ -456,8 +456,8 @@ static bool finish_before_waiting(struct mach_host *host, struct deferred *defer
     return true;
 }
 
-static mach_msg_return_t receive_locked(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns,
-                                        struct deferred *deferred)
+APART static mach_msg_return_t receive_locked(struct port *port, struct kmsg **kmsg,
+                                              uint64_t deadline_ns, struct deferred *deferred)
 {
     bool in_time = deadline_ns != 0;
 

@@ -47,7 +47,7 @@ void migrate_returned(struct port *port, struct kmsg *kmsg, const struct node *f
                       uint32_t node_id, struct deferred *deferred);
 
 /* No message is on its way any more. */
-void migrate_landed(struct port *port, struct deferred *deferred);
+COLD void migrate_landed(struct port *port, struct deferred *deferred);
 
 /* Go on with a move; without the lock. */
 void migrate_work(struct port *port, struct deferred *deferred);

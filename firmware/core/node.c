@@ -176,7 +176,7 @@ static kern_return_t register_locked(struct node *node)
     else if (node->incarnation <= slot->dead_incarnation)
         return KERN_NODE_DOWN;
     node->state = NODE_REGISTERED;
-    node->tag = NAME_TAG_OF_INCARNATION(node->incarnation);
+    node->names = node->id << 16 | NAME_TAG_OF_INCARNATION(node->incarnation);
     slot->live = node;
     return KERN_SUCCESS;
 }

@@ -84,7 +84,7 @@ struct node {
     struct condition fetch; /* something to fetch, or the end */
     struct list proxies;    /* port.member */
     struct port *spare;     /* an ended proxy, to be the next one; null: none */
-    uint16_t tag;           /* of its names */
+    uint32_t names;         /* the upper half of the names that this life makes */
     struct list shares;     /* share.of_node */
     struct flow flow;
 };

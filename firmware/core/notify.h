@@ -14,13 +14,13 @@ struct port;
 void notify_dead(struct port *port, struct deferred *deferred);
 
 /* The port ends: its requests are over. */
-void notify_requests_forget(struct port *port, struct deferred *deferred);
+COLD void notify_requests_forget(struct port *port, struct deferred *deferred);
 
 /* What port_once_died() and port_check_senders() found to tell; without the lock. A death that there
  * is no memory to tell of is told with the next. */
 void notify_work(struct port *port, struct deferred *deferred);
 
 /* port->death_notice was taken off the queue: the next may follow. */
-void notify_received(struct port *port, struct deferred *deferred);
+COLD void notify_received(struct port *port, struct deferred *deferred);
 
 #endif

@@ -84,31 +84,38 @@ void port_stop_lingering(struct port *port, struct deferred *deferred)
     port_unreference(port, deferred);
 }
 
-/* The next right that the node sends will want a proxy again: one is kept for it, as if it were new.
- * False: there is one. */
+/* The next right that the node sends will want a proxy again: one is kept for it, with its account.
+ * False: there is one, or this is not as if it were new. */
 static bool spare_put(struct node *node, struct port *port)
 {
-    if (node->spare != NULL || port->pinned || port->limit != port->host->constants.window)
+    if (node->spare != NULL || port->pinned || port->limit != port->host->constants.window ||
+        port->home != &port->first || !share_is_over(port))
         return false;
-    port->name = NAME_NULL;
-    port->node = NULL;
     port->resume = false;
     port->moves = 0;
-    list_init(&port->shares);
     node->spare = port;
     node->host->nodes->spare_count++;
     return true;
 }
 
-struct port *port_spare_take(struct node *node)
+void port_spare_forget(struct node *node)
+{
+    if (node->spare != NULL)
+        node->host->nodes->spare_count--;
+    node->spare = NULL;
+}
+
+struct port *port_spare_take(struct node *node, uint64_t name)
 {
     struct port *port = node->spare;
 
     if (port == NULL)
         return NULL;
-    node->spare = NULL;
-    node->host->nodes->spare_count--;
+    port_spare_forget(node);
     port->references = 1;
+    port->name = port->first.name = name;
+    list_append(&node->proxies, &port->member);
+    name_insert(port->host, port);
     return port;
 }
 
@@ -123,25 +130,29 @@ static void proxy_ended(struct port *port, struct deferred *deferred)
         notify_requests_forget(port, deferred);
     if (port->host->ipc->doubted_count != 0)
         rights_review(port->host);
-    if (share_port_ended(port, deferred) && !spare_put(node, port))
+    if (!spare_put(node, port) && share_port_ended(port, deferred))
         port_defer_free(port, deferred);
+}
+
+/* Of anything but a proxy that ends with nothing to tell. */
+COLD static void unreferenced_rarely(struct port *port, struct deferred *deferred)
+{
+    if (port->references != 0) {
+        port_check_senders(port, deferred);
+    } else if (must_linger(port)) {
+        port->lingers = true;
+        port->references = 1;
+    } else if (share_port_ended(port, deferred)) {
+        port_defer_free(port, deferred);
+    }
 }
 
 void port_unreferenced(struct port *port, struct deferred *deferred)
 {
-    if (port->references != 0) {
-        port_check_senders(port, deferred);
-        return;
-    }
-    if (must_linger(port)) {
-        port->lingers = true;
-        port->references = 1;
-        return;
-    }
-    if (port->kind == PORT_PROXY && !port->dead)
+    if (port->references == 0 && port->kind == PORT_PROXY && !port->dead && !must_linger(port))
         proxy_ended(port, deferred);
-    else if (share_port_ended(port, deferred))
-        port_defer_free(port, deferred);
+    else
+        unreferenced_rarely(port, deferred);
 }
 
 void port_retain(struct port *port)
@@ -351,7 +362,7 @@ void port_in_use(struct port *port)
 }
 
 /* Its name goes, unless it found a use meanwhile. */
-static void name_review(struct port *port)
+COLD static void name_review(struct port *port)
 {
     port_in_use(port);
     if (port_is_needed(port))

@@ -175,28 +175,28 @@ static inline void port_tell_death(struct port *port)
 }
 
 /* The home has heard of all rights, or there is none any more. */
-void port_stop_lingering(struct port *port, struct deferred *deferred);
+COLD void port_stop_lingering(struct port *port, struct deferred *deferred);
 
 /* Free the memory of an ended port when the lock is released. */
 void port_defer_free(struct port *port, struct deferred *deferred);
 
 /* Do `work` for the port when the lock is released. */
-void port_defer_work(struct port *port, enum port_work work, struct deferred *deferred);
+COLD void port_defer_work(struct port *port, enum port_work work, struct deferred *deferred);
 
 /* The receive right is gone; or the proxy's node, or its port. */
-void port_die(struct port *port, struct deferred *deferred);
+COLD void port_die(struct port *port, struct deferred *deferred);
 
 /* As port_destroy(), which may be due to a right that died; without the lock. */
 void port_destroy_deferred(struct port *port, struct deferred *deferred);
 
 /* `count` send-once rights died unused: its owner is told, here or at the proxy's home. */
-void port_once_died(struct port *port, uint32_t count, struct deferred *deferred);
+COLD void port_once_died(struct port *port, uint32_t count, struct deferred *deferred);
 
 /* A right of any kind on this node dies, with its reference. */
 void port_right_die(struct port *port, enum port_disposition right, struct deferred *deferred);
 
 /* Send rights may have become fewer. */
-void port_check_senders(struct port *port, struct deferred *deferred);
+COLD void port_check_senders(struct port *port, struct deferred *deferred);
 
 /* The port's name, given now if it has none; 0: dead, or the node's serial numbers are used up. */
 uint64_t port_name_locked(struct port *port);
@@ -224,8 +224,11 @@ void port_withdraw(struct port *port, struct kmsg *kmsg);
 /* A message from this node to a principal of this node: queued, or held while that is none yet. */
 void port_deliver(struct port *port, struct kmsg *kmsg);
 
-/* A proxy that ended, as port_allocate() makes one; null: none. */
-struct port *port_spare_take(struct node *node);
+/* Make a proxy that ended the proxy of `name`; null: none is kept. */
+struct port *port_spare_take(struct node *node, uint64_t name);
+
+/* The node dies: the spare's account is what frees it. */
+void port_spare_forget(struct node *node);
 
 /* Make a new port the proxy of `name`, which is at `node`. */
 void port_become_proxy(struct port *port, struct node *node, uint64_t name);

@@ -87,7 +87,7 @@ static inline bool is_usual(const struct port *port, enum port_disposition dispo
            port->given.send < RIGHTS_COUNT_MAXIMUM && port->first.given.once < RIGHTS_ONCE_MAXIMUM;
 }
 
-static void give_usual(const struct rights_slot *slot)
+static inline void give_usual(const struct rights_slot *slot)
 {
     struct port *port = *slot->port;
 
@@ -105,8 +105,8 @@ static void give_usual(const struct rights_slot *slot)
     *slot->home = le16_of(0);
 }
 
-APART static void give_unusual(struct rights_slot *slot, struct node *node,
-                               struct share_spares *spares)
+COLD static void give_unusual(struct rights_slot *slot, struct node *node,
+                              struct share_spares *spares)
 {
     struct port *port = *slot->port;
 
@@ -125,26 +125,28 @@ APART static void give_unusual(struct rights_slot *slot, struct node *node,
         *slot->count = le32_of(port->limit);
 }
 
-/* Of a message that came back and is sent again, the reply port may have died meanwhile. */
-static void drop_reply_bits(struct kmsg *kmsg)
+static inline void give(struct kmsg *kmsg, uint32_t index, struct node *node,
+                        struct share_spares *spares)
 {
-    kmsg->mach.bits = le32_of(kmsg_bits(kmsg) & ~MACH_BITS(0, MACH_BITS_LOCAL(~0u)));
+    struct rights_slot slot = rights_slot(kmsg, index);
+
+    if (is_usual(*slot.port, slot.disposition, node))
+        give_usual(&slot);
+    else
+        give_unusual(&slot, node, spares);
 }
 
 void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spares)
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = rights_first(kmsg); i < count; i++) {
-        struct rights_slot slot = rights_slot(kmsg, i);
-
-        if (is_usual(*slot.port, slot.disposition, node))
-            give_usual(&slot);
-        else
-            give_unusual(&slot, node, spares);
-    }
+    if (rights_first(kmsg) == 0)
+        give(kmsg, 0, node, spares);
+    for (uint32_t i = 1; i < count; i++)
+        give(kmsg, i, node, spares);
+    /* Of a message that came back and is sent again, the reply port may have died meanwhile. */
     if (le64_load(kmsg->mach.local) == NAME_NULL)
-        drop_reply_bits(kmsg);
+        kmsg_set_local_right(kmsg, PORT_NONE);
     kmsg->rights_state = KMSG_RIGHTS_GIVEN;
 }
 
@@ -162,7 +164,7 @@ static void forget_rights(struct kmsg *kmsg, struct deferred *deferred)
 }
 
 /* What the node was told of the port may have come before the right, so it is told again. */
-APART static void tell_fate(struct port *port, const struct node *node)
+COLD static void tell_fate(struct port *port, const struct node *node)
 {
     struct share *share = share_find(port, node);
 
@@ -197,7 +199,7 @@ static void arrived(const struct rights_slot *slot, const struct node *node,
 }
 
 /* A right whose port is here and has others, and that did not go home: as leave_slot(). */
-static bool leave_usual(const struct kmsg *kmsg, uint32_t index, struct port *port)
+static inline bool leave_usual(const struct kmsg *kmsg, uint32_t index, struct port *port)
 {
     if (rights_disposition(kmsg, index) == PORT_RECEIVE || rights_home(kmsg, index) != 0 ||
         port->dead || !port_is_here(port) || port->references == 1 || port->requests != NULL)
@@ -207,7 +209,7 @@ static bool leave_usual(const struct kmsg *kmsg, uint32_t index, struct port *po
     return true;
 }
 
-APART static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
+COLD static void leave_slot(struct rights_slot *slot, struct node *node, struct deferred *deferred)
 {
     struct port *port = *slot->port;
 
@@ -229,19 +231,25 @@ APART static void leave_slot(struct rights_slot *slot, struct node *node, struct
     port_unreference(port, deferred);
 }
 
+static inline void leave(struct kmsg *kmsg, uint32_t index, struct node *node,
+                         struct deferred *deferred)
+{
+    struct port *port = rights_port(kmsg, index);
+    struct rights_slot slot;
+
+    if (port == NULL || leave_usual(kmsg, index, port))
+        return;
+    slot = rights_slot(kmsg, index);
+    leave_slot(&slot, node, deferred);
+}
+
 void rights_leave(struct kmsg *kmsg, struct node *node, struct deferred *deferred)
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = rights_first(kmsg); i < count; i++) {
-        struct port *port = rights_port(kmsg, i);
-
-        if (port != NULL && !leave_usual(kmsg, i, port)) {
-            struct rights_slot slot = rights_slot(kmsg, i);
-
-            leave_slot(&slot, node, deferred);
-        }
-    }
+    leave(kmsg, 0, node, deferred);
+    for (uint32_t i = 1; i < count; i++)
+        leave(kmsg, i, node, deferred);
     forget_rights(kmsg, deferred);
 }
 

@@ -25,8 +25,8 @@ struct port;
 bool rights_need_nothing(const struct kmsg *kmsg, const struct node *node);
 
 /* How many spares rights_give() may take, with `local` as the reply right. */
-uint32_t rights_give_needs(const struct kmsg *kmsg, const struct port *local,
-                           const struct node *node);
+COLD uint32_t rights_give_needs(const struct kmsg *kmsg, const struct port *local,
+                                const struct node *node);
 
 /* Write the names of the rights into the message, and put them on the account of `node`. */
 void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spares);
@@ -35,10 +35,10 @@ void rights_give(struct kmsg *kmsg, struct node *node, struct share_spares *spar
 void rights_leave(struct kmsg *kmsg, struct node *node, struct deferred *deferred);
 
 /* The message came back from `node` unread: they are the message's again. */
-void rights_return(struct kmsg *kmsg, struct node *node, struct deferred *deferred);
+COLD void rights_return(struct kmsg *kmsg, struct node *node, struct deferred *deferred);
 
 /* They die with the message. */
-void rights_die(struct kmsg *kmsg, struct deferred *deferred);
+APART void rights_die(struct kmsg *kmsg, struct deferred *deferred);
 
 /* --- In --------------------------------------------------------------------------------------- */
 
@@ -61,7 +61,7 @@ COLD void rights_doubt(struct port *port, struct kmsg *kmsg);
 void rights_doubt_no_more(struct kmsg *kmsg);
 
 /* The home of a port changed: deliver what is not doubtful any more. */
-void rights_review(struct mach_host *host);
+COLD void rights_review(struct mach_host *host);
 
 /* `kmsg` was taken off the queue of `port`, and its names are not rights yet: make them. May release
  * the lock to allocate. 0; else why the message has to be refused, and nothing was taken. */

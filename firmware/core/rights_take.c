@@ -176,9 +176,6 @@ static int check_name(const struct node *node, const struct rights_slot *slot)
         return 0;
     if (NAME_SERIAL(name) == 0)
         return FLIPC_NAK_BAD_MESSAGE;
-    if (slot->disposition != PORT_RECEIVE && home == node->id && NAME_NODE(name) == node->id &&
-        NAME_TAG(name) == node->tag)
-        return 0; /* its own, of this life: known or not */
     port = name_lookup(host, name);
     if (port != NULL)
         return slot->disposition == PORT_RECEIVE && port_is_here(port) && !port->departed
@@ -191,11 +188,21 @@ static int check_name(const struct node *node, const struct rights_slot *slot)
     return 0;
 }
 
+/* Is the reply right none, or one to a port that its source made in this life and has? Then its name is
+ * such, known here or not. */
+static inline bool brings_own_name(const struct node *node, const struct kmsg *kmsg)
+{
+    uint64_t name = le64_load(kmsg->mach.local);
+
+    return name == NAME_NULL || (name >> 32 == node->names && NAME_SERIAL(name) != 0 &&
+                                 le16_load(kmsg->mach.local_home) == 0);
+}
+
 int rights_check_names(const struct node *node, struct kmsg *kmsg)
 {
     uint32_t count = rights_slot_count(kmsg);
 
-    for (uint32_t i = rights_first(kmsg); i < count; i++) {
+    for (uint32_t i = brings_own_name(node, kmsg) ? 1 : 0; i < count; i++) {
         struct rights_slot slot = rights_slot(kmsg, i);
         int reason = check_name(node, &slot);
 
@@ -507,7 +514,7 @@ static int take_names(struct port *port, struct kmsg *kmsg, struct supplies *sup
 }
 
 /* Take whatever there is. */
-static int take_any(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
+COLD static int take_any(struct port *port, struct kmsg *kmsg, struct deferred *deferred)
 {
     struct supplies supplies = {.ports = NULL};
     int reason;
@@ -563,16 +570,15 @@ static bool brings_new_reply(const struct kmsg *kmsg)
            name_lookup(kmsg->host, le64_load(kmsg->mach.local)) == NULL;
 }
 
-/* The reply right becomes one to `port`, which is new, with the reference of its making. */
-static void reply_through(struct kmsg *kmsg, struct port *port)
+/* The reply right becomes one to `port`, with a reference that is there. */
+static inline void reply_through(struct kmsg *kmsg, struct port *port)
 {
-    port_become_proxy(port, kmsg->source, le64_load(kmsg->mach.local));
     count_right(&port->home->held, kmsg_reply_disposition(kmsg));
     kmsg->local = port;
 }
 
 /* As rights_take(). */
-static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *deferred)
+COLD static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *deferred)
 {
     struct mach_host *host = kmsg->host;
     uint64_t name = le64_load(kmsg->mach.local);
@@ -588,6 +594,7 @@ static int take_new_reply(struct port *to, struct kmsg *kmsg, struct deferred *d
         port_defer_free(spare, deferred);
         return kmsg->source == NULL ? FLIPC_NAK_NO_RESOURCES : take_any(to, kmsg, deferred);
     }
+    port_become_proxy(spare, kmsg->source, name);
     reply_through(kmsg, spare);
     return 0;
 }
@@ -605,17 +612,24 @@ static bool take_answer(struct port *port, const struct kmsg *kmsg)
     return true;
 }
 
-/* A request with a reply port that is not known here. */
+/* A request with a reply port of its source's: known if the answer before was not settled yet. */
 static bool take_request(struct kmsg *kmsg)
 {
-    struct port *spare;
+    uint64_t name = le64_load(kmsg->mach.local);
+    struct port *port;
 
-    if (!brings_new_reply(kmsg))
+    if (le16_load(kmsg->mach.local_home) != 0 || kmsg_was_sent_once(kmsg))
         return false;
-    spare = port_spare_take(kmsg->source);
-    if (spare != NULL)
-        reply_through(kmsg, spare);
-    return spare != NULL;
+    port = name_lookup(kmsg->host, name);
+    if (port == NULL)
+        port = port_spare_take(kmsg->source, name);
+    else if (port->kind == PORT_PROXY && port->node == kmsg->source)
+        port_reference(port);
+    else
+        port = NULL;
+    if (port != NULL)
+        reply_through(kmsg, port);
+    return port != NULL;
 }
 
 bool rights_take_of_call(struct port *port, struct kmsg *kmsg)

@@ -383,24 +383,18 @@ static void share_release_held(struct share *share)
     share_keep(share, false);
 }
 
-/* Only the port's own account is left, and nothing is in it: so end most proxies. */
-static bool is_over(const struct port *port)
+bool share_is_over(const struct port *port)
 {
     return port->shares.next == &port->first.of_port &&
            port->shares.previous == &port->first.of_port && list_is_empty(&port->first.notice) &&
            share_is_empty(&port->first);
 }
 
-bool share_port_ended(struct port *port, struct deferred *deferred)
+/* What is left is told, or forgotten. True: nothing is left. */
+COLD static bool shares_end(struct port *port, struct deferred *deferred)
 {
     struct list *link, *next;
 
-    port->home = NULL;
-    if (is_over(port)) {
-        list_remove(&port->first.of_node);
-        port->first.node = NULL;
-        return true;
-    }
     for (link = port->shares.next; link != &port->shares; link = next) {
         struct share *share = share_of_port(link);
 
@@ -420,6 +414,16 @@ bool share_port_ended(struct port *port, struct deferred *deferred)
         return false;
     list_remove(&port->first.of_node);
     notice_forget(&port->first);
+    port->first.node = NULL;
+    return true;
+}
+
+bool share_port_ended(struct port *port, struct deferred *deferred)
+{
+    port->home = NULL;
+    if (!share_is_over(port))
+        return shares_end(port, deferred);
+    list_remove(&port->first.of_node);
     port->first.node = NULL;
     return true;
 }

@@ -83,7 +83,7 @@ static inline bool share_is_adding(const struct share *share)
 
 /* A message of the node to the port was refused as moved. From now on the order of its messages is
  * kept by refusing all of them, also when the port comes back, until the node begins anew. */
-void share_refuse(struct port *port, const struct node *node);
+COLD void share_refuse(struct port *port, const struct node *node);
 
 /* A message of the node to the port, which is here; `resumed`: it begins anew with it. May it be
  * delivered? */
@@ -107,7 +107,7 @@ bool share_spares_fill(struct mach_host *host, struct share_spares *spares, uint
 void share_spares_free(struct mach_host *host, struct share_spares *spares);
 
 /* Of a port with several; share_find() and share_needs_spare() are in port.h. */
-struct share *share_find_other(const struct port *port, const struct node *node);
+COLD struct share *share_find_other(const struct port *port, const struct node *node);
 
 /* The share of a port with a living node, made now if need be: then of `port->first` if that is
  * free, else of a spare, which is there. */
@@ -147,9 +147,12 @@ static inline void share_once_back(struct share *home)
 }
 
 /* A send right that went home in a message to the node: the message is settled, or came back. */
-void share_send_arrived(struct port *port, const struct node *node, struct deferred *deferred);
+COLD void share_send_arrived(struct port *port, const struct node *node, struct deferred *deferred);
 
-void share_once_arrived(struct port *port, const struct node *node, struct deferred *deferred);
+COLD void share_once_arrived(struct port *port, const struct node *node, struct deferred *deferred);
+
+/* Is the port's own account, with its home, the only one, and nothing in it? */
+bool share_is_over(const struct port *port);
 
 /* The port has ended: what we owe is told, the rest is forgotten. True: nothing is left that needs
  * port->first. */

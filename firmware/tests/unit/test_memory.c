@@ -128,11 +128,12 @@ static void free_spares(struct pair *pair)
 {
     for (int i = 0; i < 2; i++) {
         struct mach_host *host = pair->hosts[i];
-        struct port *spare;
+        struct node *node = node_of_handle(pair->nodes[i]);
+        struct port *spare = node->spare;
 
-        ipc_lock(host);
-        spare = port_spare_take(node_of_handle(pair->nodes[i]));
-        ipc_unlock(host);
+        if (spare != NULL)
+            list_remove(&spare->first.of_node);
+        port_spare_forget(node);
         heap_free(host, spare);
     }
 }
