@@ -192,6 +192,7 @@ class _Queued:
     payload: bytes
     token: object = None
     refuses: int | None = None
+    qos: int = 0
 
 
 class Pair:
@@ -277,8 +278,9 @@ class Pair:
             token: Comes back in its outcome.
         """
         queue = self._queues.setdefault(message.remote, deque())
+        payload = message.serialize()
         queue.append(
-            _Queued(Sub.FLIPC, FlipcCommand.IPC, message.remote, message.serialize(), token)
+            _Queued(Sub.FLIPC, FlipcCommand.IPC, message.remote, payload, token, qos=message.qos)
         )
 
     def recall(self, name: int) -> None:
@@ -504,6 +506,7 @@ class Pair:
             object=queued.name,
             options=self._next_seq,
             size=len(queued.payload),
+            qos=queued.qos,
         )
         message = header.serialize() + queued.payload
         if not send(message):
@@ -579,7 +582,7 @@ class Pair:
     def _accept_ipc(self, header: MnlHeader, payload: bytes) -> Arrival | None:
         self._unsettled[header.options] = None
         try:
-            message = MachMessage.parse(payload, header.object)
+            message = MachMessage.parse(payload, header.object, header.qos)
         except MalformedMessage:
             self.refuse(header.options, NakReason.BAD_MESSAGE)
             return None

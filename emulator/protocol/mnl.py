@@ -162,6 +162,7 @@ class MachMessage:
         local_home: Node where the reply port is; None: the node that created the message.
         sender: Who on the source node sent it; 0: its kernel.
         resumed: The first to the port after one came back as moved.
+        qos: Quality of service, as its sender set it, 0 to 255; it travels in the mnl header.
         parts: What the message carries besides its body; none: it is a plain one.
     """
 
@@ -174,15 +175,17 @@ class MachMessage:
     local_home: int | None = None
     sender: int = 0
     resumed: bool = False
+    qos: int = 0
     parts: tuple[Part, ...] = ()
 
     @classmethod
-    def parse(cls, payload: bytes, name: int) -> Self:
+    def parse(cls, payload: bytes, name: int, qos: int = 0) -> Self:
         """Return the message in the payload of an IPC message.
 
         Args:
             payload: What followed the mnl header.
             name: `object` of the mnl header, which `remote` has to equal.
+            qos: The mnl header's.
 
         Raises:
             MalformedMessage: A field contradicts docs/spec/flipc.md.
@@ -213,6 +216,7 @@ class MachMessage:
             local_home=home_of_wire(home),
             sender=sender,
             resumed=bool(bits & BITS_RESUMED),
+            qos=qos,
             parts=parts,
         )
 

@@ -408,6 +408,7 @@ class Message:
         token: The sender's; comes back in its outcome. None: nobody asks.
         source: Who sent it: node id and incarnation.
         sender: Who on that node; 0: its kernel.
+        qos: Quality of service, as its sender set it.
     """
 
     id: int
@@ -419,6 +420,7 @@ class Message:
     sender: int = 0
     was_sent_once: bool = False
     is_resumed: bool = False
+    qos: int = 0
     is_doubted: bool = False
     state: RightsState = RightsState.OURS
     neighbour: Neighbour | None = None  # whom its settlement is owed
@@ -467,6 +469,7 @@ class Message:
             sender=wire.sender,
             was_sent_once=wire.remote_disposition is Disposition.SEND_ONCE,
             is_resumed=wire.resumed,
+            qos=wire.qos,
             neighbour=source,
             sequence=sequence,
         )
@@ -494,5 +497,6 @@ class Message:
             remote_disposition=Disposition.SEND_ONCE if self.was_sent_once else Disposition.SEND,
             sender=self.sender,
             resumed=self.is_resumed,
+            qos=self.qos,
             parts=tuple(parts),
         )

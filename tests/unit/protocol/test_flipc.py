@@ -4,6 +4,7 @@ between them."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 from collections import Counter
@@ -79,7 +80,8 @@ def test_message_both_ways(vector: Json) -> None:
     assert MnlHeader.parse(message) == header
     assert header.serialize() + payload.serialize() == message
     if isinstance(payload, MachMessage):
-        assert MachMessage.parse(message[24:], header.object) == payload
+        told = dataclasses.replace(payload, qos=header.qos)
+        assert MachMessage.parse(message[24:], header.object, header.qos) == told
     else:
         assert type(payload).parse(message[24:]) == payload
 

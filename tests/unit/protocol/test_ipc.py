@@ -31,6 +31,22 @@ TAG = 0x0102
 SEND, ONCE, RECEIVE = Disposition.SEND, Disposition.SEND_ONCE, Disposition.RECEIVE
 
 
+def test_quality_of_service_travels_with_the_message() -> None:
+    mesh = Mesh(2)
+    sender, receiver = mesh.spaces
+    right = sender.right_to(mesh.door_name(1))
+    message = sender.message(77)
+    assert right is not None
+    assert message is not None
+    message.qos = 0xA5
+    assert sender.send(message, right) is SendResult.DONE
+    sender.release(right)
+    mesh.settle()
+    arrived = receiver.next_message(mesh.doors[1], 0)
+    assert arrived is not None
+    assert (arrived.id, arrived.qos) == (77, 0xA5)
+
+
 class Hostile:
     """Node 2 as it may be: it says anything, and settles nothing unless asked to."""
 
