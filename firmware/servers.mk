@@ -31,5 +31,5 @@ UNLOAD_DEFAULT := servers/record.unload
 
 # These make no sense linked in.
 LOADABLE_ONLY := fault mnl_ring phy_ivshmem_faulty
-# Part of every image: the node server, and the driver of the management link, by which the others come.
-LINKED_SERVERS ?= node phy_virtio_serial
+# Part of every image: the driver of the management link, by which the others come.
+LINKED_SERVERS ?= phy_virtio_serial

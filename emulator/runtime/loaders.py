@@ -42,6 +42,8 @@ from emulator.runtime.world import World
 __all__ = ["Loaders"]
 
 SERVERS_FOLDER: Final = "servers"  # beside an image
+NODE_SERVER: Final = "node"
+"""The node server, which every node has unless its topology says when it is loaded."""
 _DRIVERS: Final = {LinkKind.IVSHMEM: "phy_ivshmem", LinkKind.VIRTIO_SERIAL: "phy_virtio_serial"}
 
 
@@ -305,11 +307,14 @@ def has_exports(world: World, spec: NodeSpec) -> bool:
 
 
 def _configured(world: World, spec: NodeSpec, folder: Path) -> tuple[ServerConfig, ...]:
-    """The drivers of a node's links, then its servers."""
+    """The node server, the drivers of a node's links, then its own servers."""
     links = world.topology.links_of(spec.name)
     kinds = dict.fromkeys(link.kind for link in links if not link.driver)
-    drivers = (find_object(_DRIVERS[kind], (folder,)) for kind in kinds)
-    paths = [(path, True) for path in drivers if path is not None]
+    first = [_DRIVERS[kind] for kind in kinds]
+    if NODE_SERVER not in (*spec.servers, *spec.lazy):
+        first.insert(0, NODE_SERVER)
+    found = (find_object(name, (folder,)) for name in first)
+    paths = [(path, True) for path in found if path is not None]
     source = Path(world.topology.source).absolute().parent
     own = tuple(dict.fromkeys(link.driver for link in links if link.driver))
     for names, load in ((own, True), (spec.servers, True), (spec.lazy, False)):

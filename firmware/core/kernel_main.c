@@ -104,9 +104,6 @@ static void service_open(struct kernel *kernel)
     require(kernel_service_start(&kernel->host, &operations, &kernel->service), "kernel service");
 }
 
-/* Every node has a node server. */
-#define NODE_SERVER "node"
-
 static const char *locate_server(void *context, uint64_t address, uint64_t *offset)
 {
     return server_table_locate(context, address, offset);
@@ -124,7 +121,6 @@ static void servers_open(struct kernel *kernel)
     require(server_table_start(&kernel->host, &platform), "loader");
     panic_set_locator(locate_server, &kernel->host);
     thread_set_code_check(server_is_code_of);
-    require(kern_server_load(&kernel->host, NODE_SERVER), "node server");
     while (*rest != '\0') {
         char name[SERVER_NAME_SIZE] = {0};
         for (size_t length = 0; *rest != '\0' && *rest != ' '; rest++) {
@@ -133,9 +129,6 @@ static void servers_open(struct kernel *kernel)
             }
         }
         rest += *rest == ' ' ? 1 : 0;
-        if (strcmp(name, NODE_SERVER) == 0) {
-            continue;
-        }
         int error = kern_server_load(&kernel->host, name);
         if (error != ERROR_NONE) {
             panic("bring-up: server %s: error %d", name, error);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A ring of five architectures, both byte orders and both word sizes, talks all around; one dies and comes back."""
+"""A ring of five architectures, all byte orders and word sizes, exchanges data and rights; one dies and comes back."""
 
 from itertools import pairwise
 
@@ -7,6 +7,7 @@ from emulator import Cluster, DeathNotice, FaultKind, Node, Stream
 
 FAULTS = (FaultKind.CRASH, FaultKind.RESTART)
 RATE_HZ = 300
+RIGHTS = 4  # to ports, in every message
 SIZE_BYTES = 5003  # odd, and cut into several frames on the way
 
 
@@ -35,7 +36,7 @@ async def scenario(cluster: Cluster) -> None:
 async def talk(hops: list[tuple[Node, Node]]) -> list[Stream]:
     """Begin a stream over each hop, and wait until something of each has arrived."""
     streams = [
-        await source.traffic(to=sink, size_bytes=SIZE_BYTES, rate_hz=RATE_HZ)
+        await source.traffic(to=sink, size_bytes=SIZE_BYTES, rate_hz=RATE_HZ, rights=RIGHTS)
         for source, sink in hops
     ]
     for stream in streams:
