@@ -11,12 +11,18 @@ from typing import Final
 
 import pytest
 
-from emulator import Cluster, RunOptions
+from emulator import Cluster, Node, RunOptions
 from emulator.config import parse_topology
 from emulator.protocol.ipc import PortsItem, Transfer
 from emulator.protocol.message_parts import BytesPart
 from emulator.protocol.names import bootstrap_port, kernel_port
-from emulator.protocol.services import Service, node_lookup_request, parse_node_lookup_reply
+from emulator.protocol.services import (
+    ErrorCode,
+    Service,
+    ServiceError,
+    node_lookup_request,
+    parse_node_lookup_reply,
+)
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_rights import RightsStatistics
@@ -126,11 +132,31 @@ async def test_a_right_of_one_guest_goes_by_the_other(cluster: Cluster) -> None:
         await settle(cluster, before)
 
 
+async def until_they_met(cluster: Cluster, asked: Node, owner: Node) -> None:
+    """Ask one guest's node server for a service of the other's until it has heard of that one: each
+    tells the other that it is there, some time after their link came up."""
+    request = node_lookup_request("echo", owner.id)
+    async with asyncio.timeout(60):
+        while True:
+            to = bootstrap_port(asked.id)
+            with await cluster.host.ask(
+                asked.id, to, Service.NODE_LOOKUP, request, soon()
+            ) as reply:
+                try:
+                    parse_node_lookup_reply(reply.body, reply.parts)
+                except ServiceError as error:
+                    if error.status != ErrorCode.NOT_FOUND:
+                        raise
+                else:
+                    return
+
+
 async def test_guests_send_each_other_rights(cluster: Cluster) -> None:
     """A lookup goes on to the other guest with node 0's right to answer; traffic has four rights in
     each message."""
     big, small = cluster.node("big"), cluster.node("small")
     for asked, owner in ((big, small), (small, big)):
+        await until_they_met(cluster, asked, owner)
         request = node_lookup_request("echo", owner.id)
         to = bootstrap_port(asked.id)
         with await cluster.host.ask(asked.id, to, Service.NODE_LOOKUP, request, soon()) as reply:
