@@ -307,12 +307,12 @@ def has_exports(world: World, spec: NodeSpec) -> bool:
 
 
 def _configured(world: World, spec: NodeSpec, folder: Path) -> tuple[ServerConfig, ...]:
-    """The node server, the drivers of a node's links, then its own servers."""
+    """The drivers of a node's links, the node server, then its own servers."""
     links = world.topology.links_of(spec.name)
     kinds = dict.fromkeys(link.kind for link in links if not link.driver)
     first = [_DRIVERS[kind] for kind in kinds]
     if NODE_SERVER not in (*spec.servers, *spec.lazy):
-        first.insert(0, NODE_SERVER)
+        first.append(NODE_SERVER)
     found = (find_object(name, (folder,)) for name in first)
     paths = [(path, True) for path in found if path is not None]
     source = Path(world.topology.source).absolute().parent

@@ -125,7 +125,7 @@ void flipc_queue(struct port *proxy, struct kmsg *kmsg, struct share_spares *spa
 
 /* The transmitter did not take what flipc_send() fetched for it: the next flipc_fetch() returns it,
  * unless it is at its end by now; the peer may say so of what it never got. */
-void flipc_untake(struct node *node, struct kmsg *kmsg, struct deferred *deferred);
+COLD void flipc_untake(struct node *node, struct kmsg *kmsg, struct deferred *deferred);
 
 /* A message that is in a proxy's queue waits for the node, or not any more. */
 void flipc_waits(struct node *node, const struct kmsg *kmsg);

@@ -56,7 +56,7 @@ bool link_manager_may_stand_in(struct mach_host *host)
            !thread_others_runnable_but(manager->thread);
 }
 
-bool link_manager_poll(struct mach_host *host)
+MERGED bool link_manager_poll(struct mach_host *host)
 {
     struct link_manager *manager = host->links;
     struct managed_link *arrived;

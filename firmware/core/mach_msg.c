@@ -229,18 +229,23 @@ static void send_locked(struct sending *sending)
         port_unreference(remote, &sending->deferred);
 }
 
-/* Give a message that was fetched for it to the node's transmitter. Without the lock. */
-static void transmit(struct node *node, struct kmsg *kmsg)
+/* The transmitter had no room. */
+COLD static void take_back(struct node *node, struct kmsg *kmsg)
 {
     struct deferred deferred;
 
-    if (node == NULL || node->transmitter.transmit(node->transmitter.context, msg_of_kmsg(kmsg)))
-        return;
     deferred_init(&deferred);
     ipc_lock(node->host);
     flipc_untake(node, kmsg, &deferred);
     ipc_unlock(node->host);
     deferred_run(node->host, &deferred);
+}
+
+/* Give a message that was fetched for it to the node's transmitter. Without the lock. */
+static inline void transmit(struct node *node, struct kmsg *kmsg)
+{
+    if (node != NULL && !node->transmitter.transmit(node->transmitter.context, msg_of_kmsg(kmsg)))
+        take_back(node, kmsg);
 }
 
 COLD static mach_msg_return_t send(struct sending *sending)

@@ -222,7 +222,7 @@ struct kmsg *port_dequeue(struct port *port);
 void port_withdraw(struct port *port, struct kmsg *kmsg);
 
 /* A message from this node to a principal of this node: queued, or held while that is none yet. */
-void port_deliver(struct port *port, struct kmsg *kmsg);
+APART void port_deliver(struct port *port, struct kmsg *kmsg);
 
 /* Make a proxy that ended the proxy of `name`; null: none is kept. */
 struct port *port_spare_take(struct node *node, uint64_t name);

@@ -64,7 +64,7 @@ async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         loader = cluster.node("a").loader
         assert await kl("kl_util", tmp_path, "a", "-s") == 0
         assert capfd.readouterr().out == (
-            "SERVER: node Loaded\nSERVER: phy_ivshmem Loaded\nSERVER: echo Loaded\nSERVER: traffic Loaded\n"
+            "SERVER: phy_ivshmem Loaded\nSERVER: node Loaded\nSERVER: echo Loaded\nSERVER: traffic Loaded\n"
         )
         info = await loader.server_info("echo")
         assert await kl("kl_util", tmp_path, "a", "-s", "echo") == 0
@@ -84,7 +84,7 @@ async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert await kl("kl_util", tmp_path, "b", "-d", "echo") == 0
         assert await kl("kl_util", tmp_path, "b", "--json", "-s") == 0
         said = json.loads(capfd.readouterr().out.partition("echo deallocated\n")[2])
-        assert [item["server"] for item in said] == ["node", "phy_ivshmem", "traffic"]
+        assert [item["server"] for item in said] == ["phy_ivshmem", "node", "traffic"]
         assert await kl("kl_util", tmp_path, "b", "-r") == 0
         await cluster.wait_links_up()
         await cluster.node("a").ping(cluster.node("b"))

@@ -32,4 +32,7 @@ enum error {
 /* Of one that runs often enough, but that is worth a call. */
 #define APART __attribute__((noinline))
 
+/* Of one that is part of its callers, however long it is. */
+#define MERGED __attribute__((always_inline))
+
 #endif
