@@ -98,9 +98,9 @@ async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert capfd.readouterr().out == "no servers are active\n"
         tool = asyncio.create_task(kl("kl_util", tmp_path, "b", "-r"))
         said = ""
-        while not said:
+        while not said.endswith("\n"):
             await asyncio.sleep(0)
-            said = capfd.readouterr().out
+            said += capfd.readouterr().out
         assert said == "the loader of node b is inactive\n"
         await cluster.node("b").crash()
         await cluster.node("b").restart()  # a new life has a loader again
