@@ -57,7 +57,7 @@ struct cable_page {
 struct cable_ring_control {
     /* producer's line */
     le32 session;      /* names one life of the ring's producer; never 0 while producing */
-    le32 head;         /* bytes ever produced in this session, modulo 2^32 (store-release) */
+    le32 head;         /* bytes produced in that life, modulo 2^32 (store-release) */
     le32 space_wanted; /* odd: the producer sleeps until the consumer has made room; raised by
                               one at each change */
     le32 generation;   /* of the direction, when the session began */
@@ -65,7 +65,7 @@ struct cable_ring_control {
     /* consumer's line */
     le32
         session_seen; /* the session the consumer follows; or CABLE_SESSION_LEFT() of it; 0: none */
-    le32 tail;        /* bytes ever consumed in this session, modulo 2^32 (store-release) */
+    le32 tail;        /* bytes consumed of that life, modulo 2^32 (store-release) */
     le32 armed; /* odd: the consumer sleeps, ring its doorbell after producing; raised by one at
                        each change */
     le32 reserved1[13];
