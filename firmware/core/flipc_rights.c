@@ -116,20 +116,14 @@ void flipc_rights_settled(struct node *node, struct deferred *deferred)
     flow->rights_busy = false;
     while (!list_is_empty(&flow->batch)) {
         struct share *share = LIST_CONTAINER(flow->batch.next, struct share, notice);
+        struct port *port = share->port; /* it may have ended; then it has no home */
         bool added = share->adding;
 
         list_remove(&share->notice);
         share->batched = share->adding = false;
-        struct port *port = share->port;
-
-        if (added && port != NULL) {
-            port_reference(port);
+        share_settle(share, deferred);
+        if (added && port != NULL)
             flipc_rights_told(port, deferred);
-            share_settle(share, deferred);
-            port_unreference(port, deferred);
-        } else {
-            share_settle(share, deferred);
-        }
     }
     if (!list_is_empty(&flow->notices))
         node_kick(node);

@@ -216,6 +216,14 @@ static void recall_queue(struct port *port, struct node *former, struct share *h
     }
 }
 
+/* What came back from the former home and was going to follow the port is here already: the send-once
+ * rights that it was sent with need no account there any more. */
+static void close_returned(const struct port *port, struct share *former)
+{
+    for (struct list *link = port->held.next; link != &port->held; link = link->next)
+        former->drop.once += kmsg_was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
+}
+
 /* Those to whom we passed rights on will put them on the account of the home that they know, which
  * may be the former one: it has to be there to tell them of us. Whoever keeps a right for us in that
  * way knows already where the port went. */
@@ -284,6 +292,7 @@ static void proxy_take(struct port *port, struct deferred *deferred)
     port->moving = false;
     list_remove(&port->member);
     list_remove(&port->ready);
+    close_returned(port, home);
     recall_queue(port, port->node, home, deferred);
     port->kind = PORT_PREPRINCIPAL;
     port->once = less(home->held.once, port->given.once);

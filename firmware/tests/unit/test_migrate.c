@@ -392,6 +392,67 @@ static void m3_send_once_rights_follow_the_port(void)
     mesh_destroy(&mesh);
 }
 
+/* The right was used, its message came back, and another is still on its way to the former home. */
+static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *second, *moved;
+    struct port *once = give_once(&mesh, 0, port, 2), *third = mesh_give(&mesh, 0, port, 2);
+
+    mesh.cut[2][0] = mesh.cut[0][2] = true;
+    EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 1), once, NULL, PORT_NONE),
+                 MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(test_send(third, 2), MACH_MSG_SUCCESS);
+    second = move(&mesh, 0, port, 1);
+    mesh.cut[2][0] = false;
+    send_receive_right(&mesh, 1, second, 2, NULL);
+    mesh_settle(&mesh);
+    mesh.cut[0][2] = false;
+    EXPECT(mesh_move_one(&mesh, 0, 2));
+    moved = take_receive_right(&mesh, 2);
+    EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
+    receive_numbers(&mesh, moved, 1, 3);
+    port_release(third);
+    mesh_settle(&mesh);
+    EXPECT(!port_has_senders(moved));
+    EXPECT_EQUAL(moved->given.once + moved->once, 0);
+    EXPECT_EQUAL(test_statistics(mesh.hosts[0]).ports, 0);
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
+/* What it was told is settled when the sender has no rights any more, and another home. */
+static void m3_a_former_home_is_told_of_rights_that_are_gone(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *second = mesh_give(&mesh, 0, port, 1);
+    mnl_msg_t told;
+
+    mesh.cut[2][0] = true;
+    EXPECT(mesh_give(&mesh, 1, second, 2) == third);
+    told = mnl_msg_try_to_node(mesh.nodes[2][0], 0);
+    REQUIRE(told != MNL_MSG_NULL);
+    EXPECT_EQUAL(told->cmd, FLIPC_RIGHTS);
+    moved = move(&mesh, 0, port, 1);
+    EXPECT(moved == second);
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(third->node->id, 2);
+    port_release(third);
+    port_release(third);
+    mesh_settle(&mesh);
+    mnl_msg_complete(mesh.nodes[2][0], told, 0);
+    mesh.cut[2][0] = false;
+    mnl_flow_resume(mesh.nodes[2][0], mnl_flow_next(mesh.nodes[0][2]));
+    mesh_settle(&mesh);
+    EXPECT_EQUAL(test_statistics(mesh.hosts[2]).names, 1); /* the door's */
+    port_release(second);
+    mesh_settle(&mesh);
+    EXPECT(!port_has_senders(moved));
+    port_destroy(moved);
+    mesh_destroy(&mesh);
+}
+
 static void m3_a_port_moves_on_and_comes_back(void)
 {
     struct mesh mesh = mesh_create(3);
@@ -605,6 +666,10 @@ static const struct unit_test migrate_tests[] = {
      j1_a_message_to_a_former_home_is_sent_to_the_new_one},
     {"M3: a message with rights follows the port", m3_a_message_with_rights_follows_the_port},
     {"M3: send-once rights follow the port", m3_send_once_rights_follow_the_port},
+    {"M3: a port comes to its sender while a used right waits to follow",
+     m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow},
+    {"M3: a former home is told of rights that are gone",
+     m3_a_former_home_is_told_of_rights_that_are_gone},
     {"M3: a port moves on and comes back", m3_a_port_moves_on_and_comes_back},
     {"M3: a port whose receiver dies on the way is dead",
      m3_a_port_whose_receiver_dies_on_the_way_is_dead},
