@@ -150,9 +150,9 @@ APART void scheduler_next(struct scheduler *scheduler)
             break;
         idle(scheduler);
     }
+    scheduler->suspect = NULL; /* interrupts of an idle CPU found it waiting, not at work */
     if (next != self) {
         scheduler->current = next;
-        scheduler->suspect = NULL;
         arch_context_switch(&self->stack_pointer, next->stack_pointer);
     }
 }

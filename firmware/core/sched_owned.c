@@ -32,8 +32,8 @@ bool scheduler_must_preempt(struct scheduler *scheduler, uintptr_t address)
     struct thread *self = scheduler->current;
     uint64_t now_ns;
 
-    if (self == NULL || self->owner == NULL || self->ended || scheduler->is_code_of == NULL ||
-        (!scheduler->attention && scheduler->run_first == NULL))
+    if (self == NULL || self->owner == NULL || self->waiting || self->ended ||
+        scheduler->is_code_of == NULL || (!scheduler->attention && scheduler->run_first == NULL))
         return false;
     now_ns = clock_now_ns();
     if (!self->is_hog) {
@@ -79,15 +79,9 @@ struct thread *scheduler_take_hog(struct scheduler *scheduler)
     return thread;
 }
 
-void scheduler_set_code_check(struct scheduler *scheduler,
-                              bool (*is_code_of)(const struct server *owner, uintptr_t address))
-{
-    scheduler->is_code_of = is_code_of;
-}
-
 void thread_set_code_check(bool (*is_code_of)(const struct server *owner, uintptr_t address))
 {
-    scheduler_set_code_check(scheduler_current(), is_code_of);
+    scheduler_current()->is_code_of = is_code_of;
 }
 
 /* --- Whose they are --------------------------------------------------------------------------- */

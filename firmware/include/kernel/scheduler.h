@@ -91,10 +91,6 @@ bool scheduler_must_preempt(struct scheduler *scheduler, uintptr_t address);
 /* The thread's half of it, interrupts open: others run, perhaps for ever. Returns where it was. */
 uintptr_t scheduler_preempted(void);
 
-/* Who knows servers' code. */
-void scheduler_set_code_check(struct scheduler *scheduler,
-                              bool (*is_code_of)(const struct server *owner, uintptr_t address));
-
 /* Where arch_context_prepare() lets a new thread begin. */
 _Noreturn void scheduler_thread_main(void);
 

@@ -3,6 +3,7 @@
  * Threads, locks, conditions and events.
  */
 #include "selftest.h"
+#include <arch/machine.h>
 #include <kernel/arch.h>
 #include <kernel/string.h>
 #include <kernel/thread.h>
@@ -287,6 +288,55 @@ static void owned_threads_case(struct selftest *test)
     CHECK(test, !thread_others_runnable());
 }
 
+#define SERVER_CODE ((uintptr_t)16) /* where its thread is, for all that the scheduler knows */
+
+static bool is_some_server_s_code(const struct server *owner, uintptr_t address)
+{
+    return owner == some_server && address == SERVER_CODE;
+}
+
+/* Would an interrupt that brings work stop this thread now? */
+static bool would_be_stopped(void)
+{
+    struct scheduler *scheduler = &machine()->scheduler;
+    bool stopped;
+
+    arch_interrupts_disable();
+    scheduler->attention = 1;
+    stopped = scheduler_must_preempt(scheduler, SERVER_CODE);
+    scheduler->current->is_hog = false;
+    arch_interrupts_enable();
+    return stopped;
+}
+
+static void compute_for(uint64_t time_ns)
+{
+    uint64_t end_ns = clock_now_ns() + time_ns;
+
+    while (clock_now_ns() < end_ns)
+        arch_relax();
+}
+
+/* Only time without a wait counts, also where nobody else ran meanwhile. */
+static void hog_case(struct selftest *test)
+{
+    struct event never;
+
+    event_init(&never);
+    thread_set_code_check(is_some_server_s_code);
+    CHECK(test, !would_be_stopped()); /* the kernel's own never is */
+    thread_set_owner(some_server);
+    CHECK(test, !would_be_stopped());
+    compute_for(150 * MS);
+    CHECK(test, would_be_stopped());
+    CHECK(test, !event_wait(&never, clock_now_ns() + 50 * MS));
+    CHECK(test, !would_be_stopped());
+    CHECK(test, !event_wait(&never, clock_now_ns() + 150 * MS));
+    CHECK(test, !would_be_stopped());
+    thread_set_owner(NULL);
+    thread_set_code_check(NULL);
+}
+
 const struct selftest_case selftest_thread_cases[] = {
     {"thread_order", thread_order_case},
     {"thread_memory", thread_memory_case},
@@ -295,5 +345,6 @@ const struct selftest_case selftest_thread_cases[] = {
     {"event", event_case},
     {"thread_host", thread_host_case},
     {"owned_threads", owned_threads_case},
+    {"hog", hog_case},
     {NULL, NULL},
 };
