@@ -4,7 +4,7 @@
 A `Pair` holds what must survive every cut: which messages are outstanding, which numbers were
 accepted, what is settled. It belongs to two incarnations, never to a link or an epoch. No I/O, no
 clock: messages and the time go in; messages for a link, arrivals for ports and outcomes for senders
-    come out. It is the `Flow` of the link that carries it.
+come out. It is the `Flow` of the link that carries it.
 
 Invariants: every IPC message that was enqueued gets exactly one outcome; nothing is accepted twice;
 the credit we give never falls. Numbers are compared modulo 2^32. Specified in docs/spec/flipc.md,

@@ -44,6 +44,11 @@ class Call:
         if not self.future.done():
             self.future.set_result(message)
 
+    def reply(self) -> Message | None:
+        """Return the reply, if it came."""
+        has_ended = self.future.done() and not self.future.cancelled()
+        return self.future.result() if has_ended and not self.future.exception() else None
+
     def fail(self, error: GuestError) -> None:
         """End the wait with an error, unless it has ended."""
         if not self.future.done():
@@ -82,7 +87,7 @@ class CallTable:
         self._calls: set[Call] = set()
 
     def open(self, call: Call) -> None:
-        """Enter a call, before its message is sent."""
+        """Enter a call, before its message goes out."""
         self._calls.add(call)
 
     async def wait(self, call: Call, deadline: Deadline) -> Message | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,17 +20,14 @@ from emulator.errors import GuestError, UsageError
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.flipc import Outcome
 from emulator.protocol.ipc import IpcSpace, Item, Message, Port, SendResult
-from emulator.protocol.link_types import ClockSample
 from emulator.protocol.message_parts import PORT_LIMIT_MAX
 from emulator.protocol.names import bootstrap_port, describe, kernel_port, node_of
 from emulator.protocol.services import (
     REPLY_OFFSET,
     ErrorCode,
-    NodeStatistics,
     Service,
     node_lookup_request,
     parse_node_lookup_reply,
-    statistics_request,
 )
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
@@ -254,9 +252,11 @@ class HostSpace(ABC):
             DeadlineExpired: Nothing was heard in time; the message may still arrive.
             UsageError: It is longer than the guest receives, or carries a right that cannot be.
         """
-        call = Call(node_id=_node_of(to), port_name=_name_of(to), message_id=message_id)
-        reply = reply_port.port if reply_port is not None else None
-        await self._exchange(call, to, body, items, deadline, reply=reply)
+        with self._made(message_id, body, items) as message:
+            call = Call(node_id=_node_of(to), port_name=_name_of(to), message_id=message_id)
+            reply = reply_port.port if reply_port is not None else None
+            await self._submit(call, message, to, deadline, reply=reply)
+        await self._outcome(call, deadline)
 
     async def call(
         self,
@@ -313,7 +313,18 @@ class HostSpace(ABC):
             node_id=node_id, port_name=_name_of(to), message_id=message_id, reply_port=reply_port
         )
         reply_port.context = call
-        reply = await self._exchange(call, to, body, items, deadline, reply=reply_port)
+        try:
+            with self._made(message_id, body, items) as message:
+                await self._submit(call, message, to, deadline, reply=reply_port)
+            reply = await self._outcome(call, deadline)
+        except BaseException:
+            unseen = call.reply()
+            if unseen is not None:
+                self.space.discard(unseen)
+            raise
+        finally:
+            self.space.destroy(reply_port)
+            self.work()
         assert reply is not None
         return HostMessage(self, reply)
 
@@ -362,73 +373,48 @@ class HostSpace(ABC):
         if right is not None:
             right.release()
 
-    async def measure_clock(self, node_id: int, deadline: Deadline) -> ClockSample:
-        """Return the relation of a guest's clock to ours as of now, measured by asking for it.
+    @contextmanager
+    def _made(self, message_id: int, body: bytes, items: Sequence[Item]) -> Iterator[Message]:
+        """Make a message to be sent; an error before it is gives back what it carries."""
+        message = self.space.message(message_id, body, items)
+        if message is None:
+            raise UsageError(f"message {message_id} would carry a right that is not there")
+        try:
+            yield message
+        except BaseException:
+            self._unsent(message)
+            self.work()
+            raise
 
-        Raises:
-            GuestError: As `call()` does.
-        """
-        sent_ns = time.monotonic_ns()
-        reply = await self.call(
-            node_id, kernel_port(node_id), Service.STATISTICS, statistics_request(0, 0), deadline
-        )
-        uptime_ns = NodeStatistics.parse(reply).uptime_ns
-        return ClockSample.of_echo(sent_ns, uptime_ns, uptime_ns, time.monotonic_ns())
-
-    async def _exchange(
+    async def _submit(
         self,
         call: Call,
+        message: Message,
         to: int | HostRight,
-        body: bytes,
-        items: Sequence[Item],
         deadline: Deadline,
         *,
         reply: Port | None,
-    ) -> Message | None:
-        self._calls.open(call)
-        try:
-            if isinstance(to, int) and self.incarnation(call.node_id) == 0:
-                await self.wait_up(call.node_id, deadline)
-            self._submit(call, to, body, items, reply=reply)
-            return await self._calls.wait(call, deadline)
-        finally:
-            self._calls.close(call)
-            if call.reply_port is not None:
-                self.space.destroy(call.reply_port)
-                self.work()
-
-    def _submit(
-        self,
-        call: Call,
-        to: int | HostRight,
-        body: bytes,
-        items: Sequence[Item],
-        *,
-        reply: Port | None,
     ) -> None:
-        message = self.space.message(call.message_id, body, items, token=call)
-        if message is None:
-            raise UsageError(f"message {call.message_id} would carry a right that is not there")
+        """Send a message, when its guest is there; `_outcome()` waits for what becomes of it."""
+        if isinstance(to, int) and self.incarnation(call.node_id) == 0:
+            await self.wait_up(call.node_id, deadline)
         if isinstance(to, HostRight):
             port, is_once = to.port, to.kind is Disposition.SEND_ONCE
         else:
             by_name = self.space.right_to(to, self.space.neighbours.get(call.node_id))
             if by_name is None:
-                self._unsent(message)
                 raise GuestError(f"node {call.node_id} has no port {describe(to)}")
             port, is_once = by_name, False
         node = port.node
         kind = Disposition.SEND_ONCE if call.reply_port is not None else Disposition.SEND
+        message.token = call
         result = self.space.send(
             message, port, reply=reply, reply_disposition=kind, is_once=is_once
         )
-        if result is SendResult.DONE and isinstance(to, HostRight) and is_once:
-            to.spend()
-        if result is not SendResult.DONE:
-            self._unsent(message)
         if isinstance(to, int):
             self.space.release(port)
-        self.work()
+        elif is_once and result is SendResult.DONE:
+            to.spend()
         if result is SendResult.TOO_LARGE and node is not None:
             raise UsageError(
                 f"message {call.message_id} is too long for node {node.node_id}",
@@ -439,6 +425,15 @@ class HostSpace(ABC):
                 f"port {describe(call.port_name)} takes no message {call.message_id}: "
                 f"{result.value}"
             )
+
+    async def _outcome(self, call: Call, deadline: Deadline) -> Message | None:
+        """Let the message go out, and wait; as `CallTable.wait()`."""
+        self._calls.open(call)
+        try:
+            self.work()
+            return await self._calls.wait(call, deadline)
+        finally:
+            self._calls.close(call)
 
     def _unsent(self, message: Message) -> None:
         """What a message carries is given back."""

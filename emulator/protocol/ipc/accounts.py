@@ -27,14 +27,17 @@ if TYPE_CHECKING:
     from emulator.protocol.ipc.core import SpaceCore
 
 __all__ = [
+    "accepts",
+    "check_senders",
     "forget_untold",
     "give",
-    "give_back_once",
-    "give_back_send",
+    "give_back",
     "hold_right_died",
+    "once_died",
     "open_share",
     "port_dies",
     "refuse_from_now_on",
+    "right_dies",
     "settle",
     "share_keep",
     "share_stay",
@@ -140,12 +143,8 @@ def give(share: Share, disposition: Disposition, count: int = 1) -> bool:
     if not 0 < count <= room:
         return False
     _before_given(port)
-    if is_send:
-        share.given.send += count
-        port.given.send += count
-    else:
-        share.given.once += count
-        port.given.once += count
+    share.given.add(disposition, count)
+    port.given.add(disposition, count)
     return True
 
 
@@ -193,29 +192,15 @@ def _returned(share: Share) -> None:
             settle(other)
 
 
-def give_back_send(space: SpaceCore, share: Share, count: int) -> int:
-    """Take send rights off the account, as many as there are; return how many those were."""
+def give_back(space: SpaceCore, share: Share, disposition: Disposition, count: int = 1) -> int:
+    """Take rights off the account, as many as there are; return how many those were."""
     port = share.port
     assert port is not None
-    count = min(count, share.given.send)
+    count = share.given.take(disposition, count)
     if count:
-        share.given.send -= count
-        port.given.send -= count
+        port.given.take(disposition, count)
         _returned(share)
         check_senders(space, port)
-        _after_given(space, port)
-    return count
-
-
-def give_back_once(space: SpaceCore, share: Share, count: int) -> int:
-    """Take send-once rights off the account, as many as there are; return how many those were."""
-    port = share.port
-    assert port is not None
-    count = min(count, share.given.once)
-    if count:
-        share.given.once -= count
-        port.given.once -= count
-        _returned(share)
         _after_given(space, port)
     return count
 
@@ -225,7 +210,7 @@ def hold_right_died(space: SpaceCore, share: Share, count: int) -> int:
     port = share.port
     assert port is not None
     port.references += 1  # the last right may have been one of these
-    count = give_back_once(space, share, count)
+    count = give_back(space, share, Disposition.SEND_ONCE, count)
     if port.is_here:
         port.once += count  # for a moment: they die here
     once_died(space, port, count)
@@ -293,7 +278,7 @@ def _take_back(space: SpaceCore, share: Share) -> None:
     port = share.port
     assert port is not None
     port.references += 1  # the last right may have been the dead node's
-    give_back_send(space, share, share.given.send)
+    give_back(space, share, Disposition.SEND, share.given.send)
     hold_right_died(space, share, share.given.once)
     share_stay(space, share, False)
     share.held, share.taken, share.add, share.drop = Counts(), Counts(), Counts(), Counts()

@@ -134,7 +134,7 @@ def doubt(space: SpaceCore, port: Port, message: Message) -> None:
 def use_once(space: SpaceCore, port: Port, node: Neighbour) -> bool:
     """A send-once right to `port` that the node has was used; False: it has none."""
     share = port.shares.get(node)
-    if share is None or not accounts.give_back_once(space, share, 1):
+    if share is None or not accounts.give_back(space, share, Disposition.SEND_ONCE):
         return False
     accounts.settle(share)
     return True

@@ -229,11 +229,10 @@ def _return_slot(space: SpaceCore, slot: Slot, node: Neighbour) -> bool:
             _send_arrived(port, node)
         return True
     share = port.shares.get(node)
+    count = accounts.give_back(space, share, slot.disposition) if share is not None else 0
     if slot.disposition is Disposition.SEND:
-        if share is not None:
-            accounts.give_back_send(space, share, 1)
         return True
-    if share is None or not accounts.give_back_once(space, share, 1):
+    if count == 0:
         return False
     if port.is_here:
         port.once += 1

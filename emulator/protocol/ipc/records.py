@@ -107,12 +107,18 @@ class Counts:
     def __bool__(self) -> bool:
         return self.send != 0 or self.once != 0
 
-    def add(self, disposition: Disposition) -> None:
-        """Count one more."""
+    def add(self, disposition: Disposition, count: int = 1) -> None:
+        """Count more of one kind."""
         if disposition is Disposition.SEND:
-            self.send += 1
+            self.send += count
         else:
-            self.once += 1
+            self.once += count
+
+    def take(self, disposition: Disposition, count: int) -> int:
+        """Count fewer of one kind, at most as many as there are; return how many."""
+        count = min(count, self.send if disposition is Disposition.SEND else self.once)
+        self.add(disposition, -count)
+        return count
 
     def take_all(self) -> Counts:
         """Return what is there; nothing is left."""

@@ -278,7 +278,14 @@ class IpcSpace(SpaceCore):
 
         Returns:
             None: a right among them cannot be; nothing happened.
+
+        Raises:
+            ValueError: They are more than a message carries; nothing happened.
         """
+        rights = sum(len(item.ports) for item in items if isinstance(item, PortsItem))
+        rights += sum(isinstance(item, PortItem) for item in items)
+        if len(items) > DESCRIPTORS_MAX or rights > RIGHTS_MAX:
+            raise ValueError(f"{len(items)} parts with {rights} rights are too many")
         message = Message(id=message_id, body=body, token=token)
         done: list[tuple[Port, Transfer]] = []
         for item in items:
@@ -300,9 +307,6 @@ class IpcSpace(SpaceCore):
                 message.places.extend(slots)
             else:
                 message.places.append(SlotArray(item.transfer.disposition, slots))
-        rights = sum(1 for _ in message.rights())
-        if len(items) > DESCRIPTORS_MAX or rights > RIGHTS_MAX:
-            raise ValueError(f"{len(items)} parts with {rights} rights are too many")
         return message
 
     def send(

@@ -136,7 +136,7 @@ def _add(node: Neighbour, port: Port | None, entry: RightsEntry) -> bool:
 
 def _drop_once(space: SpaceCore, port: Port, share: Share, value: int) -> int:
     port.references += 1
-    count = accounts.give_back_once(space, share, value)
+    count = accounts.give_back(space, share, Disposition.SEND_ONCE, value)
     if not port.is_here and port.home is not None:
         gone = min(count, port.home.held.once)
         port.home.held.once -= gone
@@ -153,7 +153,7 @@ def _drop(space: SpaceCore, node: Neighbour, port: Port | None, entry: RightsEnt
     port.references += 1
     match entry.operation:
         case RightsOperation.DROP_SEND:
-            count = accounts.give_back_send(space, share, entry.value)
+            count = accounts.give_back(space, share, Disposition.SEND, entry.value)
         case RightsOperation.DEAD_ONCE:
             count = accounts.hold_right_died(space, share, entry.value)
         case _:

@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from emulator.errors import DeadlineExpired, GuestError, UsageError
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.ipc import Message, Port, PortItem, PortsItem, Transfer
-from emulator.protocol.message_parts import BytesPart
+from emulator.protocol.message_parts import DESCRIPTORS_MAX, BytesPart
 from emulator.protocol.names import bootstrap_port
 from emulator.protocol.services import Notification
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode
-from emulator.runtime.host_rights import RightsStatistics
+from emulator.runtime.host_rights import HostMessage, RightsStatistics
 from emulator.testing.space_guest import SpaceGuest
 
 HOST_LIFE = 0x1_0000_0001
@@ -266,8 +266,8 @@ async def test_a_port_moves_away_with_what_it_has_and_back(bench: Bench) -> None
     await bench.settle(lambda: bench.rights(1) == NOTHING)
 
 
-async def _expect(receive: Callable[[Deadline], object], message_id: int) -> None:
-    message = await receive(soon())  # type: ignore[misc]  # an awaitable
+async def _expect(receive: Callable[[Deadline], Awaitable[HostMessage]], message_id: int) -> None:
+    message = await receive(soon())
     assert message.id == message_id
 
 
@@ -298,6 +298,55 @@ async def test_a_message_that_cannot_be_gives_its_rights_back(bench: Bench) -> N
     closed_again = PortItem(item.port, item.transfer)
     with pytest.raises(UsageError, match="a right that is not there"):
         await bench.host.send(bootstrap_port(1), 1, b"", soon(), items=[item, closed_again])
+
+
+async def test_a_node_that_does_not_come_up_keeps_no_rights(bench: Bench) -> None:
+    port, moves = bench.host.port(), bench.host.port()
+    right, after = bench.host.right(port.name), bench.host.right(moves.name)
+    for to in (bootstrap_port(3), bootstrap_port(9)):
+        with pytest.raises(DeadlineExpired, match="did not come up"):
+            await bench.host.send(to, 1, b"", Deadline.after(0.01), items=[right.copied()])
+    items = [right.moved(), moves.receive_right()]
+    with pytest.raises(DeadlineExpired, match="did not come up"):
+        await bench.host.ask(3, bootstrap_port(3), 1, b"", Deadline.after(0.01), items=items)
+    assert not port.has_senders()
+    assert after.is_dead
+
+
+async def test_a_dead_port_keeps_no_rights(bench: Bench) -> None:
+    port, gone = bench.host.port(), bench.host.port()
+    dead = bench.host.right(gone.name)
+    gone.close()
+    with pytest.raises(GuestError, match="is dead"):
+        await bench.host.send(dead, 1, b"", soon(), items=[bench.host.right(port.name).moved()])
+    assert not port.has_senders()
+
+
+async def test_rights_of_an_answer_that_nobody_awaits_any_more_go_back(bench: Bench) -> None:
+    """The task ends after the answer came, and before it has seen it."""
+    guest = bench.guests[1]
+    own = guest.space.create()
+    asked = asyncio.create_task(bench.host.ask(1, bootstrap_port(1), 5, b"", soon()))
+    request = await bench.at(1)
+
+    def cancel(_node_id: int) -> None:
+        if bench.rights(1).held:
+            asked.cancel()
+
+    bench.host.on_frames(cancel)
+    guest.answer(request, _one_right(guest, own))
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    await bench.settle(lambda: not own.has_senders())
+    await bench.settle(lambda: bench.rights(1) == NOTHING)
+
+
+async def test_too_many_parts_are_a_mistake_and_nothing_happens(bench: Bench) -> None:
+    port = bench.host.port()
+    items = [port.send_right() for _ in range(DESCRIPTORS_MAX + 1)]
+    with pytest.raises(ValueError, match="too many"):
+        await bench.host.send(bootstrap_port(1), 1, b"", soon(), items=items)
+    assert not port.has_senders()
 
 
 async def test_nobody_has_a_port_of_an_unknown_node(bench: Bench) -> None:
