@@ -27,6 +27,7 @@ SERVERS = (
     "traffic",
     "raw_ring",
     "hostile",
+    "mnl_ring",
     "phy_ivshmem",
     "phy_virtio_serial",
     "phy_ivshmem_faulty",

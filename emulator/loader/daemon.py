@@ -31,12 +31,12 @@ from emulator.loader.node_messages import (
     parse_first_message,
     parse_panic,
 )
+from emulator.loader.object import LinkedServer
 from emulator.loader.operations import Operations
 from emulator.loader.parameters import parse_values
 from emulator.loader.status import Client, Priority, StatusLines
 from emulator.loader.table import Event, Server, State, Table, Taint
 from emulator.machines.machine import ElfKind
-from emulator.machines.symbols import ServerCode
 from emulator.protocol.wire_types import MalformedMessage
 
 __all__ = ["LoaderSetup", "NodeLoader"]
@@ -182,12 +182,10 @@ class NodeLoader:
     ) -> Server | None:
         """Allocate a configured server; None: it is not to be loaded now."""
         try:
-            server = await self._allocate(item.path)
+            server = self._added_before(item.path) or await self._allocate(item.path)
         except LoaderError as error:
-            if error.code is not Code.SERVER_EXISTS:
-                failures.append(error)
-                return None
-            server = self._table.find(error.what)  # it came as a dependency of another
+            failures.append(error)
+            return None
         server.parameters = item.parameters
         if item.load is False and not server.object.load_script.ports:
             what = f"{server.name} has no port: no message would ever load it"
@@ -198,6 +196,15 @@ class NodeLoader:
             failures.append(failure)
         starts = server.object.load_script.start if item.load is None else item.load
         return server if starts else None
+
+    def _added_before(self, path: Path) -> Server | None:
+        """The server in a file, if it is there already: another depends on it."""
+        try:
+            new = self._setup.files.read(path, self._setup.kind)
+        except LoaderError:
+            return None  # to add it tells why
+        server = self._table.find(new.name) if new.name in self.list() else None
+        return server if server is not None and server.object.digest == new.digest else None
 
     async def _load_configured(self, server: Server, failures: list[LoaderError]) -> None:
         try:
@@ -338,10 +345,10 @@ class NodeLoader:
             ),
         )
 
-    def code(self) -> tuple[ServerCode, ...]:
-        """Where servers are on the node, and their functions."""
+    def linked(self) -> tuple[LinkedServer, ...]:
+        """The servers that have a place on the node."""
         return tuple(
-            server.linked.code()
+            server.linked
             for server in self._table
             if server.linked is not None and server.size_bytes
         )

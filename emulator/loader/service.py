@@ -92,6 +92,7 @@ class LoaderService:
             port: of the client's, that the message brings: where lines, pings and logs go.
             reply: called with the reply's body, unless the request has none.
         """
+        self._under_way.setdefault(client, set())
         if message_id == Request.STATUS_PORT:
             self._listen(client, body, port)
         elif message_id == Request.PING:
@@ -113,7 +114,7 @@ class LoaderService:
 
     def _start(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
         task = self._spawn(work)
-        tasks = self._under_way.setdefault(client, set())
+        tasks = self._under_way[client]
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 

@@ -26,7 +26,7 @@ from emulator.loader.files import ObjectFiles, find_object
 from emulator.loader.half import KernelHalf
 from emulator.loader.kernel import KernelImage
 from emulator.loader.node_messages import ServerMessage, servers_port
-from emulator.loader.object import OBJECT_SUFFIX
+from emulator.loader.object import OBJECT_SUFFIX, LinkedServer
 from emulator.loader.service import LoaderService
 from emulator.loader.socket_channel import SOCKET_NAME, LoaderSocket
 from emulator.loader.status import Priority, StatusLines
@@ -43,7 +43,7 @@ __all__ = ["Loaders"]
 
 SERVERS_FOLDER: Final = "servers"  # beside an image
 NODE_SERVER: Final = "node"
-"""The node server, which every node has unless its topology says when it is loaded."""
+"""The node server, which every node has; a topology may name another build of it, by its path."""
 _DRIVERS: Final = {LinkKind.IVSHMEM: "phy_ivshmem", LinkKind.VIRTIO_SERIAL: "phy_virtio_serial"}
 
 
@@ -125,7 +125,7 @@ class Loaders:
     _nodes: dict[int, _Attended] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _socket: LoaderSocket | None = None
-    _codes: dict[tuple[int, int], tuple[ServerCode, ...]] = field(default_factory=dict)
+    _ended: dict[tuple[int, int], tuple[LinkedServer, ...]] = field(default_factory=dict)
 
     def begin(self, world: World) -> None:
         """Make the loaders of a world's nodes, and follow their lives."""
@@ -201,8 +201,10 @@ class Loaders:
         """The servers that a life of a node had at its end, or has now."""
         attended = self._nodes.get(node_id)
         if attended is not None and attended.life == life:
-            return attended.loader.code()
-        return self._codes.get((node_id, life), ())
+            servers = attended.loader.linked()
+        else:
+            servers = self._ended.get((node_id, life), ())
+        return tuple(server.code() for server in servers)
 
     def _attend(self, world: World, spec: NodeSpec, files: ObjectFiles) -> _Attended:
         machine = world.machines[spec.arch]
@@ -274,22 +276,22 @@ class Loaders:
         attended = self._nodes.get(death.node_id)
         if attended is None or attended.life > death.incarnation:
             return
-        code = self._codes[death.node_id, attended.life] = attended.loader.code()
+        servers = self._ended[death.node_id, attended.life] = attended.loader.linked()
         attended.life = 0
         if death.cause is DeathCause.SILENCE:
-            self._spawn(world, self._blame(world, attended, death.incarnation, code))
+            self._spawn(world, self._blame(world, attended, death.incarnation, servers))
         attended.calls.detach()
         attended.loader.node_down(f"node {attended.spec.name} died")
 
     async def _blame(
-        self, world: World, attended: _Attended, life: int, code: Sequence[ServerCode]
+        self, world: World, attended: _Attended, life: int, servers: Sequence[LinkedServer]
     ) -> None:
         """Say which server the CPU of a node is in that is dead to us and runs all the same."""
         try:
             address = await world.program_counter(attended.spec.name)
         except MnlabError:
             return  # its machine has ended, which explains it
-        for server in code:
+        for server in (linked.code() for linked in servers):
             if address is not None and server.holds(address):
                 node = attended.spec.name
                 world.stream.emit(NodeHung(node=node, incarnation=life))
@@ -307,18 +309,22 @@ def has_exports(world: World, spec: NodeSpec) -> bool:
 
 
 def _configured(world: World, spec: NodeSpec, folder: Path) -> tuple[ServerConfig, ...]:
-    """The drivers of a node's links, the node server, then its own servers."""
+    """The drivers of a node's links and the node server, unless the topology has builds of its own
+    of them; then what the topology says."""
     links = world.topology.links_of(spec.name)
+    drivers = tuple(dict.fromkeys(link.driver for link in links if link.driver))
+    own = [(name, True) for name in (*drivers, *spec.servers)]
+    own += [(name, False) for name in spec.lazy]
+    named = {Path(name).name.removesuffix(OBJECT_SUFFIX) for name, _ in own}
     kinds = dict.fromkeys(link.kind for link in links if not link.driver)
-    first = [_DRIVERS[kind] for kind in kinds]
-    if NODE_SERVER not in (*spec.servers, *spec.lazy):
-        first.append(NODE_SERVER)
-    found = (find_object(name, (folder,)) for name in first)
-    paths = [(path, True) for path in found if path is not None]
+    needed = [
+        name for name in (*(_DRIVERS[kind] for kind in kinds), NODE_SERVER) if name not in named
+    ]
+    found = (find_object(name, (folder,)) for name in needed)
+    servers = [ServerConfig(path=path, load=True) for path in found if path is not None]
     source = Path(world.topology.source).absolute().parent
-    own = tuple(dict.fromkeys(link.driver for link in links if link.driver))
-    for names, load in ((own, True), (spec.servers, True), (spec.lazy, False)):
-        for name in names:
-            is_path = name.endswith(OBJECT_SUFFIX)
-            paths.append((source / name if is_path else folder / f"{name}{OBJECT_SUFFIX}", load))
-    return tuple(ServerConfig(path=path, load=load) for path, load in paths)
+    for name, load in own:
+        is_path = name.endswith(OBJECT_SUFFIX)
+        path = source / name if is_path else folder / f"{name}{OBJECT_SUFFIX}"
+        servers.append(ServerConfig(path=path, load=load))
+    return tuple(servers)

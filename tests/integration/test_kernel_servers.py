@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator import Cluster, RunOptions
+from emulator import Cluster, DeathNotice, Node, RunOptions
 from emulator.cli import kl_ld, kl_log, kl_util
 from emulator.cli import main as mnlab
 from emulator.config import parse_topology
@@ -19,6 +19,9 @@ from emulator.errors import GuestError, MnlabError
 from emulator.events.types import PanicExplained
 from emulator.loader import State
 from emulator.model import Arch
+from emulator.protocol.names import bootstrap_port
+from emulator.protocol.services import Service, node_lookup_request, parse_node_lookup_reply
+from emulator.runtime.deadline import Deadline
 
 pytestmark = [
     pytest.mark.qemu,
@@ -107,6 +110,72 @@ async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert await tool == 0
         assert "restart" in capfd.readouterr().out.splitlines()
     assert await kl("kl_util", tmp_path, "a", "-s") == 1
+
+
+async def is_found(cluster: Cluster, owner: Node, *, by: Node) -> bool:
+    """Whether a node's node server finds server `echo` of a node."""
+    request = node_lookup_request("echo", owner.id)
+    to = bootstrap_port(by.id)
+    try:
+        with await cluster.host.ask(
+            by.id, to, Service.NODE_LOOKUP, request, Deadline.after(2)
+        ) as reply:
+            parse_node_lookup_reply(reply.body, reply.parts)
+    except GuestError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("way_out", "way_in"),
+    [(("-u", "node"), ("-l", "node")), (("-d", "node"), ("-r",))],
+    ids=["unload", "restart"],
+)
+async def test_the_node_server_goes_and_comes_like_any_other(
+    tmp_path: Path, way_out: tuple[str, ...], way_in: tuple[str, ...]
+) -> None:
+    """Meanwhile nobody is found on its node, and nothing else ends; its peers hear of both."""
+    async with pair(tmp_path) as cluster:
+        a, b = cluster.nodes
+        stream = await b.traffic(to=a, rate_hz=500)
+        async with asyncio.timeout(30):
+            while not await is_found(cluster, a, by=b):  # the nodes have not met yet
+                pass
+            assert await kl("kl_util", tmp_path, "a", *way_out) == 0
+            while await is_found(cluster, a, by=b):
+                pass
+            assert not await is_found(cluster, a, by=a)
+            assert await is_found(cluster, b, by=b)
+            await stream.wait_received(100)
+            ledger = await stream.stop()
+            assert ledger.received == ledger.acked == ledger.sent
+            assert await kl("kl_util", tmp_path, "a", *way_in) == 0
+            assert (await a.loader.server_info("node")).state == State.LOADED
+            while not await is_found(cluster, a, by=b):
+                pass
+        assert await is_found(cluster, a, by=a)
+        await cluster.wait_links_up()
+        await a.ping(b)
+        assert await kl("kl_util", tmp_path, "a", "-A") == 0
+        assert not await is_found(cluster, a, by=a)
+    assert not [event for event in cluster.stream.history if isinstance(event, DeathNotice)]
+
+
+async def test_a_node_may_have_a_node_server_of_its_own(tmp_path: Path) -> None:
+    async with pair(tmp_path) as cluster:
+        built = cluster.node("a").server_object("node")
+        copied = tmp_path / "node.kern_server"
+        copied.write_bytes(built.read_bytes())
+    text = PAIR.format(first="x86_64", second="x86_64").replace(
+        '"echo",', f'"echo", "{copied}",', 1
+    )
+    topology = parse_topology(text, source="pair.toml")
+    options = RunOptions(runs_path=tmp_path / "runs")
+    async with Cluster.from_topology(topology, options=options) as cluster:
+        a, b = cluster.nodes
+        assert (await a.loader.server_info("node")).relocatable == str(copied)
+        assert (await b.loader.server_info("node")).relocatable == str(built)
+        assert await is_found(cluster, a, by=a)
 
 
 @pytest.mark.parametrize("words", [[], ["a"], ["a", "-x"], ["a", "-l"], ["a", "-l", "x", "-L"]])

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from emulator.config import KERNEL_SERVERS
+from emulator.config.topology_file import LINK_DRIVERS
 from emulator.loader.kernel import KernelImage
 from emulator.loader.object import ServerObject
 from emulator.machines.machine import MACHINES
@@ -19,15 +21,15 @@ from emulator.model import Arch
 
 ROOT = Path(__file__).parents[3]
 ARCHES = ("x86_64", "aarch64", "riscv64", "aarch64_be", "riscv32")
-SERVERS = ("node", "echo", "fault", "traffic", "raw_ring", "hostile")
 DRIVERS = ("phy_ivshmem", "phy_virtio_serial", "phy_ivshmem_faulty")
+SERVERS = ("node", *KERNEL_SERVERS, *LINK_DRIVERS, *DRIVERS)  # whatever a topology can name, too
 FIRMWARE = (
     *(
         f"{arch}/{name}"
         for arch in ARCHES
         for name in ("kernel.elf", "exports.list", "server.flags")
     ),
-    *(f"{arch}/servers/{name}.kern_server" for arch in ARCHES for name in (*SERVERS, *DRIVERS)),
+    *(f"{arch}/servers/{name}.kern_server" for arch in ARCHES for name in SERVERS),
     "host/libmnlab_core.so",
     "host/libmnlab_sim.so",
 )
@@ -97,6 +99,8 @@ def test_an_installed_package_makes_servers(source: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     (library,) = (source / "build").glob("lib*")
     installed = library.rename(tmp_path / "installed")
+    images = installed / "emulator" / "_images"
+    assert not [name for name in FIRMWARE if not (images / name).is_file()]
     work = tmp_path / "work"
     shutil.copytree(EXAMPLE, work)
     words = [
@@ -118,6 +122,6 @@ def test_an_installed_package_makes_servers(source: Path, tmp_path: Path) -> Non
     for arch in Arch:
         path = work / f"phy_mailbox.{arch.value}.kern_server"
         server = ServerObject.read(path.read_bytes(), kind=MACHINES[arch].elf, source=path.name)
-        kernel = KernelImage.read(installed / "emulator" / "_images" / arch.value / "kernel.elf")
+        kernel = KernelImage.read(images / arch.value / "kernel.elf")
         assert server.link(min(item.address for item in kernel.exports.values()), kernel)
         assert str(ROOT).encode() not in path.read_bytes()

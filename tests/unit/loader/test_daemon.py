@@ -430,6 +430,28 @@ async def test_an_abort_waits_until_the_configuration_is_up(tmp_path: Path) -> N
     assert [offset for _, offset in bench.node.calls] == [INIT, STOP, INIT]
 
 
+async def test_a_configured_server_whose_name_is_taken_is_told(tmp_path: Path) -> None:
+    """A dependency that is configured, too, is one server; another build of it is not."""
+    paths = [tmp_path / f"{name}.kern_server" for name in ("one", "two", "mine")]
+    bench = LoaderBench(tmp_path, config=[ServerConfig(path=path, load=True) for path in paths])
+    bench.write("one", depends=("two",))
+    paths[2].write_bytes(bench.write("two").read_bytes())
+    assert await bench.loader.node_up() == ()  # the same content is no other build
+    assert not any("is not added" in line for line in bench.lines)
+    bench.write("two", load="CALL tiny_init 1\nHMAP two tiny_handler 0\n").rename(paths[2])
+    bench.write("two")
+    for code in (Code.SERVER_EXISTS, Code.CANT_OPEN_SERVER):
+        bench.lines.clear()
+        bench.node.die()
+        bench.loader.node_down("test")
+        bench.node.boot()
+        (failure,) = await bench.loader.node_up()
+        assert failure.code is code
+        assert any(f"{paths[2]} is not added" in line for line in bench.lines)
+        paths[2].unlink(missing_ok=True)
+    assert bench.state("one") == bench.state("two") == State.LOADED
+
+
 async def test_a_lazy_server_without_a_port_is_told(tmp_path: Path) -> None:
     config = [ServerConfig(path=tmp_path / f"{name}.kern_server", load=False) for name in "ab"]
     bench = LoaderBench(tmp_path, config=config)

@@ -236,13 +236,16 @@ async def test_a_ping_waits_for_its_own_client_only(lab: Lab) -> None:
 
 
 async def test_an_aborted_loader_is_dead_to_its_clients(lab: Lab) -> None:
+    listener = Mailbox()  # asks for nothing but lines
+    lab.service.receive(listener, Request.STATUS_PORT, b"", 1, lambda _: None)
     port = lab.loader.port()
     lab.loader.status_port(port)
     await lab.loader.add_server(lab.bench.write())
     assert await lab.loader.is_active()
     await lab.loader.abort()
     texts = [parse_string(message.body)[1] async for message in port]  # ends with the loader
-    assert texts[-1] == "tiny deallocated"
+    assert texts[-1] == listener.lines()[-1] == "tiny deallocated"
+    assert listener.has_ended
     assert not lab.bench.loader.is_active
 
 
