@@ -2,13 +2,16 @@
 """Our ivshmem server: gives QEMU's ivshmem-doorbell devices their memory and their doorbells.
 
 Protocol version 0 of QEMU's `docs/specs/ivshmem-spec.txt`: 8-byte little-endian integers, with
-descriptors beside them: version, the device's id, -1 with the memory, one message with a doorbell
-for every other id, then the device's own.
+descriptors beside them: version, the device's id, one message with a doorbell for every other id,
+-1 with the memory, then the device's own doorbell.
 
 What differs from a stock server, and why:
 
 - The connection is a socket pair made before QEMU starts, with the whole greeting already in it, so
   the device finds its memory without waiting for us.
+- The doorbells of the others come before the memory. QEMU reads a greeting up to the memory while
+  it makes the device, the rest when its main loop finds time: a guest that boots first rings a
+  doorbell that is not there yet, and nobody hears it. What is rung at the device's own is kept.
 - Ids are fixed, since doorbell values stand in the cable page. One vector per id. The host is a
   peer that is always there.
 - Each id has one doorbell for the life of the region, and a device is greeted with all of them,
@@ -70,10 +73,10 @@ class IvshmemServer:
         ours, theirs = socket.socketpair()
         _send(ours, PROTOCOL_VERSION)
         _send(ours, client_id)
-        _send(ours, _MEMORY_MARK, self._memory)
         for peer_id, doorbell in self._doorbells.items():
             if peer_id != client_id:
                 _send(ours, peer_id, doorbell)
+        _send(ours, _MEMORY_MARK, self._memory)
         _send(ours, client_id, self._doorbells[client_id])
         ours.setblocking(False)
         self._clients[client_id] = ours
