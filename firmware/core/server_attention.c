@@ -105,7 +105,8 @@ void server_unwatch_all(struct server *server)
     }
 }
 
-/* What the server does not handle, is handled as usual: a mapping of the port goes. */
+/* What the server does not handle, is handled as usual: a mapping of the port goes. Its function may
+ * watch and unwatch others, so the place is free before it is called. */
 static void tell_deaths(struct server *server)
 {
     for (uint32_t i = 0; i < KERN_SERVER_WATCHED; i++) {
@@ -114,10 +115,13 @@ static void tell_deaths(struct server *server)
         if (watched->port == NULL || !port_is_dead(watched->port)) {
             continue;
         }
-        if (server->death == NULL || !server->death(watched->name64)) {
-            kern_server_unmap_port(server, watched->port);
-        }
+        struct server_watched dead = *watched;
+        port_retain(dead.port);
         forget(server, watched);
+        if (server->death == NULL || !server->death(dead.name64)) {
+            kern_server_unmap_port(server, dead.port);
+        }
+        port_release(dead.port);
     }
 }
 

@@ -12,6 +12,35 @@
     b exception_common
     .endm
 
+/* What C functions may change, but x29, which has a place at 160 with another word behind it. */
+    .macro push_changed
+    sub sp, sp, #176
+    stp x0, x1, [sp]
+    stp x2, x3, [sp, #16]
+    stp x4, x5, [sp, #32]
+    stp x6, x7, [sp, #48]
+    stp x8, x9, [sp, #64]
+    stp x10, x11, [sp, #80]
+    stp x12, x13, [sp, #96]
+    stp x14, x15, [sp, #112]
+    stp x16, x17, [sp, #128]
+    stp x18, x30, [sp, #144]
+    .endm
+
+    .macro pop_changed
+    ldp x18, x30, [sp, #144]
+    ldp x16, x17, [sp, #128]
+    ldp x14, x15, [sp, #112]
+    ldp x12, x13, [sp, #96]
+    ldp x10, x11, [sp, #80]
+    ldp x8, x9, [sp, #64]
+    ldp x6, x7, [sp, #48]
+    ldp x4, x5, [sp, #32]
+    ldp x2, x3, [sp, #16]
+    ldp x0, x1, [sp]
+    add sp, sp, #176
+    .endm
+
     .text
     .balign 2048
     .globl aarch64_vectors
@@ -50,48 +79,18 @@ exception_common:
     brk #0
 
 interrupt_entry:
-    sub sp, sp, #176
-    stp x0, x1, [sp]
-    stp x2, x3, [sp, #16]
-    stp x4, x5, [sp, #32]
-    stp x6, x7, [sp, #48]
-    stp x8, x9, [sp, #64]
-    stp x10, x11, [sp, #80]
-    stp x12, x13, [sp, #96]
-    stp x14, x15, [sp, #112]
-    stp x16, x17, [sp, #128]
-    stp x18, x30, [sp, #144]
+    push_changed
     str x29, [sp, #160]
     bl aarch64_interrupt
     bl aarch64_interrupt_return
     ldr x29, [sp, #160]
-    ldp x18, x30, [sp, #144]
-    ldp x16, x17, [sp, #128]
-    ldp x14, x15, [sp, #112]
-    ldp x12, x13, [sp, #96]
-    ldp x10, x11, [sp, #80]
-    ldp x8, x9, [sp, #64]
-    ldp x6, x7, [sp, #48]
-    ldp x4, x5, [sp, #32]
-    ldp x2, x3, [sp, #16]
-    ldp x0, x1, [sp]
-    add sp, sp, #176
+    pop_changed
     eret
 
 /* Where a thread goes that an interrupt stopped. It returns as from an exception, since every register is somebody's. */
     .globl aarch64_preempted
 aarch64_preempted:
-    sub sp, sp, #176
-    stp x0, x1, [sp]
-    stp x2, x3, [sp, #16]
-    stp x4, x5, [sp, #32]
-    stp x6, x7, [sp, #48]
-    stp x8, x9, [sp, #64]
-    stp x10, x11, [sp, #80]
-    stp x12, x13, [sp, #96]
-    stp x14, x15, [sp, #112]
-    stp x16, x17, [sp, #128]
-    stp x18, x30, [sp, #144]
+    push_changed
     mrs x1, nzcv
     stp x29, x1, [sp, #160]
     bl scheduler_preempted
@@ -103,15 +102,5 @@ aarch64_preempted:
     orr x1, x1, x2
     msr elr_el1, x0
     msr spsr_el1, x1
-    ldp x18, x30, [sp, #144]
-    ldp x16, x17, [sp, #128]
-    ldp x14, x15, [sp, #112]
-    ldp x12, x13, [sp, #96]
-    ldp x10, x11, [sp, #80]
-    ldp x8, x9, [sp, #64]
-    ldp x6, x7, [sp, #48]
-    ldp x4, x5, [sp, #32]
-    ldp x2, x3, [sp, #16]
-    ldp x0, x1, [sp]
-    add sp, sp, #176
+    pop_changed
     eret

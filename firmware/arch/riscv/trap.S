@@ -11,14 +11,8 @@
 #define FRAME_SIZE (32 * XLEN_BYTES)
 #define SLOT(register) (XLEN_BYTES * ((register) - 1))
 
-    .text
-    .balign 4
-    .globl riscv_trap
-riscv_trap:
-    csrrw sp, sscratch, sp
-    bnez sp, 1f
-    csrr sp, sscratch
-1:  addi sp, sp, -FRAME_SIZE
+/* What C functions may change. x5 comes back last: with it the rest of a return is done. */
+    .macro store_changed
     STORE x1, SLOT(1)(sp)
     STORE x5, SLOT(5)(sp)
     STORE x6, SLOT(6)(sp)
@@ -35,13 +29,9 @@ riscv_trap:
     STORE x29, SLOT(29)(sp)
     STORE x30, SLOT(30)(sp)
     STORE x31, SLOT(31)(sp)
-    csrrw t0, sscratch, zero      /* the interrupted stack pointer */
-    STORE t0, SLOT(2)(sp)
-    csrr a0, scause
-    bgez a0, exception
+    .endm
 
-    call riscv_interrupt
-    call riscv_interrupt_return
+    .macro load_changed_but_x5
     LOAD x1, SLOT(1)(sp)
     LOAD x6, SLOT(6)(sp)
     LOAD x7, SLOT(7)(sp)
@@ -57,6 +47,25 @@ riscv_trap:
     LOAD x29, SLOT(29)(sp)
     LOAD x30, SLOT(30)(sp)
     LOAD x31, SLOT(31)(sp)
+    .endm
+
+    .text
+    .balign 4
+    .globl riscv_trap
+riscv_trap:
+    csrrw sp, sscratch, sp
+    bnez sp, 1f
+    csrr sp, sscratch
+1:  addi sp, sp, -FRAME_SIZE
+    store_changed
+    csrrw t0, sscratch, zero      /* the interrupted stack pointer */
+    STORE t0, SLOT(2)(sp)
+    csrr a0, scause
+    bgez a0, exception
+
+    call riscv_interrupt
+    call riscv_interrupt_return
+    load_changed_but_x5
     addi t0, sp, FRAME_SIZE
     csrw sscratch, t0
     LOAD x5, SLOT(5)(sp)
@@ -87,42 +96,13 @@ exception:
     .globl riscv_preempted
 riscv_preempted:
     addi sp, sp, -FRAME_SIZE
-    STORE x1, SLOT(1)(sp)
-    STORE x5, SLOT(5)(sp)
-    STORE x6, SLOT(6)(sp)
-    STORE x7, SLOT(7)(sp)
-    STORE x10, SLOT(10)(sp)
-    STORE x11, SLOT(11)(sp)
-    STORE x12, SLOT(12)(sp)
-    STORE x13, SLOT(13)(sp)
-    STORE x14, SLOT(14)(sp)
-    STORE x15, SLOT(15)(sp)
-    STORE x16, SLOT(16)(sp)
-    STORE x17, SLOT(17)(sp)
-    STORE x28, SLOT(28)(sp)
-    STORE x29, SLOT(29)(sp)
-    STORE x30, SLOT(30)(sp)
-    STORE x31, SLOT(31)(sp)
+    store_changed
     call scheduler_preempted
     csrci sstatus, 2              /* SIE: sepc is an interrupt's, too */
     csrw sepc, a0
     li t0, 0x120                  /* SPP and SPIE: back to S-mode, interrupts open */
     csrs sstatus, t0
-    LOAD x1, SLOT(1)(sp)
+    load_changed_but_x5
     LOAD x5, SLOT(5)(sp)
-    LOAD x6, SLOT(6)(sp)
-    LOAD x7, SLOT(7)(sp)
-    LOAD x10, SLOT(10)(sp)
-    LOAD x11, SLOT(11)(sp)
-    LOAD x12, SLOT(12)(sp)
-    LOAD x13, SLOT(13)(sp)
-    LOAD x14, SLOT(14)(sp)
-    LOAD x15, SLOT(15)(sp)
-    LOAD x16, SLOT(16)(sp)
-    LOAD x17, SLOT(17)(sp)
-    LOAD x28, SLOT(28)(sp)
-    LOAD x29, SLOT(29)(sp)
-    LOAD x30, SLOT(30)(sp)
-    LOAD x31, SLOT(31)(sp)
     addi sp, sp, FRAME_SIZE
     sret

@@ -3,10 +3,8 @@
  * The 256 interrupt stubs. Exceptions (vectors 0 to 31) save every register and never return; interrupts save what C
  * functions may change. Each kind has a stack of its own (trap.c), so neither needs room on a thread's stack.
  */
-    .text
-
-/* Above the return frame of the CPU: the vector, pushed by the stub. */
-interrupt_common:
+/* What C functions may change. */
+    .macro push_changed
     pushq %rax
     pushq %rcx
     pushq %rdx
@@ -16,6 +14,25 @@ interrupt_common:
     pushq %r9
     pushq %r10
     pushq %r11
+    .endm
+
+    .macro pop_changed
+    popq %r11
+    popq %r10
+    popq %r9
+    popq %r8
+    popq %rdi
+    popq %rsi
+    popq %rdx
+    popq %rcx
+    popq %rax
+    .endm
+
+    .text
+
+/* Above the return frame of the CPU: the vector, pushed by the stub. */
+interrupt_common:
+    push_changed
     subq $8, %rsp                 /* keep the stack aligned to 16 */
     movq 80(%rsp), %rdi
     cld
@@ -23,15 +40,7 @@ interrupt_common:
     leaq 88(%rsp), %rdi
     call x86_interrupt_return
     addq $8, %rsp
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rdi
-    popq %rsi
-    popq %rdx
-    popq %rcx
-    popq %rax
+    pop_changed
     addq $8, %rsp
     iretq
 
@@ -39,15 +48,7 @@ interrupt_common:
     .globl x86_preempted
 x86_preempted:
     pushfq
-    pushq %rax
-    pushq %rcx
-    pushq %rdx
-    pushq %rsi
-    pushq %rdi
-    pushq %r8
-    pushq %r9
-    pushq %r10
-    pushq %r11
+    push_changed
     pushq %rbp
     movq %rsp, %rbp
     andq $-16, %rsp
@@ -55,15 +56,7 @@ x86_preempted:
     call scheduler_preempted
     movq %rbp, %rsp
     popq %rbp
-    popq %r11
-    popq %r10
-    popq %r9
-    popq %r8
-    popq %rdi
-    popq %rsi
-    popq %rdx
-    popq %rcx
-    popq %rax
+    pop_changed
     popfq
     ret
 

@@ -80,7 +80,7 @@ bool ring_producer_is_announced(const struct ring_producer *producer, uint32_t g
 /* End the session: the consumer stops following. */
 void ring_producer_stop(struct ring_producer *producer);
 
-/* Does the consumer follow this session? Acquire: if so, its tail belongs to it. */
+/* Does the consumer follow the session that was begun? Acquire: if so, its tail belongs to it. */
 static inline bool ring_producer_followed(const struct ring_producer *producer)
 {
     return shared_load32_acquire(&producer->memory.control->session_seen) == producer->session;

@@ -39,7 +39,7 @@ void channel_close(struct channel *channel);
 
 /* Look at the cable and at both sessions: tx_session and rx_session are true then. */
 void channel_follow(struct channel *channel);
-/* The other end breaks the rules of what it writes: read nothing more of this session. */
+/* The other end breaks the rules of what it writes: read nothing more of what it began. */
 void channel_refuse(struct channel *channel);
 
 /* Write a record of two parts. `is_control`: it may use the room that is kept for such. 0, ERROR_FULL

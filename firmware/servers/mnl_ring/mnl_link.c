@@ -295,7 +295,7 @@ static bool deliver_whole(struct mnl_link *link)
     return result != KERN_INVALID_ARGUMENT && result != KERN_RESOURCE_SHORTAGE;
 }
 
-/* One record. False: the peer, or what it says, cannot be used in this session. */
+/* One record. False: the peer, or what it says, cannot be used until it begins anew. */
 static bool receive(struct mnl_link *link, const uint8_t *record, uint32_t length)
 {
     union {

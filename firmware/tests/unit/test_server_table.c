@@ -881,6 +881,47 @@ static void the_death_of_a_watched_port_is_told_once(void)
     close_node(&fixture);
 }
 
+/* A death function that, the first time, puts another port in the place of the one that died. */
+static struct port *successor;
+
+static bool watch_successor(uint64_t name)
+{
+    (void)name;
+    if (death_count == 0) {
+        kern_server_unwatch(instance, watched_port);
+        EXPECT_EQUAL(kern_server_watch(instance, successor), 0);
+    }
+    __atomic_add_fetch(&death_count, 1, __ATOMIC_RELEASE);
+    return true;
+}
+
+static void a_death_function_may_watch_another_port(void)
+{
+    struct fixture fixture;
+    struct reservation reserved;
+    struct port *com = open_server(&fixture, &reserved);
+    struct server_command death = command(SERVER_PORT_DEATH_PROC, 0, (uintptr_t)watch_successor, 0);
+    int deaths;
+
+    death_count = 0;
+    EXPECT_EQUAL(
+        test_call_status(&fixture.node.host, com, SERVER_PORT_DEATH_PROC, &death, sizeof(death)),
+        0);
+    REQUIRE(port_create(&fixture.node.host, &watched_port) == ERROR_NONE);
+    REQUIRE(port_create(&fixture.node.host, &successor) == ERROR_NONE);
+    port_retain(watched_port);
+    EXPECT_EQUAL(com_watch(&fixture, com, 0), 0);
+    port_destroy(watched_port);
+    deaths = 1;
+    EXPECT(test_wait(a_death_was_told, &deaths));
+    port_release(watched_port);
+    port_destroy(successor);
+    deaths = 2;
+    EXPECT(test_wait(a_death_was_told, &deaths));
+    port_release(com);
+    close_node(&fixture);
+}
+
 static int give_up(uintptr_t argument)
 {
     (void)argument;
@@ -1044,6 +1085,7 @@ static const struct unit_test server_table_tests[] = {
     {"what a server logs reaches the one who asked", what_a_server_logs_reaches_the_one_who_asked},
     {"callouts run in order and are bounded", callouts_run_in_order_and_are_bounded},
     {"the death of a watched port is told once", the_death_of_a_watched_port_is_told_once},
+    {"a death function may watch another port", a_death_function_may_watch_another_port},
     {"a server that gives up is not served, and told once",
      a_server_that_gives_up_is_not_served_and_told_once},
     {"a shutdown needs no script", a_shutdown_needs_no_script},
