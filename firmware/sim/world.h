@@ -4,7 +4,7 @@
  * messages. Each part touches only what its own file owns:
  *
  *   run.c       the phases of a run       timeline.c  what happens when
- *   node.c      power, lives, notices     program.c   what the nodes do
+ *   node.c      power, lives, notices     program*.c  what the nodes do
  *   network.c   cables and PHYs           damage.c    what cables do to frames
  *   fault.c     what a schedule asks for  oracle.c    messages: I1 to I4, I8
  *   oracle_rights.c   rights and notifications: I14, I15
