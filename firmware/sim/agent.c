@@ -331,12 +331,7 @@ uint32_t sim_agent_is_diverted(uint32_t node_id)
     if (node_id != SIM_AGENT_NONE) {
         return node_id_is_suspect(node_id) ? 1 : 0;
     }
-    for (uint32_t i = 0; i < sim.settings->node_count; i++) { /* it may have said so itself */
-        if (sim_nodes[i].is_suspect) {
-            return 1;
-        }
-    }
-    return 0;
+    return nodes_have_suspects() ? 1 : 0; /* it may have said so itself */
 }
 
 void sim_agent_diverted(uint32_t message)

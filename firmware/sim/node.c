@@ -85,6 +85,16 @@ bool node_id_is_suspect(uint32_t node_id)
     return node != NULL && node->is_suspect;
 }
 
+bool nodes_have_suspects(void)
+{
+    for (uint32_t i = 0; i < sim.settings->node_count; i++) {
+        if (sim_nodes[i].is_suspect) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool node_is_discredited(uint32_t index)
 {
     const struct sim_node *node = &sim_nodes[index];

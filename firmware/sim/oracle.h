@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The oracle's books: what oracle.c (messages, ports) and oracle_rights.c (rights, notifications)
- * share. Everybody else asks by world.h.
+ * The oracle's books: what oracle.c (messages, ports), oracle_rights.c, oracle_notices.c (notifications)
+ * and oracle_quiet.c share. Everybody else asks by world.h.
  *
  * A *right* of the world is one send, send-once or receive right that an honest life made: in a
  * program's hands, in a message, used for one, or ended. It is *shaky* from when somebody in the chain
@@ -14,6 +14,8 @@
 
 #define PORTS_MAXIMUM 2048u
 #define MESSAGES_MAXIMUM 8192u
+#define RIGHTS_MAXIMUM 8192u
+#define REQUESTS_MAXIMUM 1024u
 #define LIFE_WORDS (SIM_LIVES_MAXIMUM / 64u)
 
 enum message_state {
@@ -61,11 +63,46 @@ struct oracle_message {
     bool is_diverted; /* it was sent to where a suspect said that the port is */
 };
 
+enum right_state {
+    RIGHT_HELD,    /* a program has it */
+    RIGHT_CARRIED, /* a message has it */
+    RIGHT_USED,    /* a send-once right: a message was sent with it */
+    RIGHT_ENDED,
+};
+
+struct oracle_right {
+    uint32_t port;
+    uint32_t life;  /* that has it, or sent it */
+    uint32_t giver; /* life that it came from; SIM_NONE: it was made where it is */
+    uint8_t kind;   /* enum port_disposition */
+    uint8_t state;  /* enum right_state */
+    bool is_shaky;
+    bool is_late;    /* its holder had been told that its port's life is dead */
+    bool is_by_name; /* got by a name, or comes from such a one: its home does not know of it */
+};
+
+struct oracle_request {
+    uint32_t port;
+    uint32_t notify;
+    uint32_t life;  /* that asked */
+    uint32_t moves; /* of the port, then */
+    uint64_t name;
+    bool is_for_dead; /* else for no senders */
+    bool was_true;    /* at some time since: nobody had a send right */
+    bool is_over;     /* it was told, or refused */
+    bool may_lapse;   /* nobody has to tell it any more: its proxy may be gone */
+};
+
 extern struct oracle_port oracle_ports[PORTS_MAXIMUM];
 extern uint32_t oracle_port_count;
 extern struct oracle_message oracle_messages[MESSAGES_MAXIMUM];
 extern uint32_t oracle_message_count;
 extern bool oracle_memory_was_short;
+extern struct oracle_right oracle_rights[RIGHTS_MAXIMUM];
+extern uint32_t oracle_right_count;
+extern bool oracle_is_partial; /* not every right is in the books */
+extern struct oracle_request oracle_requests[REQUESTS_MAXIMUM];
+extern uint32_t oracle_request_count;
 
 static inline bool life_is_over(uint32_t life)
 {
@@ -97,6 +134,16 @@ static inline bool life_is_misled(const struct oracle_port *port, uint32_t life)
 /* Some life that the port was at is one of which `is` says so to `node`. */
 bool oracle_port_any_home(uint32_t port, bool (*is)(uint32_t node, uint32_t life), uint32_t node);
 
+/* --- oracle_rights.c ----------------------------------------------------------------------- */
+
+bool right_is_shaky(const struct oracle_right *right);
+
+static inline bool right_is_send(const struct oracle_right *right)
+{
+    return right->kind == PORT_SEND &&
+           (right->state == RIGHT_HELD || right->state == RIGHT_CARRIED);
+}
+
 /* A message has come, in `life`; a suspect says so; it failed, or nobody knows; it was not sent. */
 void rights_received(struct oracle_message *message, uint32_t life);
 void rights_astray(const struct oracle_message *message);
@@ -105,5 +152,22 @@ void rights_unsent(struct oracle_message *message);
 
 /* One of them is shaky. */
 bool rights_are_shaky(const struct oracle_message *message);
+
+/* --- oracle_notices.c ----------------------------------------------------------------------- */
+
+void requests_open(void);
+/* There may be fewer senders to a port than before. */
+void requests_review(uint32_t port);
+
+/* The send-once rights of a port. */
+struct once_count {
+    uint32_t made;
+    uint32_t shaky;
+    uint32_t firm; /* held by somebody who lives */
+};
+
+struct once_count rights_count_once(uint32_t port);
+/* Each ends once: in a message, or by being told dead. */
+void rights_check_once(uint32_t port);
 
 #endif

@@ -57,7 +57,7 @@ static void drain(struct program *program)
 static void release_rights(struct program *program)
 {
     for (uint32_t i = 0; i < PROGRAM_RIGHTS; i++) {
-        program_drop_right(program, &program->rights[i]);
+        program_drop_right(&program->rights[i]);
     }
 }
 
@@ -65,10 +65,10 @@ static void close_all(struct program *program)
 {
     release_rights(program);
     for (uint32_t i = 0; i < PROGRAM_SETS; i++) {
-        program_drop_set(program, &program->sets[i]);
+        program_drop_set(&program->sets[i]);
     }
     for (uint32_t i = 0; i < PROGRAM_PORTS; i++) {
-        program_drop_port(program, &program->ports[i]);
+        program_drop_port(&program->ports[i]);
     }
     program->is_closed = true;
 }

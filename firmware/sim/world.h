@@ -4,10 +4,11 @@
  * messages. Each part touches only what its own file owns:
  *
  *   run.c       the phases of a run       timeline.c  what happens when
- *   node.c      power, lives, notices     program.c   what the nodes do
+ *   node.c      power, lives, notices     program*.c  what the nodes do
  *   network.c   cables and PHYs           damage.c    what cables do to frames
  *   fault.c     what a schedule asks for  oracle.c    messages: I1 to I4, I8
- *   oracle_rights.c   rights and notifications: I14, I15
+ *   oracle_rights.c   rights: I14         oracle_notices.c   notifications: I15
+ *   oracle_quiet.c    both, when all is quiet
  *   watch.c     nodes and links: I5 to I7, I11, I12   trace.c  hash and last events
  *   forge.c, forge_message.c   what a hostile node sends
  *
@@ -160,6 +161,7 @@ void node_note_stale(uint32_t node);
 /* The node whose id it is; null: nobody's. */
 struct sim_node *node_of_id(uint32_t node_id);
 bool node_id_is_suspect(uint32_t node_id);
+bool nodes_have_suspects(void);
 
 /* It claimed a life that it will never reach: nobody believes that it lives any more. */
 bool node_is_discredited(uint32_t node);
