@@ -179,6 +179,10 @@ class HostSpace(ABC):
         self.work()
         return future
 
+    def unwatch_senders(self, port: Port) -> None:
+        """Let whoever waits for the end of a port's senders look again: the port is gone."""
+        self._watches.end_senders(self.space.name_of(port))
+
     # Messages ------------------------------------------------------------------------------------
 
     def post(
