@@ -30,7 +30,7 @@ from emulator.protocol.link_types import (
 )
 from emulator.protocol.message_parts import PortPart
 from emulator.protocol.mnl import Death, MachMessage, NakReason, RightsEntry, RightsOperation
-from emulator.protocol.names import bootstrap_port, kernel_port
+from emulator.protocol.names import bootstrap_port, kernel_port, node_of
 from emulator.protocol.services import (
     REPLY_OFFSET,
     ErrorCode,
@@ -38,13 +38,14 @@ from emulator.protocol.services import (
     parse_node_lookup_request,
 )
 
-__all__ = ["FakeGuest"]
+__all__ = ["FakeGuest", "Handler", "echo_only"]
 
 Handler = Callable[[MachMessage], bytes | NakReason | None]
 
 
-def _echo_only(message: MachMessage) -> bytes | NakReason | None:
-    if message.id == Service.ECHO and message.remote == kernel_port(message.remote >> 48):
+def echo_only(message: MachMessage) -> bytes | NakReason | None:
+    """Answer ECHO at the kernel port; refuse everything else."""
+    if message.id == Service.ECHO and message.remote == kernel_port(node_of(message.remote)):
         return message.body
     return NakReason.UNKNOWN_NAME
 
@@ -78,7 +79,7 @@ class FakeGuest:
         node_id: int,
         incarnation: int,
         constants: ClusterConstants,
-        handler: Handler = _echo_only,
+        handler: Handler = echo_only,
         message_max: int = MESSAGE_MAX_DEFAULT,
         pair: Pair | None = None,
     ) -> None:
