@@ -14,7 +14,7 @@ section 3.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
@@ -290,11 +290,6 @@ class Pair:
     def enqueue_death(self, death: Death) -> None:
         """Queue node 0's word that an incarnation is dead; it goes before every IPC message."""
         self._enqueue_control(Sub.NODE, NodeCommand.DEATH, death.serialize(), None)
-
-    def tell_rights(self, entries: Iterable[RightsEntry]) -> None:
-        """Tell accounts of rights that nobody keeps, before every IPC message."""
-        payload = Rights(entries=tuple(entries)).serialize()
-        self._enqueue_control(Sub.FLIPC, FlipcCommand.RIGHTS, payload, None)
 
     # Source, on a link ---------------------------------------------------------------------------
 

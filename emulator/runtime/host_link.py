@@ -142,7 +142,6 @@ class ManagementLink:
             owner: Told about everything.
         """
         self.node_id = node_id
-        self.incarnation = 0  # of the guest; 0: none alive
         self.rx_up = False
         self.tx_up = False
         self._constants = constants
@@ -170,6 +169,11 @@ class ManagementLink:
         self._is_busy = False
 
     # What the owner calls ------------------------------------------------------------------------
+
+    @property
+    def incarnation(self) -> int:
+        """The guest's life; 0: none is known to be alive."""
+        return self.neighbour.incarnation
 
     @property
     def pair(self) -> Pair:
@@ -232,7 +236,6 @@ class ManagementLink:
         """Another incarnation of the guest trains: its pair is a new one."""
         self._owner.life_began(self.node_id, incarnation)
         self._end_neighbour()
-        self.incarnation = incarnation
         self._owner.space.came_up(self.neighbour, incarnation, MESSAGE_MAX_DEFAULT)
 
     def end_life(self, incarnation: int) -> None:
@@ -240,7 +243,6 @@ class ManagementLink:
         now_ns = time.monotonic_ns()
         if self.incarnation and self.incarnation <= incarnation:
             self._end_neighbour()
-            self.incarnation = 0
         self._link.peer_dead(incarnation, now_ns)
         self.service(now_ns)
 

@@ -118,7 +118,6 @@ class HostNode(HostSpace):
         """
         super().__init__(constants, incarnation)
         self._constants = constants
-        self._incarnation = incarnation
         self._observer = observer or HostObserver()
         self._table = NodeTable(constants)
         self._transits = TransitTable(transits)
@@ -172,7 +171,7 @@ class HostNode(HostSpace):
         if link is None:
             link = ManagementLink(
                 node_id=node_id,
-                incarnation=self._incarnation,
+                incarnation=self.space.incarnation,
                 constants=self._constants,
                 owner=self,
             )

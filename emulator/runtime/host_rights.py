@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
@@ -51,7 +52,26 @@ class RightsStatistics:
         )
 
 
-class HostRight:
+class _Given(ABC):
+    """What is given back at the end of `with`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give it back; no effect the second time."""
+
+
+class HostRight(_Given):
     """A send or send-once right of node 0; to be used, sent on or released, once.
 
     As a context manager it is released at the end, if it is there still.
@@ -69,17 +89,6 @@ class HostRight:
         self.name = port.name
         self._host = host
         self._port: Port | None = port
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def __repr__(self) -> str:
         return f"<{self.kind.name.lower()} right to {describe(self.name)}>"
@@ -146,7 +155,7 @@ class HostRight:
         self._host.watch_death(self.port, listener)
 
 
-class HostMessage:
+class HostMessage(_Given):
     """A message that node 0 received.
 
     Its rights are there until they are taken; `release()` gives back what was not. As a context
@@ -177,17 +186,6 @@ class HostMessage:
             elif slot.port is not None:
                 self.ports.append(slot.port)
         self._host = host
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def take(self, index: int) -> HostRight:
         """Return the send or send-once right at a place, counted without data; it is the caller's.

@@ -24,6 +24,7 @@ from emulator.protocol.message_parts import PORT_LIMIT_MAX
 from emulator.protocol.names import bootstrap_port, describe, kernel_port, node_of
 from emulator.protocol.services import (
     REPLY_OFFSET,
+    SERVICE_NAME_BYTES,
     ErrorCode,
     Service,
     node_lookup_request,
@@ -177,6 +178,10 @@ class HostSpace(ABC):
         future = self._watches.senders(port)
         self.work()
         return future
+
+    def unwatch_senders(self, port: Port) -> None:
+        """Let whoever waits for the end of a port's senders look again: the port is gone."""
+        self._watches.end_senders(self.space.name_of(port))
 
     # Messages ------------------------------------------------------------------------------------
 
@@ -501,16 +506,18 @@ class HostSpace(ABC):
     # Node 0's kernel port ------------------------------------------------------------------------
 
     def _answer(self, node_id: int, message: HostMessage) -> None:
-        """Node 0's kernel port: ECHO and LOOKUP are served, everything else is unsupported."""
+        """Node 0's kernel port: ECHO and LOOKUP are served, everything else is invalid."""
         if message.id == Service.ECHO:
             body = message.body
         elif message.id == Service.LOOKUP:
             body = self._look_up(node_id, message.body)
         else:
-            body = _status(ErrorCode.UNSUPPORTED)
+            body = _status(ErrorCode.INVALID)
         self.reply(message, body)
 
     def _look_up(self, node_id: int, name: bytes) -> bytes:
+        if len(name) != SERVICE_NAME_BYTES:
+            return _status(ErrorCode.INVALID)
         port_of = self._published.get(name.partition(b"\0")[0].decode("ascii", "replace"))
         port = 0 if port_of is None else port_of(node_id)
         if not port:

@@ -43,14 +43,18 @@ class Watches:
         self._space.notify_no_senders(port, self._port)
         return future
 
+    def end_senders(self, name: int) -> None:
+        """End every wait for the senders of the port of that name."""
+        for future in self._senders.pop(name, []):
+            if not future.done():
+                future.set_result(None)
+
     def ready(self) -> None:
         """Something was told."""
         while (message := self._space.next_message(self._port, time.monotonic_ns())) is not None:
             name = int.from_bytes(message.body[:8], "little")
             if message.id == Notification.NO_SENDERS:
-                for future in self._senders.pop(name, []):
-                    if not future.done():
-                        future.set_result(None)
+                self.end_senders(name)
             elif message.id == Notification.DEAD_NAME:
                 listeners = self._deaths.pop(name, [])
                 for listener in listeners:

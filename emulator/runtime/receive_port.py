@@ -38,9 +38,8 @@ class HostPort:
     def close(self) -> None:
         """End the port: what waits in it is refused as DEAD_PORT, as is whatever comes later."""
         if not self.is_closed:
-            self.is_closed = True
+            self._leave()
             self._host.release_port(self.port)
-            self.ready()
 
     def ready(self) -> None:
         """A message was queued, or the port is closed."""
@@ -59,8 +58,7 @@ class HostPort:
         """Return the receive right for a message: the port goes where that is received, with what
         is queued; this object is closed by that."""
         port = self._alive()
-        self.is_closed = True
-        self.ready()
+        self._leave()
         return PortItem(port, Transfer.MOVE_RECEIVE)
 
     def has_senders(self) -> bool:
@@ -72,16 +70,23 @@ class HostPort:
 
         Raises:
             DeadlineExpired: Somebody has one still.
-            UsageError: The port is closed.
+            UsageError: The port is closed, or is while waiting.
         """
         gone = self._host.watch_senders(self._alive())
         try:
             async with deadline.timeout():
                 await gone
+            self._alive()
         except TimeoutError:
             raise DeadlineExpired(
                 f"somebody has a right to port {describe(self.name)} after {deadline.within_s:g} s"
             ) from None
+
+    def _leave(self) -> None:
+        """The receive right is in these hands no more: whoever waits for something looks again."""
+        self.is_closed = True
+        self._host.unwatch_senders(self.port)
+        self.ready()
 
     def _alive(self) -> Port:
         if self.is_closed:

@@ -13,11 +13,19 @@ import asyncio
 import socket
 import struct
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from emulator.protocol.constants import MESSAGE_MAX_DEFAULT, ClusterConstants, Verdict
-from emulator.protocol.flipc import Arrival, DeathTold, IpcArrived, Outcome, Pair, RightsTold
+from emulator.protocol.flipc import (
+    RIGHTS_TAKEN,
+    Arrival,
+    DeathTold,
+    IpcArrived,
+    Outcome,
+    Pair,
+    RightsTold,
+)
 from emulator.protocol.frames import FrameStream
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.link_types import (
@@ -29,8 +37,15 @@ from emulator.protocol.link_types import (
     Transmit,
 )
 from emulator.protocol.message_parts import PortPart
-from emulator.protocol.mnl import Death, MachMessage, NakReason, RightsEntry, RightsOperation
-from emulator.protocol.names import bootstrap_port, kernel_port
+from emulator.protocol.mnl import (
+    RIGHTS_COUNT_MAX,
+    Death,
+    MachMessage,
+    NakReason,
+    RightsEntry,
+    RightsOperation,
+)
+from emulator.protocol.names import bootstrap_port, kernel_port, node_of
 from emulator.protocol.services import (
     REPLY_OFFSET,
     ErrorCode,
@@ -38,13 +53,14 @@ from emulator.protocol.services import (
     parse_node_lookup_request,
 )
 
-__all__ = ["FakeGuest"]
+__all__ = ["FakeGuest", "Handler", "echo_only"]
 
 Handler = Callable[[MachMessage], bytes | NakReason | None]
 
 
-def _echo_only(message: MachMessage) -> bytes | NakReason | None:
-    if message.id == Service.ECHO and message.remote == kernel_port(message.remote >> 48):
+def echo_only(message: MachMessage) -> bytes | NakReason | None:
+    """Answer ECHO at the kernel port; refuse everything else."""
+    if message.id == Service.ECHO and message.remote == kernel_port(node_of(message.remote)):
         return message.body
     return NakReason.UNKNOWN_NAME
 
@@ -63,6 +79,23 @@ class _Flow:
         """Nothing changes."""
 
 
+class _Words:
+    """`Accounts` that nobody keeps: what a test has the guest say of rights."""
+
+    def __init__(self) -> None:
+        self.untold: deque[RightsEntry] = deque()
+
+    def may_transmit(self, _name: int) -> bool:
+        return True
+
+    def transmitted(self, token: object) -> None:
+        pass
+
+    def take_news(self) -> tuple[RightsEntry, ...]:
+        count = min(len(self.untold), RIGHTS_COUNT_MAX)
+        return tuple(self.untold.popleft() for _ in range(count))
+
+
 class FakeGuest:
     """One incarnation of a guest on a socket of the running loop.
 
@@ -78,7 +111,7 @@ class FakeGuest:
         node_id: int,
         incarnation: int,
         constants: ClusterConstants,
-        handler: Handler = _echo_only,
+        handler: Handler = echo_only,
         message_max: int = MESSAGE_MAX_DEFAULT,
         pair: Pair | None = None,
     ) -> None:
@@ -92,7 +125,7 @@ class FakeGuest:
             handler: Given each message for one of its ports; returns the reply's body, a refusal,
                 or None for no reply.
             message_max: Largest message that it says it receives, in bytes.
-            pair: Between it and node 0; None: one that keeps no accounts of rights.
+            pair: Between it and node 0; None: one for whose rights nobody keeps accounts.
         """
         self.deaths: list[Death] = []
         self.outcomes: list[Outcome] = []
@@ -102,7 +135,8 @@ class FakeGuest:
         self.services: dict[str, PortPart] = {}
         self.given: Counter[int] = Counter()
         self.node_id = node_id
-        self.pair = pair or Pair(node_id=node_id, constants=constants)
+        self._words = _Words()
+        self.pair = pair or Pair(node_id=node_id, constants=constants, accounts=self._words)
         self._handler = handler
         self._sock = sock
         self._stream = FrameStream(65536)
@@ -149,7 +183,7 @@ class FakeGuest:
 
     def tell_rights(self, *entries: RightsEntry) -> None:
         """Tell node 0 accounts of rights."""
-        self.pair.tell_rights(entries)
+        self._words.untold += entries
         self._service()
 
     def nudge(self) -> None:
@@ -198,7 +232,8 @@ class FakeGuest:
             self._timer = self._loop.call_at(deadline_ns / 1e9, self._service)
 
     def _take_outcomes(self) -> None:
-        self.outcomes += self.pair.take_outcomes()
+        outcomes = self.pair.take_outcomes()
+        self.outcomes += [outcome for outcome in outcomes if outcome.token is not RIGHTS_TAKEN]
 
     def _act(self, output: Output, now_ns: int) -> None:
         match output:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -29,6 +29,7 @@ from emulator.runtime.host_rights import RightsStatistics
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
+GUIDE: Final = Path(__file__).parents[2] / "docs" / "guide" / "scenario.md"
 PAIR: Final = """
 [[node]]
 name = "big"
@@ -64,6 +65,21 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     options = RunOptions(runs_path=tmp_path / "runs")
     async with Cluster.from_topology(topology, options=options) as cluster:
         yield cluster
+
+
+async def test_the_guide_s_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/guide/scenario.md has it, with its first topology."""
+    monkeypatch.chdir(tmp_path)
+    text = GUIDE.read_text(encoding="utf-8")
+    (tmp_path / "pair.toml").write_text(_block(text, "toml"), encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(_block(text.partition("\n## 5. ")[2], "python"), names)
+    await names["test_rights"]()
+
+
+def _block(text: str, language: str) -> str:
+    """The first block of code in that language."""
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
 
 
 def rights(cluster: Cluster) -> list[RightsStatistics]:

@@ -133,7 +133,7 @@ class Neighbour:
 
     Args:
         node_id: Of it.
-        incarnation: Its life.
+        incarnation: Its life; 0: not known yet.
         pair: The streams between it and us.
         message_max: Bytes of the largest message that it takes, mnl header included.
         is_to_be_served: Its pair may have something new to send; whoever looks clears it.

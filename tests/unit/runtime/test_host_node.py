@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from emulator.errors import DeadlineExpired, GuestError, NodeDied, UsageError
 from emulator.protocol.constants import (
+    MESSAGE_MAX_DEFAULT,
     ClusterConstants,
     Direction,
     FrameType,
@@ -29,7 +30,7 @@ from emulator.protocol.route import Transit
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostMessage, HostNode, HostObserver
-from emulator.testing.fake_guest import FakeGuest
+from emulator.testing.fake_guest import FakeGuest, Handler, echo_only
 
 CONSTANTS = ClusterConstants(
     keepalive_ns=10_000_000,
@@ -80,14 +81,22 @@ class Bench:
     def _count(self, _node_id: int) -> None:
         self.witness.batches += 1
 
-    def boot(self, node_id: int, incarnation: int = LIFE, **options: object) -> FakeGuest:
+    def boot(
+        self,
+        node_id: int,
+        incarnation: int = LIFE,
+        *,
+        handler: Handler = echo_only,
+        message_max: int = MESSAGE_MAX_DEFAULT,
+    ) -> FakeGuest:
         ours, theirs = socket.socketpair()
         guest = FakeGuest(
             theirs,
             node_id=node_id,
             incarnation=incarnation,
             constants=CONSTANTS,
-            **options,  # type: ignore[arg-type]  # as FakeGuest has them
+            handler=handler,
+            message_max=message_max,
         )
         self._guests.append(guest)
         self.host.attach(node_id, ours)
@@ -109,9 +118,8 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.close()
 
 
-async def eventually(holds: object) -> None:
-    """Let the loop run until `holds()`; the test's own bound ends a wait in vain."""
-    assert callable(holds)
+async def eventually(holds: Callable[[], object]) -> None:
+    """Let the loop run until `holds()`; a wait in vain ends after two seconds."""
     async with asyncio.timeout(2):
         while not holds():
             await asyncio.sleep(0.001)

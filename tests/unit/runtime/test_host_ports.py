@@ -125,6 +125,28 @@ async def test_a_sender_that_stays_is_waited_for_in_vain(bench: Bench) -> None:
         await port.wait_no_senders(Deadline.after(0.05))
 
 
+@pytest.mark.parametrize("moves", [False, True])
+async def test_nobody_waits_for_the_senders_of_a_port_that_is_gone(
+    bench: Bench, moves: bool
+) -> None:
+    port = bench.host.port()
+    await give(bench, port.send_right())
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(_failure(port.wait_no_senders(soon())))
+        await asyncio.sleep(0)
+        if moves:
+            await give(bench, port.receive_right())
+        else:
+            port.close()
+    assert "is closed" in waiting.result()
+
+
+async def _failure(wait: Awaitable[None]) -> str:
+    with pytest.raises(UsageError) as caught:
+        await wait
+    return str(caught.value)
+
+
 async def test_the_death_of_its_holder_takes_the_last_right(bench: Bench) -> None:
     port = bench.host.port()
     await give(bench, port.send_right(), port.send_once_right())

@@ -26,7 +26,7 @@ from emulator.loader.table import State
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.mnl import MachMessage, NakReason
 from emulator.protocol.names import kernel_port, make_name, tag_of_incarnation
-from emulator.protocol.services import Service, lookup_request, parse_lookup_reply
+from emulator.protocol.services import ErrorCode, Service, lookup_request, parse_lookup_reply
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_node import HostNode
@@ -155,4 +155,20 @@ async def test_a_guest_that_died_hears_no_more(asker: Asker) -> None:
 
 async def test_an_unknown_service_is_not_found(asker: Asker) -> None:
     body = await asker.ask(kernel_port(0), Service.LOOKUP, lookup_request("server_loader.c"))
-    assert int.from_bytes(body[:4], "little", signed=True) == -3
+    assert status_of(body) == ErrorCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("message_id", "body"),
+    [(Service.LOOKUP, b"server_loader"), (Service.LOOKUP, bytes(33)), (Service.STATISTICS, b"")],
+    ids=["short", "long", "unknown"],
+)
+async def test_what_node_0_does_not_serve_is_invalid(
+    asker: Asker, message_id: int, body: bytes
+) -> None:
+    answer = await asker.ask(kernel_port(0), message_id, body)
+    assert (status_of(answer), len(answer)) == (ErrorCode.INVALID, 8)
+
+
+def status_of(body: bytes) -> int:
+    return int.from_bytes(body[:4], "little", signed=True)
