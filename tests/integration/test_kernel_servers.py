@@ -163,11 +163,24 @@ async def test_a_node_may_have_a_node_server_of_its_own(tmp_path: Path) -> None:
         assert await is_found(cluster, a, by=a)
 
 
-@pytest.mark.parametrize("words", [[], ["a"], ["a", "-x"], ["a", "-l"], ["a", "-l", "x", "-L"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "a",
+        "a -x",
+        "a -l",
+        "a -l x -L",
+        "a -A x",
+        "a --replace x",
+        "a --force -d x",
+        "a --json -u x",
+    ],
+)
 async def test_words_that_make_no_command(
-    tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert await kl("kl_util", tmp_path, *words) == 1
+    assert await kl("kl_util", tmp_path, *words.split()) == 1
     assert capfd.readouterr().err.startswith("usage: kl_util")
 
 
