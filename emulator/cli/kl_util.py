@@ -50,6 +50,7 @@ instead of an action:
 _NEEDS_NAMES = ("-a", "-d", "-l", "-u")
 _TAKES_NONE = ("-r", "-A")
 _ACTIONS = (*_NEEDS_NAMES, *_TAKES_NONE, "-s")
+_FLAGS = {"--quiesce": "-u", "--force": "-u", "--json": "-s"}  # each with the action that it is for
 _NO_PLACE = (State.ALLOCATING, State.DEALLOCATED, State.FAILED)
 
 
@@ -91,13 +92,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(words: list[str]) -> _Command:
     place, rest = take_place(words)
     command = _Command(place=place)
-    while rest and rest[0] in ("-L", "--quiesce", "--force", "--json"):
+    while rest and rest[0] in ("-L", *_FLAGS):
         command.flags.add(rest.pop(0))
     if rest and rest[0] in (*_ACTIONS, "--replace"):
         command.action, command.words = rest[0], rest[1:]
     elif rest or "-L" not in command.flags:
         raise UsageMistake
     if any(word.startswith("-") for word in command.words):
+        raise UsageMistake
+    if any(_FLAGS.get(flag, command.action) != command.action for flag in command.flags):
         raise UsageMistake
     count = len(command.words)
     if (
@@ -230,6 +233,7 @@ def _as_data(name: str, info: ServerInfo) -> dict[str, object]:
         "address": info.address,
         "size_bytes": info.size_bytes,
         "relocatable": info.relocatable,
+        "loadable": info.loadable,
         "reason": info.reason,
         "taint": _taint_words(info.taint).split(),
         "ports": [

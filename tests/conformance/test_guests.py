@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from emulator import Cluster, DeathNotice, GuestError, RunOptions
-from emulator.config import parse_topology
+from emulator import Cluster, DeathNotice, GuestError
 from emulator.events import types
 from emulator.model import DeathCause
 from emulator.protocol.names import make_name, tag_of, tag_of_incarnation
 from emulator.runtime.deadline import Deadline
+from emulator.testing.clusters import cluster_of
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
@@ -54,9 +54,7 @@ def _soon() -> Deadline:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    topology = parse_topology(TOPOLOGY, source="guests.toml")
-    options = RunOptions(runs_path=tmp_path / "runs")
-    async with Cluster.from_topology(topology, options=options) as running:
+    async with cluster_of(TOPOLOGY, tmp_path) as running:
         yield running
 
 

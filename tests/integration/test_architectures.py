@@ -7,27 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from emulator import Cluster, DeathNotice, RunOptions
-from emulator.config import parse_topology
+from emulator import DeathNotice
 from emulator.model import Arch
+from emulator.testing.clusters import cluster_of, pair_text
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
-
-PAIR = """
-[[node]]
-name = "a"
-arch = "{a}"
-servers = ["traffic"]
-
-[[node]]
-name = "b"
-arch = "{b}"
-servers = ["traffic"]
-
-[[link]]
-kind = "{kind}"
-ends = ["a", "b"]
-"""
 
 ALL_FIVE = "\n".join(
     [
@@ -54,10 +38,7 @@ ALL_FIVE = "\n".join(
     ids=lambda arch: arch.value,
 )
 async def test_pair(tmp_path: Path, one: Arch, other: Arch, kind: str) -> None:
-    text = PAIR.format(a=one.value, b=other.value, kind=kind)
-    options = RunOptions(runs_path=tmp_path / "runs")
-    topology = parse_topology(text, source="pair.toml")
-    async with Cluster.from_topology(topology, options=options) as cluster:
+    async with cluster_of(pair_text(one, other, kind=kind), tmp_path) as cluster:
         a, b = cluster.nodes
         for source, sink in ((a, b), (b, a)):
             assert 0 < await source.ping(sink) < 1
@@ -82,9 +63,7 @@ async def test_pair(tmp_path: Path, one: Arch, other: Arch, kind: str) -> None:
 
 
 async def test_a_ring_of_all_architectures(tmp_path: Path) -> None:
-    options = RunOptions(runs_path=tmp_path / "runs")
-    topology = parse_topology(ALL_FIVE, source="ring.toml")
-    async with Cluster.from_topology(topology, options=options) as cluster:
+    async with cluster_of(ALL_FIVE, tmp_path) as cluster:
         nodes = cluster.nodes
         for node, following in zip(nodes, [*nodes[1:], nodes[0]], strict=True):
             assert 0 < await node.ping(following) < 1

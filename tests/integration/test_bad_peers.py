@@ -30,6 +30,7 @@ from emulator.protocol.services import (
     take_status,
 )
 from emulator.scenario import load_scenario, run_scenario
+from emulator.testing.clusters import pair_text
 from emulator.view.live import PlainView
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
@@ -38,21 +39,6 @@ FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 
 Tell = Callable[[BootArguments], BootArguments]
 
-PAIR = """
-[[node]]
-name = "a"
-arch = "x86_64"
-servers = ["traffic"]
-
-[[node]]
-name = "b"
-arch = "{arch}"
-servers = ["traffic", "raw_ring"]
-
-[[link]]
-kind = "{kind}"
-ends = ["a", "b"]
-"""
 HUB = """
 [[node]]
 name = "hub"
@@ -78,6 +64,10 @@ SECOND_LINK = '\n[[link]]\nkind = "ivshmem"\nends = ["a", "b"]\nname = "good"\n'
 
 # What only garbage leads to; a resend on a busy machine leads to other drops.
 UNREADABLE = {Drop.RESYNC, Drop.BAD_HEADER, Drop.BAD_LENGTH, Drop.BAD_PAYLOAD, Drop.BAD_TYPE}
+
+
+def pair(second: Arch = Arch.X86_64, kind: str = "ivshmem") -> str:
+    return pair_text(second=second, kind=kind, servers=["traffic", "raw_ring"])
 
 
 def of_node(name: str, change: Tell) -> Tell:
@@ -113,7 +103,7 @@ async def refused(
 @pytest.mark.parametrize("kind", ["ivshmem", "virtio-serial"])
 async def test_another_protocol_version(tmp_path: Path, kind: str) -> None:
     tell = of_node("b", change_link(1, lambda link: replace(link, version=2)))
-    error, events = await refused(tmp_path, PAIR.format(arch="riscv64", kind=kind), tell)
+    error, events = await refused(tmp_path, pair(Arch.RISCV64, kind), tell)
     assert error.message.endswith("it speaks another version of the link protocol")
     assert error.message.startswith("link a-b: ")
     refusals = [event for event in events if isinstance(event, LinkRefused)]
@@ -126,7 +116,7 @@ async def test_other_cluster_constants(tmp_path: Path) -> None:
         "b",
         lambda arguments: replace(arguments, constants=replace(arguments.constants, window=32)),
     )
-    error, events = await refused(tmp_path, PAIR.format(arch="aarch64", kind="ivshmem"), tell)
+    error, events = await refused(tmp_path, pair(Arch.AARCH64), tell)
     assert error.message.endswith("it has other cluster constants")
     assert any(
         isinstance(event, HostRefusal) and event.refusal is Refusal.CONSTANTS for event in events
@@ -138,7 +128,7 @@ async def test_node_that_claims_the_id_of_another_to_the_host(tmp_path: Path) ->
         renamed = replace(arguments, node_id=NodeId(1))
         return change_link(1, lambda link: replace(link, peer=NodeId(2)))(renamed)
 
-    text = PAIR.format(arch="x86_64", kind="ivshmem")
+    text = pair()
     error, events = await refused(tmp_path, text, of_node("b", as_a))
     assert error.message == (
         "link b-host: host refused b 1.1: it is not the node at the other end of this cable"
@@ -189,7 +179,7 @@ async def test_two_nodes_with_one_id(tmp_path: Path, image_with_drivers: Path) -
 async def test_what_a_run_says_of_nodes_that_disagree(tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()
-    (folder / "topology.toml").write_text(PAIR.format(arch="x86_64", kind="ivshmem"))
+    (folder / "topology.toml").write_text(pair())
     (folder / "scenario.py").write_text(
         '"""Never runs."""\nasync def scenario(cluster): raise AssertionError\n'
     )
@@ -215,7 +205,7 @@ async def test_what_a_run_says_of_nodes_that_disagree(tmp_path: Path) -> None:
 
 async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
     """b fills a ring with records that are no frames; a counts them, and all else goes on."""
-    text = PAIR.format(arch="aarch64", kind="ivshmem") + 'name = "noise"\nuse = "raw"\n'
+    text = pair(Arch.AARCH64) + 'name = "noise"\nuse = "raw"\n'
     events: list[Event] = []
     options = RunOptions(
         runs_path=tmp_path / "runs",
@@ -250,7 +240,7 @@ async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
 
 async def test_garbage_in_a_stream_costs_no_message(tmp_path: Path) -> None:
     """Noise between and inside the frames to b: it finds the next frame, and all is sent again."""
-    topology = parse_topology(PAIR.format(arch="aarch64", kind="virtio-serial"), source="test.toml")
+    topology = parse_topology(pair(Arch.AARCH64, "virtio-serial"), source="test.toml")
     events: list[Event] = []
     options = RunOptions(runs_path=tmp_path / "runs", listeners=(events.append,))
     noise = random.Random(topology.seed)

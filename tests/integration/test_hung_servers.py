@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from emulator import Cluster, Node, RunOptions
-from emulator.config import parse_topology
+from emulator import Cluster, Node
 from emulator.errors import MnlabError
 from emulator.loader import Code, LoaderError, State, Taint
 from emulator.model import Arch
+from emulator.testing.clusters import cluster_of, pair_text
 
 pytestmark = [
     pytest.mark.qemu,
@@ -24,25 +24,10 @@ pytestmark = [
 
 FAULT = "fault"
 HANG = 2602
-PAIR = """
-[[node]]
-name = "a"
-arch = "{arch}"
-servers = ["echo"]
-
-[[node]]
-name = "b"
-arch = "x86_64"
-
-[[link]]
-kind = "ivshmem"
-ends = ["a", "b"]
-"""
 
 
 def pair(tmp_path: Path, arch: Arch = Arch.X86_64) -> Cluster:
-    topology = parse_topology(PAIR.format(arch=arch.value), source="pair.toml")
-    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
+    return cluster_of(pair_text(arch, servers=["echo"]), tmp_path)
 
 
 async def load(node: Node, *parameters: str) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from emulator import Cluster, DeathNotice, Node, RunOptions
+from emulator import Cluster, DeathNotice, Node
 from emulator.cli import kl_ld, kl_log, kl_util
 from emulator.cli import main as mnlab
-from emulator.config import parse_topology
 from emulator.errors import GuestError, MnlabError
 from emulator.events.types import PanicExplained
 from emulator.loader import State
@@ -22,6 +22,7 @@ from emulator.model import Arch
 from emulator.protocol.names import bootstrap_port
 from emulator.protocol.services import Service, node_lookup_request, parse_node_lookup_reply
 from emulator.runtime.deadline import Deadline
+from emulator.testing.clusters import cluster_of, pair_text
 
 pytestmark = [
     pytest.mark.qemu,
@@ -32,28 +33,12 @@ pytestmark = [
 
 WRITE_NOWHERE = 2603
 LOG = 2600  # server fault logs something
-EXAMPLE = Path(__file__).parents[2] / "docs" / "guide" / "phy_mailbox"
-PAIR = """
-[[node]]
-name = "a"
-arch = "{first}"
-servers = ["echo", "traffic"]
-
-[[node]]
-name = "b"
-arch = "{second}"
-servers = ["echo", "traffic"]
-
-[[link]]
-kind = "ivshmem"
-ends = ["a", "b"]
-"""
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "docs" / "guide" / "phy_mailbox"
 
 
 def pair(tmp_path: Path, first: Arch = Arch.X86_64, second: Arch = Arch.X86_64) -> Cluster:
-    text = PAIR.format(first=first.value, second=second.value)
-    topology = parse_topology(text, source="pair.toml")
-    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
+    return cluster_of(pair_text(first, second), tmp_path)
 
 
 async def kl(tool: str, tmp_path: Path, *words: str) -> int:
@@ -99,16 +84,20 @@ async def test_the_tools(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         assert capfd.readouterr().out.splitlines()[0] == "shutdown"
         assert await kl("kl_util", tmp_path, "b", "-s") == 0
         assert capfd.readouterr().out == "no servers are active\n"
-        tool = asyncio.create_task(kl("kl_util", tmp_path, "b", "-r"))
-        said = ""
-        while not said.endswith("\n"):
-            await asyncio.sleep(0)
-            said += capfd.readouterr().out
-        assert said == "the loader of node b is inactive\n"
+        capfd.readouterr()
+        tool = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "emulator.cli.kl_util"),
+            *("--runs", str(tmp_path / "runs"), "b", "-r"),
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert tool.stdout is not None
+        assert await tool.stdout.readline() == b"the loader of node b is inactive\n"
         await cluster.node("b").crash()
         await cluster.node("b").restart()  # a new life has a loader again
-        assert await tool == 0
-        assert "restart" in capfd.readouterr().out.splitlines()
+        said = (await tool.stdout.read()).decode()
+        assert "restart" in said.splitlines()
+        assert await tool.wait() == 0
     assert await kl("kl_util", tmp_path, "a", "-s") == 1
 
 
@@ -166,23 +155,32 @@ async def test_a_node_may_have_a_node_server_of_its_own(tmp_path: Path) -> None:
         built = cluster.node("a").server_object("node")
         copied = tmp_path / "node.kern_server"
         copied.write_bytes(built.read_bytes())
-    text = PAIR.format(first="x86_64", second="x86_64").replace(
-        '"echo",', f'"echo", "{copied}",', 1
-    )
-    topology = parse_topology(text, source="pair.toml")
-    options = RunOptions(runs_path=tmp_path / "runs")
-    async with Cluster.from_topology(topology, options=options) as cluster:
+    text = pair_text().replace('"echo",', f'"echo", "{copied}",', 1)
+    async with cluster_of(text, tmp_path) as cluster:
         a, b = cluster.nodes
         assert (await a.loader.server_info("node")).relocatable == str(copied)
         assert (await b.loader.server_info("node")).relocatable == str(built)
         assert await is_found(cluster, a, by=a)
 
 
-@pytest.mark.parametrize("words", [[], ["a"], ["a", "-x"], ["a", "-l"], ["a", "-l", "x", "-L"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "a",
+        "a -x",
+        "a -l",
+        "a -l x -L",
+        "a -A x",
+        "a --replace x",
+        "a --force -d x",
+        "a --json -u x",
+    ],
+)
 async def test_words_that_make_no_command(
-    tmp_path: Path, words: list[str], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert await kl("kl_util", tmp_path, *words) == 1
+    assert await kl("kl_util", tmp_path, *words.split()) == 1
     assert capfd.readouterr().err.startswith("usage: kl_util")
 
 

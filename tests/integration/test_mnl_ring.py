@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from emulator import Cluster, DeathNotice, RunOptions
-from emulator.config import parse_topology
+from emulator import Cluster, DeathNotice
 from emulator.loader import Code, LoaderError, State
 from emulator.model import Arch
+from emulator.testing.clusters import cluster_of, pair_text
 
 pytestmark = [
     pytest.mark.qemu,
@@ -21,25 +21,8 @@ pytestmark = [
 ]
 
 DRIVER = "mnl_ring"
-TEXT = """
-[cluster]
-host_forwards = true             # there is no second way to a peer with a driver all the same
-
-[[node]]
-name = "a"
-arch = "{first}"
-servers = ["echo", "traffic"]
-
-[[node]]
-name = "b"
-arch = "{second}"
-servers = ["echo", "traffic"]
-
-[[link]]
-kind = "ivshmem"
-ends = ["a", "b"]
-driver = "{driver}"
-"""
+# There is no second way to a peer with a driver all the same.
+FORWARDED = "[cluster]\nhost_forwards = true\n"
 
 
 def pair(
@@ -48,9 +31,8 @@ def pair(
     second: Arch = Arch.X86_64,
     driver: str = DRIVER,
 ) -> Cluster:
-    text = TEXT.format(first=first.value, second=second.value, driver=driver)
-    topology = parse_topology(text, source="pair.toml")
-    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
+    text = f'{FORWARDED}{pair_text(first, second)}driver = "{driver}"\n'
+    return cluster_of(text, tmp_path)
 
 
 @pytest.mark.parametrize(

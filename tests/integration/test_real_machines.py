@@ -18,36 +18,18 @@ from emulator import (
     DirectionState,
     Node,
     NodeState,
-    RunOptions,
 )
-from emulator.config import parse_topology
 from emulator.events import types
 from emulator.model import Arch, DeathCause
 from emulator.runtime.run_folder import OWNER
 from emulator.runtime.sweep import sweep
+from emulator.testing.clusters import cluster_of, pair_text
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
-PAIR = """
-[[node]]
-name = "a"
-arch = "x86_64"
-servers = ["echo", "traffic"]
-
-[[node]]
-name = "b"
-arch = "{arch}"
-servers = ["echo", "traffic"]
-
-[[link]]
-kind = "{kind}"
-ends = ["a", "b"]
-"""
-
 
 def pair(tmp_path: Path, *, arch: Arch = Arch.X86_64, kind: str = "ivshmem") -> Cluster:
-    topology = parse_topology(PAIR.format(arch=arch.value, kind=kind), source="pair.toml")
-    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
+    return cluster_of(pair_text(second=arch, kind=kind), tmp_path)
 
 
 def state(node: Node) -> NodeState:
@@ -175,7 +157,7 @@ def wait_gone(pids: list[int], within_s: float) -> None:
 
 def test_no_machine_outlives_a_killed_tool(tmp_path: Path) -> None:
     topology, runs = tmp_path / "pair.toml", tmp_path / "runs"
-    topology.write_text(PAIR.format(arch="x86_64", kind="ivshmem"))
+    topology.write_text(pair_text())
     tool = subprocess.Popen(
         [sys.executable, "-c", TOOL, str(topology), str(runs)],
         stdout=subprocess.PIPE,
@@ -211,10 +193,8 @@ async def test_ten_crashes_cost_the_host_nothing(tmp_path: Path) -> None:
 
 async def test_hung_node_that_was_declared_dead_takes_a_new_life(tmp_path: Path) -> None:
     text = "[cluster]\nlink_down_after_s = 0.8\ndead_after_s = 1.5\n"
-    text += PAIR.format(arch="aarch64", kind="virtio-serial")
-    options = RunOptions(runs_path=tmp_path / "runs")
-    topology = parse_topology(text, source="pair.toml")
-    async with Cluster.from_topology(topology, options=options) as cluster:
+    text += pair_text(second=Arch.AARCH64, kind="virtio-serial")
+    async with cluster_of(text, tmp_path) as cluster:
         a, b = cluster.nodes
         first = b.incarnation
         stream = await b.traffic(to=a, rate_hz=1000)

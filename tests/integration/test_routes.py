@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator import Cluster, RunOptions, UsageError
-from emulator.config import parse_topology
+from emulator import UsageError
+from emulator.testing.clusters import cluster_of
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
@@ -55,11 +55,6 @@ ends = ["a", "b"]
 kind = "ivshmem"
 ends = ["b", "c"]
 """
-
-
-def cluster_of(text: str, tmp_path: Path) -> Cluster:
-    topology = parse_topology(text, source="routes.toml")
-    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
 
 
 async def test_through_the_host(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from typing import Final
 
 import pytest
 
-from emulator import Cluster, Node, RunOptions
-from emulator.config import parse_topology
+from emulator import Cluster, Node
 from emulator.errors import GuestError
 from emulator.events import types
 from emulator.loader import ReplyCallbacks, reply_handler
@@ -29,6 +28,7 @@ from emulator.model import Arch
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import ErrorCode, Service, lookup_request, parse_lookup_reply
 from emulator.runtime.deadline import Deadline
+from emulator.testing.clusters import cluster_of
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
@@ -45,8 +45,7 @@ LOG, GIVE_UP, WRITE_NOWHERE, WRITE_CODE, RUN_DATA = 2600, 2601, 2603, 2604, 2605
 
 def one(tmp_path: Path, arch: Arch, *servers: str) -> Cluster:
     names = ", ".join(f'"{name}"' for name in servers)
-    topology = parse_topology(ONE.format(arch=arch.value, servers=names), source="one.toml")
-    return Cluster.from_topology(topology, options=RunOptions(runs_path=tmp_path / "runs"))
+    return cluster_of(ONE.format(arch=arch.value, servers=names), tmp_path)
 
 
 async def look_up(cluster: Cluster, name: str) -> int:
