@@ -51,7 +51,7 @@ static void put_share(struct telling *telling, struct share *share)
     if (share->tell_moved && port != NULL && port->kind == PORT_PROXY && !port->dead)
         put(telling, share, RIGHTS_PORT_MOVED, WIRE_HOME(port->node->id));
     put(telling, share, RIGHTS_GO, share->tell_go ? 1 : 0);
-    share->adding = share->add.send != 0 || share->add.once != 0;
+    share->adding = (share->add.send | share->add.once) != 0 || share->tell_stay;
     share->add = (struct right_counts){0};
     share->drop = (struct right_counts){.send = share->homeward == 0 ? 0 : share->drop.send};
     share->dead_once = 0;
@@ -92,9 +92,24 @@ struct kmsg *flipc_rights_take(struct node *node)
     return kmsg;
 }
 
+/* Have those to hear of it who answer from now on: the home of our rights, and the former homes that are
+ * to stay? Whoever answered before us may let go of the port's former home. */
+static bool is_told(const struct port *port)
+{
+    if (port->home == NULL ? !port_is_here(port) || port->dead : share_is_adding(port->home))
+        return false;
+    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
+        const struct share *share = LIST_CONTAINER(link, struct share, of_port);
+
+        if (share->tell_stay || (share->keeps && share->adding))
+            return false;
+    }
+    return true;
+}
+
 void flipc_rights_told(struct port *port, struct deferred *deferred)
 {
-    if (port->home == NULL || share_is_adding(port->home))
+    if (!is_told(port))
         return;
     for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
         struct share *share = LIST_CONTAINER(link, struct share, of_port);

@@ -116,6 +116,24 @@ void migrate_back(struct port *port, uint32_t limit, struct node *giver,
     condition_broadcast(&port->senders);
 }
 
+/* Those to whom we passed rights on will put them on the account of the home that they know, which
+ * may be the former one: it has to be there to tell them of us, or of the new one. Whoever keeps a right
+ * for us in that way knows already where the port went. */
+static void keep_former(struct port *port, struct share *former)
+{
+    bool any = false;
+
+    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
+        struct share *share = LIST_CONTAINER(link, struct share, of_port);
+
+        if (share != former && !share->keeps && share_gives(share))
+            share->passed = true;
+        any = any || (share != former && share->passed);
+    }
+    if (any)
+        share_keep(former, true);
+}
+
 /* --- Away ------------------------------------------------------------------------------------- */
 
 void migrate_arrived(struct port *port, const struct node *node, struct deferred *deferred)
@@ -224,23 +242,6 @@ static void close_returned(const struct port *port, struct share *former)
         former->drop.once += kmsg_was_sent_once(kmsg_of_queue(link)) ? 1 : 0;
 }
 
-/* Those to whom we passed rights on will put them on the account of the home that they know, which
- * may be the former one: it has to be there to tell them of us. Whoever keeps a right for us in that
- * way knows already where the port went. */
-static bool passed_on(struct port *port, const struct share *former)
-{
-    bool any = false;
-
-    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
-        struct share *share = LIST_CONTAINER(link, struct share, of_port);
-
-        if (share != former && !share->keeps && share_gives(share))
-            share->passed = true;
-        any = any || share->passed;
-    }
-    return any;
-}
-
 static uint32_t least(uint32_t left, uint32_t right)
 {
     return left < right ? left : right;
@@ -273,16 +274,10 @@ static void close_accounts(struct port *port, struct share *former, struct defer
     dead = forget_untold(former);
     port->once += dead; /* for a moment */
     port_once_died(port, dead, deferred);
-    for (struct list *link = port->shares.next; link != &port->shares; link = link->next) {
-        struct share *share = LIST_CONTAINER(link, struct share, of_port);
-
-        share->drop.send += share->taken.send;
-        share->drop.once += share->taken.once;
-        share->taken = (struct right_counts){0};
-        share->tell_moved = false;
-    }
-    if (passed_on(port, former))
-        share_keep(former, true);
+    for (struct list *link = port->shares.next; link != &port->shares; link = link->next)
+        LIST_CONTAINER(link, struct share, of_port)->tell_moved = false;
+    keep_former(port, former);
+    flipc_rights_told(port, deferred);
 }
 
 static void proxy_take(struct port *port, struct deferred *deferred)
@@ -409,6 +404,7 @@ static void change_home(struct port *port, struct node *node, struct share_spare
     home->add.send += held.send;
     home->add.once += held.once + dead;
     home->dead_once += dead;
+    keep_former(port, former);
     port->home = home;
     port->node = node;
     list_remove(&port->member);

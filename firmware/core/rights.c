@@ -49,6 +49,15 @@ uint32_t rights_give_needs(const struct kmsg *kmsg, const struct port *local,
 
 /* --- Give ------------------------------------------------------------------------------------- */
 
+/* Does the right go home from the account that the home has for it? A send-once right of which the home
+ * has still to hear would come sooner than that word: it goes as one that we answer for. */
+static bool goes_home(const struct port *port, enum port_disposition disposition,
+                      const struct node *node)
+{
+    return !port_is_here(port) && port->node == node &&
+           (disposition != PORT_SEND_ONCE || port->home->held.once > port->home->add.once);
+}
+
 /* False: the account is full. */
 static bool give_one(const struct rights_slot *slot, struct node *node, struct share_spares *spares)
 {
@@ -56,7 +65,8 @@ static bool give_one(const struct rights_slot *slot, struct node *node, struct s
     struct port *port = *slot->port;
     struct share *share;
 
-    if (!is_on_account(port, node)) {
+    if (goes_home(port, disposition, node)) {
+        *slot->home = le16_of(WIRE_HOME(node->id));
         if (disposition == PORT_SEND_ONCE)
             share_once_leaves(port->home);
         else
@@ -69,11 +79,11 @@ static bool give_one(const struct rights_slot *slot, struct node *node, struct s
     }
     share = share_open(port, node, spares);
     share->name = port->name;
-    if (disposition == PORT_SEND)
-        return share_give_send(share, 1) != 0;
-    if (share_give_once(share, 1) == 0)
+    if (disposition == PORT_SEND ? share_give_send(share, 1) == 0 : share_give_once(share, 1) == 0)
         return false;
-    if (port_is_here(port))
+    if (!port_is_here(port) && port->node != node)
+        *slot->home = le16_of(WIRE_HOME(port->node->id));
+    if (port_is_here(port) && disposition == PORT_SEND_ONCE)
         port->once--;
     return true;
 }
@@ -119,8 +129,6 @@ COLD static void give_unusual(struct rights_slot *slot, struct node *node,
     if (port->dead || port_name_locked(port) == NAME_NULL || !give_one(slot, node, spares))
         return;
     *slot->name = le64_of(port->name);
-    if (!port_is_here(port))
-        *slot->home = le16_of(WIRE_HOME(port->node->id));
     if (slot->disposition == PORT_RECEIVE)
         *slot->count = le32_of(port->limit);
 }

@@ -289,11 +289,13 @@ static void forget_former(struct port *port, struct deferred *deferred)
         share_keep(share, false);
         share_settle(share, deferred);
     }
+    flipc_rights_told(port, deferred);
 }
 
+/* A node that was asked to stay has a send right as long as it does. */
 static void returned(struct share *share, struct deferred *deferred)
 {
-    if (!share->passed || share_gives(share))
+    if (!share->passed || share->given.once != 0 || share->given.send > (share->keeps ? 1 : 0))
         return;
     share->passed = false;
     forget_former(share->port, deferred);
@@ -399,6 +401,7 @@ COLD static bool shares_end(struct port *port, struct deferred *deferred)
         struct share *share = share_of_port(link);
 
         next = link->next;
+        share->tell_moved = false; /* the port may be back by then, as another */
         share_release_held(share);
         if (share_has_news(share))
             share_tell(share);
@@ -474,6 +477,7 @@ static void share_take_back(struct share *share, struct deferred *deferred)
     if (port->home == share)
         port->home = NULL;
     share_end(share, deferred);
+    flipc_rights_told(port, deferred);
     port_unreference(port, deferred);
 }
 
