@@ -179,8 +179,8 @@ COLD void flipc_refuse(struct kmsg *kmsg, enum flipc_nak_reason reason, int32_t 
  */
 COLD struct kmsg *flipc_rights_take(struct node *node);
 
-/* If the port's home has all our rights on its account, those who answered for them need not any
- * more. */
+/* If those who answer from now on know, the port's home and its former homes that are to stay, those who
+ * answered for our rights need not any more. */
 void flipc_rights_told(struct port *port, struct deferred *deferred);
 
 /* The peer has it. */

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accepts",
+    "all_told",
     "check_senders",
     "forget_untold",
     "give",
     "give_back",
     "hold_right_died",
+    "keep_former",
     "once_died",
     "open_share",
     "port_dies",
@@ -176,12 +178,25 @@ def share_stay(space: SpaceCore, share: Share, stay: bool) -> None:
         _after_given(space, port)
 
 
-def _returned(share: Share) -> None:
+def keep_former(port: Port, former: Share) -> None:
+    """Those to whom we passed rights on will put them on the account of the home that they know,
+    which may be the former one: it has to be there to tell them of us, or of the new one. Whoever
+    keeps a right for us in that way knows already where the port went."""
+    others = [share for share in port.shares.values() if share is not former]
+    for share in others:
+        if share.given and not share.keeps:
+            share.is_passed = True
+    if any(share.is_passed for share in others):
+        share_keep(former, True)
+
+
+def _returned(space: SpaceCore, share: Share) -> None:
     """The former homes of a port need not be there any more when those for whom they were are gone,
-    or have accounts of their own."""
+    or have accounts of their own. A node that was asked to stay has a send right as long as it
+    does."""
     port = share.port
     assert port is not None
-    if not share.is_passed or share.given:
+    if not share.is_passed or share.given.once or share.given.send > int(share.keeps):
         return
     share.is_passed = False
     if any(other.is_passed for other in port.shares.values()):
@@ -190,6 +205,34 @@ def _returned(share: Share) -> None:
         if other.keeps:
             share_keep(other, False)
             settle(other)
+    all_told(space, port)
+
+
+def _is_told(port: Port) -> bool:
+    """Return whether those have heard of it who answer from now on: the home of our rights, and the
+    former homes that are to stay."""
+    if port.home is None:
+        if port.is_dead or not port.is_here:
+            return False
+    elif port.home.is_to_be_added():
+        return False
+    return not any(
+        share.tell_stay or (share.keeps and share.is_adding) for share in port.shares.values()
+    )
+
+
+def all_told(space: SpaceCore, port: Port) -> None:
+    """If those who answer from now on know, those who answered for our rights need not any more: one
+    of these rights may be why the port's former home is still there."""
+    if not _is_told(port):
+        return
+    for share in port.shares.values():
+        if share.taken:
+            taken = share.taken.take_all()
+            share.drop.send += taken.send
+            share.drop.once += taken.once
+            tell(share)
+    stop_lingering(space, port)
 
 
 def give_back(space: SpaceCore, share: Share, disposition: Disposition, count: int = 1) -> int:
@@ -199,7 +242,7 @@ def give_back(space: SpaceCore, share: Share, disposition: Disposition, count: i
     count = share.given.take(disposition, count)
     if count:
         port.given.take(disposition, count)
-        _returned(share)
+        _returned(space, share)
         check_senders(space, port)
         _after_given(space, port)
     return count
@@ -288,6 +331,7 @@ def _take_back(space: SpaceCore, share: Share) -> None:
     if port.home is share:
         port.home = None
     _end_share(share)
+    all_told(space, port)
     unreference(space, port)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from emulator.protocol.flipc import OutcomeKind
-from emulator.protocol.ipc import accounts, outgoing, told
+from emulator.protocol.ipc import accounts, outgoing
 from emulator.protocol.ipc.records import (
     Counts,
     Kind,
@@ -163,14 +163,10 @@ class Moves:
             self._is_home(port, message)
             port.held.append(message)
 
-    def _has_passed_on(self, port: Port, former: Share) -> bool:
-        """Those to whom we passed rights on will put them on the account of the home that they
-        know, which may be the former one: it has to be there to tell them of us. Whoever keeps a
-        right for us in that way knows already where the port went."""
-        for share in port.shares.values():
-            if share is not former and not share.keeps and share.given:
-                share.is_passed = True
-        return any(share.is_passed for share in port.shares.values())
+    def _close_returned(self, port: Port, former: Share) -> None:
+        """What came back from the former home and was going to follow the port is here already: the
+        send-once rights that it was sent with need no account there any more."""
+        former.drop.once += sum(message.was_sent_once for message in port.held)
 
     def _close_accounts(self, port: Port, former: Share) -> None:
         """Those of a proxy that becomes a principal: nobody has to answer for its rights now."""
@@ -181,12 +177,9 @@ class Moves:
         port.once += dead  # for a moment
         accounts.once_died(self._space, port, dead)
         for share in port.shares.values():
-            taken = share.taken.take_all()
-            share.drop.send += taken.send
-            share.drop.once += taken.once
             share.tell_moved = False
-        if self._has_passed_on(port, former):
-            accounts.share_keep(former, True)
+        accounts.keep_former(port, former)
+        accounts.all_told(self._space, port)
 
     def _proxy_takes(self, port: Port) -> None:
         home, node = port.home, port.node
@@ -194,6 +187,7 @@ class Moves:
         assert node is not None
         port.is_moving = False
         node.proxies.pop(port, None)
+        self._close_returned(port, home)
         self._recall(port, node, home)
         port.kind = Kind.PREPRINCIPAL
         port.once = max(home.held.once - port.given.once, 0)
@@ -281,6 +275,7 @@ class Moves:
         home.add.send += held.send
         home.add.once += held.once + dead
         home.dead_once += dead
+        accounts.keep_former(port, former)
         port.home = home
         if port.node is not None:
             port.node.proxies.pop(port, None)
@@ -329,7 +324,7 @@ class Moves:
         for message in waiting:
             self._send_after(port, message)
         accounts.settle(former_home)
-        told.home_told(self._space, port)
+        accounts.all_told(self._space, port)
 
     # Work ----------------------------------------------------------------------------------------
 

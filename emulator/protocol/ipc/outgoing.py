@@ -77,12 +77,23 @@ def is_gone(port: Port, departure: int) -> bool:
     return port.is_departed and port.departure == departure
 
 
+def _goes_home(slot: Slot, port: Port, node: Neighbour) -> bool:
+    """Return whether the right goes home from the account that the home has for it. A send-once
+    right of which the home has still to hear would come sooner than that word: it goes as one that
+    we answer for."""
+    home = port.home
+    if port.is_here or home is None or port.node is not node:
+        return False
+    return slot.disposition is not Disposition.SEND_ONCE or home.held.once > home.add.once
+
+
 def _give_slot(space: SpaceCore, slot: Slot, node: Neighbour) -> bool:
     """Put a right on the account of the node; False: the account is full."""
     port = slot.port
     assert port is not None
-    if not port.is_here and port.node is node:
+    if _goes_home(slot, port, node):
         assert port.home is not None
+        slot.home = node.node_id
         if slot.disposition is Disposition.SEND_ONCE:
             port.home.once_leaves()
         else:
@@ -93,6 +104,8 @@ def _give_slot(space: SpaceCore, slot: Slot, node: Neighbour) -> bool:
         return True
     if not accounts.give(accounts.open_share(port, node), slot.disposition):
         return False
+    if port.node is not None and port.node is not node:
+        slot.home = port.node.node_id
     if slot.disposition is Disposition.SEND_ONCE and port.is_here:
         port.once -= 1
     return True
@@ -111,9 +124,6 @@ def give(space: SpaceCore, message: Message, node: Neighbour) -> None:
         if port.is_dead or not _give_slot(space, slot, node):
             continue
         slot.name = name
-        if not port.is_here:
-            assert port.node is not None
-            slot.home = port.node.node_id
         if slot.disposition is Disposition.RECEIVE:
             slot.limit = port.limit
     message.state = RightsState.GIVEN

@@ -18,7 +18,7 @@ from emulator.protocol.wire_types import Disposition
 if TYPE_CHECKING:
     from emulator.protocol.ipc.core import SpaceCore
 
-__all__ = ["NOTICES_MAX", "home_told", "news", "settled", "take"]
+__all__ = ["NOTICES_MAX", "news", "settled", "take"]
 
 NOTICES_MAX: Final = 1024  # accounts that wait to be told; from a node with more nothing is taken
 _ENTRIES_PER_SHARE: Final = 9
@@ -47,7 +47,7 @@ def _entries(share: Share) -> list[RightsEntry]:
         (operation.PORT_MOVED, moved_to),
         (operation.GO, int(share.tell_go)),
     )
-    share.is_adding = bool(share.add)
+    share.is_adding = bool(share.add) or share.tell_stay
     share.add, share.dead_once = Counts(), 0
     share.drop = Counts(share.drop.send - dropped.send, 0)
     share.tell_dead = share.tell_moved = share.tell_stay = share.tell_go = False
@@ -74,19 +74,6 @@ def news(node: Neighbour) -> tuple[RightsEntry, ...]:
     return tuple(entries)
 
 
-def home_told(space: SpaceCore, port: Port) -> None:
-    """If the home has heard of all that we hold, those who answered for it need not any more."""
-    if port.home is None or port.home.is_to_be_added():
-        return
-    for share in port.shares.values():
-        if share.taken:
-            taken = share.taken.take_all()
-            share.drop.send += taken.send
-            share.drop.once += taken.once
-            accounts.tell(share)
-    accounts.stop_lingering(space, port)
-
-
 def settled(space: SpaceCore, node: Neighbour) -> None:
     """The node took what `news()` returned."""
     batch, node.batch = node.batch, []
@@ -97,7 +84,7 @@ def settled(space: SpaceCore, node: Neighbour) -> None:
         port = share.port
         if was_adding and port is not None:
             port.references += 1
-            home_told(space, port)
+            accounts.all_told(space, port)
             accounts.settle(share)
             accounts.unreference(space, port)
         else:

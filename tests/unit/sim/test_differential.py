@@ -9,7 +9,7 @@ import pytest
 
 from emulator.protocol.constants import ByteOrder, DataModel
 from emulator.protocol.flipc import Pair
-from emulator.protocol.ipc import outgoing, told
+from emulator.protocol.ipc import accounts, outgoing
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.node import NodeTable
 from emulator.sim import Workload, generate, run, run_range
@@ -63,7 +63,9 @@ def _nothing(*_: object) -> None:
         pytest.param(Pair, "resume", Profile.LINKS, id="nothing is sent again after a cut"),
         pytest.param(Pair, "consumed", Profile.CONTROL, id="what was received is not settled"),
         pytest.param(Pair, "died", Profile.NODES, id="messages of the dead have no end"),
-        pytest.param(told, "home_told", Profile.CONTROL, id="who answered for a right always will"),
+        pytest.param(
+            accounts, "all_told", Profile.CONTROL, id="who answered for a right always will"
+        ),
         pytest.param(outgoing, "return_all", Profile.CONTROL, id="what is refused is lost"),
         pytest.param(LinkEnd, "_renegotiate", Profile.LINKS, id="flags change within an epoch"),
     ],
