@@ -60,6 +60,13 @@ def tag_of_incarnation(incarnation: int) -> int:
     return 1 + (launch * 256 + count) % _TAG_COUNT
 
 
+def is_of_later_life(name: int, incarnation: int) -> bool:
+    """Return whether an ordinary name is of a later life of its creator than that incarnation. Tags
+    go round: half of them are of lives before, half of lives after."""
+    distance = (tag_of(name) - tag_of_incarnation(incarnation)) % _TAG_COUNT
+    return tag_of(name) != TAG_WELL_KNOWN and 0 < distance < _TAG_COUNT // 2
+
+
 def describe(name: int) -> str:
     """Return a name as people read it: node.tag.serial."""
     if name == NAME_NULL:

@@ -68,8 +68,9 @@ bool name_was_ours(struct mach_host *host, uint64_t name)
     const struct name_table *table = host->names;
     uint32_t serial = NAME_SERIAL(name);
 
-    return NAME_NODE(name) == host->node_id && NAME_TAG(name) == table->tag && serial != 0 &&
-           (table->next_serial == 0 || serial < table->next_serial);
+    if (NAME_NODE(name) != host->node_id || NAME_TAG(name) == 0 || serial == 0)
+        return false;
+    return NAME_TAG(name) != table->tag || table->next_serial == 0 || serial < table->next_serial;
 }
 
 void name_insert(struct mach_host *host, struct port *port)

@@ -16,7 +16,7 @@ int name_table_open(struct mach_host *host) MUST_CHECK;
 /* A new ordinary name of this node; 0: none is left in this life. */
 uint64_t name_allocate(struct mach_host *host);
 
-/* Was this ordinary name given out by this life of this node? */
+/* Was this ordinary name given out by this life of this node, or may a past one have given it? */
 bool name_was_ours(struct mach_host *host, uint64_t name);
 
 /* Enter a port under port->name, which no other port of the table has. */

@@ -149,20 +149,35 @@ static uint32_t home_of(const struct rights_slot *slot, uint32_t source_node)
 }
 
 /* A name that nobody here knows, and that is at `home`: was it made by a life that can be? A name
- * moves with its port, so its creator may be anybody. */
+ * moves with its port and outlives its creator, so that may be any life of anybody. */
 static bool name_is_possible(struct mach_host *host, uint64_t name, uint32_t home)
 {
     uint32_t creator = NAME_NODE(name);
-    const struct node *node = node_live(host, creator);
 
     if (creator >= host->constants.nodes_max)
         return false;
     if (NAME_TAG(name) == 0)
         return creator == home;
-    if (creator == host->node_id)
-        return name_was_ours(host, name);
-    return creator != home || node == NULL || !node->knows_incarnation ||
-           NAME_TAG(name) == NAME_TAG_OF_INCARNATION(node->incarnation);
+    return creator != host->node_id || name_was_ours(host, name);
+}
+
+/* Tags go round: half of them are of lives before, half of lives after. */
+static bool is_of_later_life(uint64_t name, const struct node *node)
+{
+    uint32_t tag = NAME_TAG_OF_INCARNATION(node->incarnation);
+    uint32_t distance = (NAME_TAG(name) + NAME_TAGS - tag) % NAME_TAGS;
+
+    return NAME_TAG(name) != 0 && node->knows_incarnation && distance != 0 &&
+           distance < NAME_TAGS / 2;
+}
+
+/* Can a port of that name be reached at `home`? Not if that is a life of which is not known here that it
+ * began: what is sent there would go to the one before. */
+static bool home_is_known(struct mach_host *host, uint64_t name, uint32_t home)
+{
+    const struct node *node = node_live(host, home);
+
+    return node != NULL && (NAME_NODE(name) != home || !is_of_later_life(name, node));
 }
 
 static int check_name(const struct node *node, const struct rights_slot *slot)
@@ -183,7 +198,7 @@ static int check_name(const struct node *node, const struct rights_slot *slot)
                    : 0;
     if (!name_is_possible(host, name, home))
         return FLIPC_NAK_BAD_MESSAGE;
-    if (home != host->node_id && node_live(host, home) == NULL)
+    if (home != host->node_id && !home_is_known(host, name, home))
         return FLIPC_NAK_NO_ROUTE;
     return 0;
 }

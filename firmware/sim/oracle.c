@@ -219,6 +219,12 @@ bool oracle_port_has_moved(uint32_t port)
     return oracle_ports[port].moves != 0;
 }
 
+/* A node knows itself: what leads to one of its past lives is dead, and no reason to refuse. */
+static bool is_strange_home(uint32_t node, uint32_t life)
+{
+    return sim_lives[life].node != node && is_strange(node, life);
+}
+
 /* Whoever was to receive it may not know one of the nodes that its rights lead to. */
 static bool may_be_stranded(const struct oracle_message *message)
 {
@@ -229,7 +235,7 @@ static bool may_be_stranded(const struct oracle_message *message)
                         : i == 0                         ? message->reply_port
                                                          : SIM_NONE;
 
-        if (port != SIM_NONE && oracle_port_any_home(port, is_strange, sim_lives[life].node)) {
+        if (port != SIM_NONE && oracle_port_any_home(port, is_strange_home, sim_lives[life].node)) {
             return true;
         }
     }

@@ -74,6 +74,7 @@ struct oracle_right {
     uint32_t port;
     uint32_t life;  /* that has it, or sent it */
     uint32_t giver; /* life that it came from; SIM_NONE: it was made where it is */
+    uint32_t moves; /* of the port, when a message took it along last */
     uint8_t kind;   /* enum port_disposition */
     uint8_t state;  /* enum right_state */
     bool is_shaky;

@@ -128,6 +128,7 @@ static void carry(uint32_t message, uint32_t right)
         oracle_ports[oracle_rights[right].port].is_exposed |=
             to == SIM_NONE || oracle_port_is_foreign(to) || oracle_messages[message].is_diverted;
         set_state(&oracle_rights[right], RIGHT_CARRIED);
+        oracle_rights[right].moves = oracle_ports[oracle_rights[right].port].moves;
         if (oracle_rights[right].kind == PORT_RECEIVE) {
             oracle_ports[oracle_rights[right].port].moves++;
             oracle_ports[oracle_rights[right].port].port = NULL;
@@ -357,6 +358,16 @@ static bool has_left(const struct oracle_port *port, uint32_t node)
     return port->life != life && life_is_among(port->homes, life);
 }
 
+/* Its port's home itself sent it, and has the port since: whatever became of lives that the port was at
+ * before, it leads there. */
+static bool is_from_home(const struct oracle_right *right, uint32_t node)
+{
+    const struct oracle_port *port = &oracle_ports[right->port];
+
+    return right->giver == port->life && right->moves == port->moves && !port->is_dead &&
+           !life_is_over(port->life) && !sim_nodes[node].told_dead[port->life];
+}
+
 void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port,
                           enum port_disposition kind)
 {
@@ -374,7 +385,8 @@ void oracle_right_arrived(uint32_t node, uint32_t right, const struct port *port
     }
     of = &oracle_ports[oracle_rights[right].port];
     if (port == NULL) {
-        if (!oracle_port_may_be_dead(oracle_rights[right].port, node) &&
+        if ((!oracle_port_may_be_dead(oracle_rights[right].port, node) ||
+             is_from_home(&oracle_rights[right], node)) &&
             oracle_right_is_firm(right) && !has_left(of, node)) {
             sim_violated(14, "a right to port %u was lost on its way to node %u",
                          oracle_rights[right].port, sim_nodes[node].id);

@@ -30,6 +30,7 @@ from emulator.protocol.mnl import MNL_HEADER_SIZE, NakReason
 from emulator.protocol.names import (
     NAME_NULL,
     NameAllocator,
+    is_well_known,
     node_of,
     serial_of,
     tag_of,
@@ -100,12 +101,11 @@ class SpaceCore:
         return port.name
 
     def gave(self, name: int) -> bool:
-        """Return whether this life ever gave out that ordinary name."""
-        return (
-            node_of(name) == self.node_id
-            and tag_of(name) == tag_of_incarnation(self.incarnation)
-            and 0 < serial_of(name) <= self._allocator.last_serial
-        )
+        """Return whether this life ever gave out that ordinary name, or a past one may have."""
+        if node_of(name) != self.node_id or is_well_known(name) or serial_of(name) == 0:
+            return False
+        is_of_this_life = tag_of(name) == tag_of_incarnation(self.incarnation)
+        return not is_of_this_life or serial_of(name) <= self._allocator.last_serial
 
     def defer(self, port: Port, work: Work) -> None:
         """Do work for a port when everything else is done."""

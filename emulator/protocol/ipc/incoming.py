@@ -23,11 +23,10 @@ from emulator.protocol.ipc.records import (
 from emulator.protocol.mnl import NakReason
 from emulator.protocol.names import (
     NAME_NULL,
+    is_of_later_life,
     is_well_known,
     node_of,
     serial_of,
-    tag_of,
-    tag_of_incarnation,
 )
 from emulator.protocol.wire_types import Disposition
 
@@ -42,16 +41,26 @@ __all__ = ["are_doubtful", "doubt", "refusal_of", "take", "use_once"]
 
 def _is_possible(space: SpaceCore, name: int, home: int) -> bool:
     """Return whether a life that can be gave a name that nobody here knows. A name moves with its
-    port, so its creator may be anybody."""
+    port and outlives its creator, so that may be any life of anybody."""
     creator = node_of(name)
     if creator >= space.nodes_max:
         return False
     if is_well_known(name):
         return creator == home
-    if creator == space.node_id:
-        return space.gave(name)
-    node = space.neighbours.get(creator)
-    return creator != home or node is None or tag_of(name) == tag_of_incarnation(node.incarnation)
+    return creator != space.node_id or space.gave(name)
+
+
+def _is_home_known(space: SpaceCore, name: int, home: int) -> bool:
+    """Return whether a port of that name can be reached there; not if that is a life of which is not
+    known here that it began: what is sent there would go to the one before."""
+    node = space.neighbours.get(home)
+    if node is None:
+        return False
+    return (
+        node_of(name) != home
+        or node.incarnation == 0
+        or not is_of_later_life(name, node.incarnation)
+    )
 
 
 def _refusal_of_slot(space: SpaceCore, slot: Slot, source: Neighbour) -> NakReason | None:
@@ -67,7 +76,7 @@ def _refusal_of_slot(space: SpaceCore, slot: Slot, source: Neighbour) -> NakReas
         return NakReason.BAD_MESSAGE if is_wrong else None
     if not _is_possible(space, slot.name, home):
         return NakReason.BAD_MESSAGE
-    if home != space.node_id and home not in space.neighbours:
+    if home != space.node_id and not _is_home_known(space, slot.name, home):
         return NakReason.NO_ROUTE
     return None
 

@@ -192,10 +192,12 @@ struct notify_body {
 #define NAME_TAG(name) ((uint16_t)((name) >> 32))
 #define NAME_SERIAL(name) ((uint32_t)(name))
 #define NAME_WELL_KNOWN(node, serial) NAME_MAKE(node, 0, serial)
+#define NAME_TAGS 65535u /* that ordinary names have: 1 .. 65535 */
 /* Launch number * 256 + boot count, mod 65535: neighbouring lives differ however they followed each
  * other. */
 #define NAME_TAG_OF_INCARNATION(incarnation)                                                       \
-    ((uint16_t)(1u + (((uint64_t)(incarnation) >> 32) * 256u + (uint32_t)(incarnation)) % 65535u))
+    ((uint16_t)(1u +                                                                               \
+                (((uint64_t)(incarnation) >> 32) * 256u + (uint32_t)(incarnation)) % NAME_TAGS))
 
 _Static_assert(sizeof(struct wire_mnl_header) == 24, "mnl header");
 _Static_assert(sizeof(struct flipc_ack_body) == 16, "ack body");

@@ -200,8 +200,8 @@ static void bad_mach_headers_are_refused(void)
     STORE(messages[8].mach.local, NAME_MAKE(PEER, ITS_TAG, 1));
     STORE(messages[9].mach.bits, PORT_SEND | PORT_SEND << 8); /* of a node that cannot be */
     STORE(messages[9].mach.local, NAME_MAKE(64, ITS_TAG, 1));
-    STORE(messages[10].mach.bits, PORT_SEND | PORT_SEND << 8); /* of another life */
-    STORE(messages[10].mach.local, NAME_MAKE(PEER, ITS_TAG + 1, 1));
+    STORE(messages[10].mach.bits, PORT_SEND | PORT_SEND << 8); /* of ours, and never given */
+    STORE(messages[10].mach.local, NAME_MAKE(1, ITS_TAG, 1000));
     STORE(messages[11].mach.bits, PORT_SEND | PORT_SEND << 8); /* serial 0 */
     STORE(messages[11].mach.local, NAME_MAKE(PEER, ITS_TAG, 0));
     for (size_t i = 0; i < 12; i++) {
@@ -240,7 +240,7 @@ static void destinations_that_are_not_ours_are_refused_with_their_reason(void)
     } cases[] = {
         {0, FLIPC_NAK_DEAD_PORT}, /* filled in below */
         {NAME_MAKE(1, ITS_TAG, 1000), FLIPC_NAK_UNKNOWN_NAME},
-        {NAME_MAKE(1, ITS_TAG + 1, 1), FLIPC_NAK_UNKNOWN_NAME},
+        {NAME_MAKE(1, ITS_TAG + 1, 1), FLIPC_NAK_DEAD_PORT}, /* of a past life */
         {NAME_WELL_KNOWN(1, NAME_SERIAL_BOOTSTRAP), FLIPC_NAK_UNKNOWN_NAME},
         {NAME_MAKE(PEER, ITS_TAG, 1), FLIPC_NAK_NOT_PRINCIPAL},
         {NAME_MAKE(9, 1, 1), FLIPC_NAK_NOT_PRINCIPAL},

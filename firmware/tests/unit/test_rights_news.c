@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Rights that come sooner than the news of them, and news that come later than the port. Each of these
- * orders was found by the random programs of test_rights_random.c.
+ * orders was found by the random programs of test_rights_random.c. And ports that outlive their makers.
  */
 #include "core/kmsg.h"
 #include "core/node.h"
@@ -210,6 +210,33 @@ static void a_port_that_comes_back_is_not_told_to_be_elsewhere(void)
     end_unused(&mesh, port);
 }
 
+/* Node 0 made the port, which moved before that life of it ended. */
+static void a_port_outlives_its_maker_and_comes_to_its_next_life(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *moved, *right, *back;
+    uint64_t name = port_name(port);
+
+    moved = mesh_give_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 1);
+    mesh_kill(&mesh, 0);
+    right = mesh_give_right(&mesh, 1, moved, PORT_MAKE_SEND, 0);
+    REQUIRE(right != NULL);
+    EXPECT_EQUAL(test_send(right, 5), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 5));
+    back = mesh_give_right(&mesh, 1, moved, PORT_MOVE_RECEIVE, 0);
+    EXPECT(back == right);
+    EXPECT_EQUAL(back->name, name);
+    port_release(right);
+    right = mesh_give_right(&mesh, 0, back, PORT_MAKE_SEND, 2);
+    REQUIRE(right != NULL);
+    EXPECT_EQUAL(test_send(right, 6), MACH_MSG_SUCCESS);
+    mesh_settle(&mesh);
+    EXPECT(test_receive(back, 6));
+    port_release(right);
+    end_unused(&mesh, back);
+}
+
 static const struct unit_test news_tests[] = {
     {"a send-once right may come home before its holder was heard of",
      a_send_once_right_may_come_home_before_its_holder_was_heard_of},
@@ -223,5 +250,7 @@ static const struct unit_test news_tests[] = {
      a_former_home_is_asked_to_stay_before_others_let_go_of_it},
     {"a port that comes back is not told to be elsewhere",
      a_port_that_comes_back_is_not_told_to_be_elsewhere},
+    {"a port outlives its maker and comes to its next life",
+     a_port_outlives_its_maker_and_comes_to_its_next_life},
 };
 UNIT_SUITE("news of rights", news_tests);
