@@ -322,7 +322,6 @@ uint32_t share_return_send(struct share *share, uint32_t count, struct deferred 
     share->given.send -= count;
     share->port->given.send -= count;
     returned(share, deferred);
-    port_check_senders(share->port, deferred);
     given_after(share->port, deferred);
     return count;
 }

@@ -123,7 +123,8 @@ void share_tell(struct share *share);
 void share_settle(struct share *share, struct deferred *deferred);
 
 /* `count` rights more, or fewer, are given; fewer than there are: what there is. Returns how many it
- * was. A count that would grow too large stays as it is: 0. */
+ * was. A count that would grow too large stays as it is: 0. Who returns some has a reference to the port,
+ * and looks for senders when that goes (port_unreference()). */
 uint32_t share_give_send(struct share *share, uint32_t count);
 uint32_t share_give_once(struct share *share, uint32_t count);
 uint32_t share_return_send(struct share *share, uint32_t count, struct deferred *deferred);

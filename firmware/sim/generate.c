@@ -6,6 +6,9 @@
 
 #define START_SPREAD_NS (30 * SIM_MS)
 #define FAULTS_MAXIMUM 40u
+#define CHASE_SLOTS 4u
+#define CHASE_STEPS 8u
+#define CHASE_WINDOW 48u /* of three chases */
 
 struct generator {
     uint64_t random;
@@ -251,6 +254,64 @@ static void add_program(struct generator *generator, uint32_t operations)
     }
 }
 
+static void add_step(struct generator *generator, uint32_t kind, uint64_t time_ns, uint32_t node,
+                     const uint32_t arguments[4])
+{
+    struct sim_entry *entry = add_entry(generator, kind, time_ns);
+
+    if (entry == NULL) {
+        return;
+    }
+    entry->target = node | below(generator, SIM_WORKERS) << 8;
+    for (uint32_t i = 0; i < 4; i++) {
+        entry->arguments[i] = arguments[i];
+    }
+}
+
+/* A port comes to a node that has messages to it under way, and goes on to a third before they are
+ * settled. Whoever is in the way moves, too. */
+static void add_chase(struct generator *generator)
+{
+    uint32_t nodes = generator->settings->node_count;
+    uint32_t home = below(generator, nodes);
+    uint32_t sender = (home + 1 + below(generator, nodes - 1)) % nodes;
+    uint32_t next_home = (sender + 1 + below(generator, nodes - 1)) % nodes;
+    uint32_t slot_at_home = below(generator, CHASE_SLOTS);
+    uint64_t time_ns = next(generator) % generator->settings->end_ns;
+
+    add_step(generator, SIM_OP_PORT_CREATE, time_ns, home, (uint32_t[4]){slot_at_home});
+    add_step(generator, SIM_OP_SEND_RIGHTS, time_ns, home,
+             (uint32_t[4]){SIM_TO_SERVICE | sender, 8, SIM_GIVE_MAKE | slot_at_home << 3});
+    time_ns += scale(generator, 100 * SIM_US, 2 * SIM_MS);
+    for (uint32_t i = 0; i < 2; i++) {
+        add_step(generator, SIM_OP_BURST, time_ns, sender,
+                 (uint32_t[4]){i, 8, below(generator, 8)});
+    }
+    add_step(generator, SIM_OP_MOVE, time_ns + next(generator) % (50 * SIM_US), home,
+             (uint32_t[4]){slot_at_home, sender});
+    for (uint32_t i = 0; i < CHASE_STEPS; i++) {
+        time_ns += next(generator) % (200 * SIM_US);
+        add_step(generator, SIM_OP_MOVE, time_ns, sender,
+                 (uint32_t[4]){below(generator, CHASE_SLOTS), next_home});
+    }
+}
+
+/* By dice of their own: nothing else that a seed makes depends on them. Not where windows are small: two
+ * ports on their way to each other's node, and the windows full of messages to them, wait for ever. */
+static void add_chases(struct generator *generator)
+{
+    uint64_t random = generator->random;
+
+    generator->random = generator->settings->seed * 0x9e3779b97f4a7c15ull;
+    if (generator->settings->node_count > 1 && generator->settings->window > CHASE_WINDOW &&
+        one_in(generator, 4)) {
+        for (uint32_t i = 1 + below(generator, 3); i != 0; i--) {
+            add_chase(generator);
+        }
+    }
+    generator->random = random;
+}
+
 /* --- Faults
  * --------------------------------------------------------------------------------------- */
 
@@ -491,6 +552,9 @@ uint32_t sim_generate(uint64_t seed, const struct sim_workload *workload,
     }
     add_program(&generator, workload->operations < room ? workload->operations : room);
     add_faults(&generator, profile);
+    if (workload->operations != 0) {
+        add_chases(&generator);
+    }
     sort(entries, generator.count);
     choose_options(&generator);
     return generator.count;

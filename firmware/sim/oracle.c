@@ -251,7 +251,7 @@ static bool may_fail(const struct oracle_message *message)
     return oracle_memory_was_short || oracle_port_may_be_dead(message->port, node) ||
            (port->moves != 0 && oracle_port_any_home(message->port, is_strange, node)) ||
            life_is_misled(port, message->life) || rights_are_shaky(message) ||
-           may_be_stranded(message);
+           message->is_stranded || may_be_stranded(message);
 }
 
 /* A suspect had a hand in it: what is said to have become of it proves nothing. */
@@ -363,6 +363,7 @@ void oracle_sent(uint32_t index)
 
     message->state = MESSAGE_SENT;
     message->ended = oracle_message_count;
+    message->is_stranded |= message->port < SIM_FOREIGN && may_be_stranded(message);
     sim.result->sent++;
     trace(sim_lives[message->life].node, TRACE_SEND, index, message->port, message->size);
 }
@@ -429,6 +430,9 @@ static void check_order(const struct oracle_message *message, uint32_t index)
     sim_exercised(1);
     for (; port->lives_reset <= message->life; port->lives_reset++) {
         port->received[port->lives_reset] = 0;
+    }
+    if (message->by < SIM_FOREIGN && right_is_unaccounted(&oracle_rights[message->by])) {
+        return; /* a home that the port came back to does not know that it refused the life before */
     }
     if (message->ended != 0 && port->received[message->life] > message->ended) {
         sim_violated(1, "message %u came after a later one of its port, %u", index,

@@ -60,6 +60,8 @@ struct oracle_message {
     uint8_t outcome; /* enum message_outcome; 0: none yet */
     uint8_t received;
     bool is_accepted; /* it was in the receiver's hands when that was told of the sender's death */
+    bool
+        is_stranded; /* whoever was to receive it may not have known a node that its rights lead to */
     bool is_diverted; /* it was sent to where a suspect said that the port is */
 };
 
@@ -138,6 +140,9 @@ bool oracle_port_any_home(uint32_t port, bool (*is)(uint32_t node, uint32_t life
 /* --- oracle_rights.c ----------------------------------------------------------------------- */
 
 bool right_is_shaky(const struct oracle_right *right);
+
+/* It comes from one that was got by a name, and its port moved: no home knows of it. */
+bool right_is_unaccounted(const struct oracle_right *right);
 
 static inline bool right_is_send(const struct oracle_right *right)
 {

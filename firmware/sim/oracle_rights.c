@@ -20,9 +20,15 @@ void rights_open(void)
     requests_open();
 }
 
+bool right_is_unaccounted(const struct oracle_right *right)
+{
+    return right->is_by_name && oracle_ports[right->port].moves != 0;
+}
+
 bool right_is_shaky(const struct oracle_right *right)
 {
-    return right->is_shaky || life_is_misled(&oracle_ports[right->port], right->life);
+    return right->is_shaky || right_is_unaccounted(right) ||
+           life_is_misled(&oracle_ports[right->port], right->life);
 }
 
 static void set_state(struct oracle_right *right, enum right_state state)
@@ -195,11 +201,11 @@ static void receive_right_came(struct oracle_right *right, uint32_t life)
 {
     struct oracle_port *port = &oracle_ports[right->port];
 
+    life_add(port->homes, life);
     if (!port->is_dead) {
         port->life = life;
         port->port = NULL;
         port->is_astray = false;
-        life_add(port->homes, life);
         note_strangers(port, life);
     }
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The simulator finds bugs: the core with one planted fails within a few hundred seeds.
 
-Each mutant changes one line of a copy of one file; all other objects are those of the build.
+Each mutant changes a line or two of a copy of one file; all other objects are those of the build.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Mutant:
     file: str
     before: str
     after: str
+    also: tuple[str, str] | None = None  # before and after, in another place of the file
     profile: str = "MIXED"
 
 
@@ -127,6 +128,34 @@ MUTANTS = (
         after="    list_append(&port->held, &kmsg->queue);",
     ),
     Mutant(
+        name="nobody looks for senders when a right ends",
+        file="core/port.c",
+        before="        port_check_senders(port, deferred);",
+        after="        (void)deferred;",
+    ),
+    Mutant(
+        name="a source that is told of a move does not wait for what it has under way",
+        file="core/migrate.c",
+        before="port->dead || port->in_flight != 0)",
+        after="port->dead || (port->kind != PORT_PROXY && port->in_flight != 0))",
+        also=(
+            "    rights_review(port->host);\n    if (port->in_flight == 0)",
+            "    rights_review(port->host);",
+        ),
+        profile="CONTROL",
+    ),
+    Mutant(
+        name="a port moves on before what was sent to where it was has landed",
+        file="core/migrate.c",
+        before="port->dead || port->in_flight != 0)",
+        after="port->dead || (port->kind == PORT_PROXY && port->in_flight != 0))",
+        also=(
+            "    port->move_incarnation = node->incarnation;\n    if (port->in_flight == 0)",
+            "    port->move_incarnation = node->incarnation;",
+        ),
+        profile="CONTROL",
+    ),
+    Mutant(
         name="a message beyond the credit is accepted",
         file="core/flipc_receive.c",
         before="sequence != flow->next_expected || !sequence_before(sequence, limit)",
@@ -138,9 +167,11 @@ MUTANTS = (
 
 def link_mutant(mutant: Mutant, folder: Path) -> Path:
     source = (FIRMWARE / mutant.file).read_text()
-    assert source.count(mutant.before) == 1, mutant.file
+    for before, after in filter(None, ((mutant.before, mutant.after), mutant.also)):
+        assert source.count(before) == 1, mutant.file
+        source = source.replace(before, after)
     changed = folder / Path(mutant.file).name
-    changed.write_text(source.replace(mutant.before, mutant.after))
+    changed.write_text(source)
     objects = [
         path
         for path in OBJECTS.rglob("*.c.o")
