@@ -26,6 +26,20 @@ static uint32_t held_by(uint32_t port, uint32_t life)
     return count;
 }
 
+/* Somebody has a send right, or a message brings one, of which the home has to know. */
+static bool has_sure_senders(uint32_t port)
+{
+    for (uint32_t i = 0; oracle_ports[port].senders != 0 && i < oracle_right_count; i++) {
+        const struct oracle_right *right = &oracle_rights[i];
+
+        if (right->port == port && right_is_send(right) && !right->is_by_name &&
+            !right_is_shaky(right)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A request ends with the proxy that it was made of; without senders, no-senders is true. */
 void requests_review(uint32_t port)
 {
@@ -35,7 +49,7 @@ void requests_review(uint32_t port)
         if (request->port != port || request->is_over) {
             continue;
         }
-        if (oracle_ports[port].senders + oracle_ports[port].users == 0) {
+        if (oracle_ports[port].users == 0 && !has_sure_senders(port)) {
             request->was_true = true;
         }
         if (request->is_for_dead && !oracle_ports[port].is_dead &&
