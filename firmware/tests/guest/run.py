@@ -57,7 +57,7 @@ PANIC_CASES = {
     "const_write": r"page fault: write at 0x[0-9a-f]+ \(read-only data\)",
     "execute_data": r"page fault: execute at 0x[0-9a-f]+ \(RAM\)",
     "illegal": r"illegal instruction|breakpoint",
-    "lock": r"thread main acquires a lock that main holds",
+    "lock": r"thread main acquires a lock that is held",
 }
 
 VALID_TEXT = "node.id=1\nnode.name=a\nlaunch=1\nseed=1\n"
