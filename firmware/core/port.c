@@ -52,6 +52,7 @@ int port_create(struct mach_host *host, struct port **port)
 
 void port_defer_free(struct port *port, struct deferred *deferred)
 {
+    deferred_use(deferred);
     port->name_next = deferred->ports;
     deferred->ports = port;
 }
@@ -64,6 +65,7 @@ void port_defer_work(struct port *port, enum port_work work, struct deferred *de
     port_reference(port);
     port->holds++;
     port->work_queued = true;
+    deferred_use(deferred);
     port->work_next = deferred->work;
     deferred->work = port;
 }
