@@ -494,7 +494,7 @@ static bool has_nothing(const struct port *port)
 mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns)
 {
     struct mach_host *host = port->host;
-    struct kmsg *received = NULL;
+    struct kmsg *received;
     struct deferred deferred;
     mach_msg_return_t result;
 
@@ -554,8 +554,27 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
     }
 }
 
-mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
-                                          uint64_t deadline_ns)
+/* take_plain() of the member whose turn it is. */
+static struct kmsg *take_plain_of_set(const struct port_set *set, void **context)
+{
+    struct port *port;
+
+    if (list_is_empty(&set->ready))
+        return NULL;
+    port = port_of_ready(set->ready.next);
+    *context = port->context;
+    return take_plain(port);
+}
+
+static bool set_has_nothing(const struct port_set *set)
+{
+    return list_is_empty(&set->ready) && !set->dead && !set->interrupted;
+}
+
+/* Takes the lock and a reference over from its caller: another thread may destroy the set meanwhile,
+ * and it stays until this one has seen that. */
+APART static mach_msg_return_t wait_for_set(struct port_set *set, struct kmsg **kmsg,
+                                            void **context, uint64_t deadline_ns)
 {
     struct mach_host *host = set->host;
     struct kmsg *received = NULL;
@@ -563,13 +582,7 @@ mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **km
     mach_msg_return_t result;
     bool last;
 
-    *kmsg = NULL;
     deferred_init(&deferred);
-    ipc_lock(host);
-    set->references++;
-    while (list_is_empty(&set->ready) && !set->dead && !set->interrupted && deadline_ns != 0 &&
-           poll_links(host)) {
-    }
     result = receive_set_locked(set, &received, context, deadline_ns, &deferred);
     last = --set->references == 0;
     ipc_unlock(host);
@@ -577,6 +590,27 @@ mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **km
     if (last)
         heap_free(host, set);
     return result == MACH_MSG_SUCCESS ? hand_over(received, kmsg) : result;
+}
+
+mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
+                                          uint64_t deadline_ns)
+{
+    struct mach_host *host = set->host;
+    struct kmsg *received;
+
+    *kmsg = NULL;
+    ipc_lock(host);
+    received = take_plain_of_set(set, context);
+    if (received == NULL) {
+        set->references++;
+        while (received == NULL && deadline_ns != 0 && set_has_nothing(set) && poll_links(host))
+            received = take_plain_of_set(set, context);
+        if (received == NULL)
+            return wait_for_set(set, kmsg, context, deadline_ns);
+        set->references--; /* never the last: a set that was destroyed has no messages */
+    }
+    ipc_unlock(host);
+    return hand_over(received, kmsg);
 }
 
 mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,
