@@ -85,6 +85,10 @@ void kmsg_free(struct kmsg *kmsg)
     if (kmsg == NULL)
         return;
     host = kmsg->host;
+    if (kmsg->local == NULL && kmsg->rights == NULL) {
+        heap_free(host, kmsg);
+        return;
+    }
     if (!brings_right(kmsg)) {
         kmsg_discard(kmsg);
         return;
