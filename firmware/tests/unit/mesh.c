@@ -160,23 +160,63 @@ void mesh_kill(struct mesh *mesh, unsigned which)
     }
 }
 
-struct port *mesh_give(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
+struct port *mesh_port(struct mesh *mesh, unsigned which)
 {
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_COPY_SEND, .port = port};
-    struct port *door = mesh_door(mesh, to), *there, *given;
-    enum port_disposition right;
+    struct port *port;
+
+    REQUIRE(port_create(mesh->hosts[which], &port) == 0);
+    return port;
+}
+
+void mesh_send_port(struct mesh *mesh, unsigned from, struct port *port,
+                    enum port_transfer transfer, unsigned to)
+{
+    struct message_item item = test_port_item(port, transfer);
+    struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
     struct kmsg *kmsg;
 
-    there = port_from_name(mesh->hosts[from], port_name(door));
     REQUIRE(there != NULL);
     REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
     REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
-    mesh_settle(mesh);
-    REQUIRE(mach_msg_receive(door, &kmsg, 0) == MACH_MSG_SUCCESS);
-    given = kmsg_take_port(kmsg, 0, 0, &right);
-    EXPECT(given == NULL || right == PORT_SEND);
-    kmsg_free(kmsg);
     port_release(there);
+}
+
+struct port *mesh_receive_port(struct mesh *mesh, unsigned at, enum port_disposition *right)
+{
+    struct kmsg *kmsg;
+    struct port *port;
+
+    REQUIRE(mach_msg_receive(mesh_door(mesh, at), &kmsg, 0) == MACH_MSG_SUCCESS);
+    REQUIRE(kmsg_part_count(kmsg) == 1);
+    port = kmsg_take_port(kmsg, 0, 0, right);
+    kmsg_free(kmsg);
+    return port;
+}
+
+struct port *mesh_pass(struct mesh *mesh, unsigned from, struct port *port,
+                       enum port_transfer transfer, unsigned to, enum port_disposition expected)
+{
+    enum port_disposition right;
+    struct port *there;
+
+    mesh_send_port(mesh, from, port, transfer, to);
+    mesh_settle(mesh);
+    there = mesh_receive_port(mesh, to, &right);
+    REQUIRE(there != NULL);
+    EXPECT_EQUAL(right, expected);
+    mesh_settle(mesh);
+    return there;
+}
+
+struct port *mesh_give(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
+{
+    enum port_disposition right;
+    struct port *given;
+
+    mesh_send_port(mesh, from, port, PORT_COPY_SEND, to);
+    mesh_settle(mesh);
+    given = mesh_receive_port(mesh, to, &right);
+    EXPECT(given == NULL || right == PORT_SEND);
     mesh_settle(mesh);
     return given;
 }

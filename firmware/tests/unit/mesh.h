@@ -32,10 +32,24 @@ void mesh_kill(struct mesh *mesh, unsigned which);
 /* Expect that a host has nothing but what every host has. */
 void mesh_expect_empty(struct mesh *mesh, unsigned which);
 
-/* A send right at host `to` to a port of host `from`, brought there by a message. */
-struct port *mesh_give(struct mesh *mesh, unsigned from, struct port *port, unsigned to);
+/* A new port of a host. */
+struct port *mesh_port(struct mesh *mesh, unsigned which);
 
-/* The port on which each host receives what mesh_give() sends; made when first needed. */
+/* The port on which each host receives what the functions below send; made when first needed. */
 struct port *mesh_door(struct mesh *mesh, unsigned which);
+
+/* Send a right from host `from` to the door of host `to`, without moving anything; take the only
+ * right of the message that came there. */
+void mesh_send_port(struct mesh *mesh, unsigned from, struct port *port,
+                    enum port_transfer transfer, unsigned to);
+struct port *mesh_receive_port(struct mesh *mesh, unsigned at, enum port_disposition *right);
+
+/* Both, and everything moved: the right as host `to` has it, which is the one expected. */
+struct port *mesh_pass(struct mesh *mesh, unsigned from, struct port *port,
+                       enum port_transfer transfer, unsigned to, enum port_disposition expected);
+
+/* A send right at host `to` to a port of host `from`, brought there by a message; null: the port
+ * died on the way. */
+struct port *mesh_give(struct mesh *mesh, unsigned from, struct port *port, unsigned to);
 
 #endif

@@ -10,18 +10,10 @@
 #include "unit.h"
 #include <string.h>
 
-static struct port *new_port(struct mesh *mesh, unsigned which)
-{
-    struct port *port;
-
-    REQUIRE(port_create(mesh->hosts[which], &port) == 0);
-    return port;
-}
-
 static void send_receive_right(struct mesh *mesh, unsigned from, struct port *port, unsigned to,
                                struct outcomes *outcomes)
 {
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct message_item item = test_port_item(port, PORT_MOVE_RECEIVE);
     struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
     struct kmsg *kmsg;
 
@@ -36,13 +28,9 @@ static void send_receive_right(struct mesh *mesh, unsigned from, struct port *po
 static struct port *take_receive_right(struct mesh *mesh, unsigned at)
 {
     enum port_disposition right;
-    struct kmsg *kmsg;
-    struct port *port;
+    struct port *port = mesh_receive_port(mesh, at, &right);
 
-    REQUIRE(mach_msg_receive(mesh_door(mesh, at), &kmsg, 0) == MACH_MSG_SUCCESS);
-    port = kmsg_take_port(kmsg, 0, 0, &right);
     EXPECT_EQUAL(right, PORT_RECEIVE);
-    kmsg_free(kmsg);
     return port;
 }
 
@@ -76,7 +64,7 @@ static void receive_numbers(struct mesh *mesh, struct port *port, uint64_t first
 static void m3_a_port_moves_with_its_name(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *moved, *proxy;
+    struct port *port = mesh_port(&mesh, 0), *moved, *proxy;
     struct kmsg *kmsg;
     uint64_t name = port_name(port);
 
@@ -107,9 +95,9 @@ static void m3_a_port_moves_with_its_name(void)
 static void m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 1), *target = new_port(&mesh, 1), *moved, *right;
+    struct port *port = mesh_port(&mesh, 1), *target = mesh_port(&mesh, 1), *moved, *right;
     struct port *send = mesh_give(&mesh, 1, port, 0), *to = mesh_give(&mesh, 1, target, 0);
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_SEND, .port = send};
+    struct message_item item = test_port_item(send, PORT_MOVE_SEND);
     enum port_disposition disposition;
     struct kmsg *kmsg;
 
@@ -142,8 +130,8 @@ static void m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves(void)
 static void m3_a_receive_right_moves_within_a_node(void)
 {
     struct mesh mesh = mesh_create(1);
-    struct port *port = new_port(&mesh, 0);
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct port *port = mesh_port(&mesh, 0);
+    struct message_item item = test_port_item(port, PORT_MOVE_RECEIVE);
     struct kmsg *kmsg;
 
     send_receive_right(&mesh, 0, port, 0, NULL);
@@ -161,8 +149,8 @@ static void m3_a_receive_right_moves_within_a_node(void)
 static void m3_circles_of_receive_rights_are_refused(void)
 {
     struct mesh mesh = mesh_create(1);
-    struct port *first = new_port(&mesh, 0), *second = new_port(&mesh, 0);
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = first};
+    struct port *first = mesh_port(&mesh, 0), *second = mesh_port(&mesh, 0);
+    struct message_item item = test_port_item(first, PORT_MOVE_RECEIVE);
     struct kmsg *kmsg;
 
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
@@ -177,7 +165,7 @@ static void m3_circles_of_receive_rights_are_refused(void)
 static void m3_the_queue_moves_too(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     struct outcomes here = {0}, there = {0};
 
     port_set_limit(port, 100);
@@ -217,7 +205,7 @@ static void m3_the_queue_moves_too(void)
 static void g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *moved, *proxy = mesh_give(&mesh, 0, port, 1);
+    struct port *port = mesh_port(&mesh, 0), *moved, *proxy = mesh_give(&mesh, 0, port, 1);
     struct outcomes outcomes = {0};
     unsigned i;
 
@@ -246,7 +234,7 @@ static void g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way(void
 static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     const struct flipc_nak_body *body;
     struct outcomes outcomes = {0};
     mnl_msg_t msg;
@@ -283,8 +271,8 @@ static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
 static void j1_a_message_without_its_reply_port_is_sent_to_the_new_home(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
-    struct port *reply = new_port(&mesh, 2), *moved;
+    struct port *port = mesh_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *reply = mesh_port(&mesh, 2), *moved;
     struct outcomes outcomes = {0};
     struct kmsg *kmsg = test_message(mesh.hosts[2], 1);
 
@@ -306,9 +294,9 @@ static void j1_a_message_without_its_reply_port_is_sent_to_the_new_home(void)
 static void m3_a_message_with_rights_follows_the_port(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
-    struct port *reply = new_port(&mesh, 2), *carried = new_port(&mesh, 2), *got;
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MAKE_SEND, .port = carried};
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *reply = mesh_port(&mesh, 2), *carried = mesh_port(&mesh, 2), *got;
+    struct message_item item = test_port_item(carried, PORT_MAKE_SEND);
     enum port_disposition right;
     struct kmsg *kmsg;
 
@@ -342,8 +330,7 @@ static void m3_a_message_with_rights_follows_the_port(void)
 
 static struct port *give_once(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
 {
-    struct message_item item = {
-        .type = MESSAGE_PORT, .transfer = PORT_MAKE_SEND_ONCE, .port = port};
+    struct message_item item = test_port_item(port, PORT_MAKE_SEND_ONCE);
     struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
     enum port_disposition right;
     struct kmsg *kmsg;
@@ -364,7 +351,7 @@ static struct port *give_once(struct mesh *mesh, unsigned from, struct port *por
 static void m3_send_once_rights_follow_the_port(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *once[3];
+    struct port *port = mesh_port(&mesh, 0), *moved, *once[3];
     struct kmsg *kmsg;
 
     for (int i = 0; i < 3; i++)
@@ -396,7 +383,7 @@ static void m3_send_once_rights_follow_the_port(void)
 static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *second, *moved;
+    struct port *port = mesh_port(&mesh, 0), *second, *moved;
     struct port *once = give_once(&mesh, 0, port, 2), *third = mesh_give(&mesh, 0, port, 2);
 
     mesh.cut[2][0] = mesh.cut[0][2] = true;
@@ -425,7 +412,7 @@ static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(voi
 static void m3_a_former_home_is_told_of_rights_that_are_gone(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     struct port *second = mesh_give(&mesh, 0, port, 1);
     mnl_msg_t told;
 
@@ -456,7 +443,7 @@ static void m3_a_former_home_is_told_of_rights_that_are_gone(void)
 static void m3_a_port_moves_on_and_comes_back(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *sender = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *sender = mesh_give(&mesh, 0, port, 2);
     struct outcomes outcomes = {0};
     uint64_t name = port_name(port);
     uint64_t number = 0;
@@ -485,7 +472,7 @@ static void m3_a_port_moves_on_and_comes_back(void)
 static void m3_a_port_whose_receiver_dies_on_the_way_is_dead(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
     struct outcomes outcomes = {0}, carrier = {0};
 
     send_numbers(third, 0, 2, &outcomes);
@@ -504,10 +491,10 @@ static void m3_a_port_whose_receiver_dies_on_the_way_is_dead(void)
 static void m3_a_receive_right_that_is_refused_dies(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *proxy = mesh_give(&mesh, 0, port, 1);
-    struct port *doomed = new_port(&mesh, 1);
+    struct port *port = mesh_port(&mesh, 0), *proxy = mesh_give(&mesh, 0, port, 1);
+    struct port *doomed = mesh_port(&mesh, 1);
     struct port *there = port_from_name(mesh.hosts[0], port_name(doomed));
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct message_item item = test_port_item(port, PORT_MOVE_RECEIVE);
     struct kmsg *kmsg;
 
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
@@ -524,7 +511,7 @@ static void m3_a_receive_right_that_is_refused_dies(void)
 static void m3_a_port_that_moves_out_of_reach_is_dead_there(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     struct outcomes outcomes = {0};
 
     EXPECT_EQUAL(mnl_terminate(mesh.nodes[2][1], 0), KERN_SUCCESS);
@@ -544,7 +531,7 @@ static void m3_a_port_that_moves_out_of_reach_is_dead_there(void)
 static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *second, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *second, *third = mesh_give(&mesh, 0, port, 2);
     struct port *door = port_from_name(mesh.hosts[1], port_name(mesh_door(&mesh, 2)));
     struct outcomes outcomes = {0};
     struct kmsg *kmsg;
@@ -575,7 +562,7 @@ static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
 static void send_stolen(struct mesh *mesh, unsigned from, uint64_t name, unsigned to)
 {
     struct message_item item = {
-        .type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = new_port(mesh, from)};
+        .type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = mesh_port(mesh, from)};
     struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
     struct kmsg *kmsg;
 
@@ -588,7 +575,7 @@ static void send_stolen(struct mesh *mesh, unsigned from, uint64_t name, unsigne
 static void m3_a_port_that_is_elsewhere_cannot_be_stolen(bool has_account)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *second;
+    struct port *port = mesh_port(&mesh, 0), *second;
     struct kmsg *kmsg;
 
     second =
@@ -622,8 +609,8 @@ static void m3_a_port_known_by_name_cannot_be_stolen(void)
 static void m3_a_port_that_moves_is_not_without_senders_on_its_way(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *told = new_port(&mesh, 0), *there, *moved;
-    struct port *older = new_port(&mesh, 1), *to_older;
+    struct port *port = mesh_port(&mesh, 0), *told = mesh_port(&mesh, 0), *there, *moved;
+    struct port *older = mesh_port(&mesh, 1), *to_older;
     struct kmsg *kmsg;
 
     to_older = port_from_name(mesh.hosts[0], port_name(older));
