@@ -6,8 +6,6 @@
 #include "fake_loader.h"
 #include "unit.h"
 
-#include <abi/flipc.h>
-#include <kernel/service.h>
 #include <kernel/thread.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include "unit.h"
 
 #include <abi/flipc.h>
-#include <kernel/service.h>
 #include <string.h>
 
 /* --- Names ------------------------------------------------------------------------------------ */
