@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """mnl messages: what travels inside DATA frames, as records (docs/spec/flipc.md, sections 1 and 3).
 
-Codecs only; sequence numbers and credits are in `flipc.py`. Parsing raises `MalformedMessage`,
+Codecs only; sequence numbers and credits are in `flipc*.py`. Parsing raises `MalformedMessage`,
 never anything else.
 """
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.protocol.constants import Admission, ByteOrder, DataModel, Direction, Verdict
-from emulator.protocol.flipc import OutcomeKind
+from emulator.protocol.flipc_types import OutcomeKind
 from emulator.protocol.frames import FrameStream, cable_frame
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.link_types import Output, PeerTrained, Transmit
