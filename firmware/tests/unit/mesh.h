@@ -22,9 +22,15 @@ struct mesh mesh_create(unsigned count);
 /* Ends everything and expects that nothing is left. */
 void mesh_destroy(struct mesh *mesh);
 
+/* A new port of a host. */
+struct port *mesh_port(struct mesh *mesh, unsigned which);
+
 /* Move one message, or everything until nothing moves. */
 bool mesh_move_one(struct mesh *mesh, unsigned from, unsigned to);
 void mesh_settle(struct mesh *mesh);
+
+/* Tell `to` what `from` has settled, and no more. */
+void mesh_headers(struct mesh *mesh, unsigned from, unsigned to);
 
 /* Tell the others that the node is dead; then begin its next life, empty. */
 void mesh_kill(struct mesh *mesh, unsigned which);
@@ -32,24 +38,19 @@ void mesh_kill(struct mesh *mesh, unsigned which);
 /* Expect that a host has nothing but what every host has. */
 void mesh_expect_empty(struct mesh *mesh, unsigned which);
 
-/* A new port of a host. */
-struct port *mesh_port(struct mesh *mesh, unsigned which);
+/* Send a right to the door of host `to`; take the right of the next message at a door, null: dead. */
+void mesh_send_right(struct mesh *mesh, unsigned from, struct port *port,
+                     enum port_transfer transfer, unsigned to);
+struct port *mesh_take_right(struct mesh *mesh, unsigned at, enum port_disposition right);
 
-/* The port on which each host receives what the functions below send; made when first needed. */
-struct port *mesh_door(struct mesh *mesh, unsigned which);
+/* The same at once, with everything moved before and after. */
+struct port *mesh_give_right(struct mesh *mesh, unsigned from, struct port *port,
+                             enum port_transfer transfer, unsigned to);
 
-/* Send a right from host `from` to the door of host `to`, without moving anything; take the only
- * right of the message that came there. */
-void mesh_send_port(struct mesh *mesh, unsigned from, struct port *port,
-                    enum port_transfer transfer, unsigned to);
-struct port *mesh_receive_port(struct mesh *mesh, unsigned at, enum port_disposition *right);
-
-/* Both, and everything moved: the right as host `to` has it, which is the one expected. */
-struct port *mesh_pass(struct mesh *mesh, unsigned from, struct port *port,
-                       enum port_transfer transfer, unsigned to, enum port_disposition expected);
-
-/* A send right at host `to` to a port of host `from`, brought there by a message; null: the port
- * died on the way. */
+/* A send right at host `to` to a port of host `from`, brought there by a message. */
 struct port *mesh_give(struct mesh *mesh, unsigned from, struct port *port, unsigned to);
+
+/* The port on which each host receives what others give it; made when first needed. */
+struct port *mesh_door(struct mesh *mesh, unsigned which);
 
 #endif

@@ -19,28 +19,18 @@ static void send_receive_right(struct mesh *mesh, unsigned from, struct port *po
 
     REQUIRE(there != NULL);
     REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
-    if (outcomes != NULL)
-        kmsg_set_completion(kmsg, outcomes_count, outcomes);
+    kmsg_set_completion(kmsg, outcomes_count, outcomes);
     REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
     port_release(there);
-}
-
-static struct port *take_receive_right(struct mesh *mesh, unsigned at)
-{
-    enum port_disposition right;
-    struct port *port = mesh_receive_port(mesh, at, &right);
-
-    EXPECT_EQUAL(right, PORT_RECEIVE);
-    return port;
 }
 
 static struct port *move(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
 {
     struct port *moved;
 
-    send_receive_right(mesh, from, port, to, NULL);
+    mesh_send_right(mesh, from, port, PORT_MOVE_RECEIVE, to);
     mesh_settle(mesh);
-    moved = take_receive_right(mesh, to);
+    moved = mesh_take_right(mesh, to, PORT_RECEIVE);
     REQUIRE(moved != NULL);
     return moved;
 }
@@ -104,9 +94,9 @@ static void m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves(void)
     mesh.cut[0][1] = true;
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
     EXPECT_EQUAL(mach_msg_send(kmsg, to, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
-    send_receive_right(&mesh, 1, port, 0, NULL);
+    mesh_send_right(&mesh, 1, port, PORT_MOVE_RECEIVE, 0);
     mesh_settle(&mesh);
-    moved = take_receive_right(&mesh, 0);
+    moved = mesh_take_right(&mesh, 0, PORT_RECEIVE);
     mesh.cut[0][1] = false;
     mesh_settle(&mesh);
     REQUIRE(mach_msg_receive(target, &kmsg, 0) == MACH_MSG_SUCCESS);
@@ -134,10 +124,10 @@ static void m3_a_receive_right_moves_within_a_node(void)
     struct message_item item = test_port_item(port, PORT_MOVE_RECEIVE);
     struct kmsg *kmsg;
 
-    send_receive_right(&mesh, 0, port, 0, NULL);
+    mesh_send_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 0);
     EXPECT_EQUAL(test_send(port, 1), MACH_MSG_SUCCESS);
     EXPECT_EQUAL(mach_msg_receive(port, &kmsg, 0), MACH_RCV_PORT_CHANGED);
-    EXPECT(take_receive_right(&mesh, 0) == port);
+    EXPECT(mesh_take_right(&mesh, 0, PORT_RECEIVE) == port);
     EXPECT(test_receive(port, 1));
     /* A right in the queue that it is the right to would never be received. */
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
@@ -210,13 +200,13 @@ static void g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way(void
     unsigned i;
 
     port_set_limit(port, 100);
-    send_receive_right(&mesh, 0, port, 1, NULL);
+    mesh_send_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 1);
     send_numbers(proxy, 0, 10, &outcomes);
     for (i = 0; i < 4; i++)
         EXPECT(mesh_move_one(&mesh, 1, 0));
     mesh.cut[1][0] = true;
     mesh_settle(&mesh);
-    moved = take_receive_right(&mesh, 1);
+    moved = mesh_take_right(&mesh, 1, PORT_RECEIVE);
     EXPECT(moved == proxy);
     EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
     send_numbers(moved, 10, 13, &outcomes);
@@ -328,25 +318,6 @@ static void m3_a_message_with_rights_follows_the_port(void)
     mesh_destroy(&mesh);
 }
 
-static struct port *give_once(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
-{
-    struct message_item item = test_port_item(port, PORT_MAKE_SEND_ONCE);
-    struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
-    enum port_disposition right;
-    struct kmsg *kmsg;
-    struct port *got;
-
-    REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
-    REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
-    mesh_settle(mesh);
-    REQUIRE(mach_msg_receive(mesh_door(mesh, to), &kmsg, 0) == MACH_MSG_SUCCESS);
-    got = kmsg_take_port(kmsg, 0, 0, &right);
-    kmsg_free(kmsg);
-    port_release(there);
-    mesh_settle(mesh);
-    return got;
-}
-
 /* One used on its way after the port, one unused, one used after the move, one that dies. */
 static void m3_send_once_rights_follow_the_port(void)
 {
@@ -355,7 +326,7 @@ static void m3_send_once_rights_follow_the_port(void)
     struct kmsg *kmsg;
 
     for (int i = 0; i < 3; i++)
-        once[i] = give_once(&mesh, 0, port, 2);
+        once[i] = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 2);
     mesh.cut[2][0] = true;
     EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 1), once[0], NULL, PORT_NONE),
                  MACH_MSG_SUCCESS);
@@ -384,7 +355,8 @@ static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(voi
 {
     struct mesh mesh = mesh_create(3);
     struct port *port = mesh_port(&mesh, 0), *second, *moved;
-    struct port *once = give_once(&mesh, 0, port, 2), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *once = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 2),
+                *third = mesh_give(&mesh, 0, port, 2);
 
     mesh.cut[2][0] = mesh.cut[0][2] = true;
     EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 1), once, NULL, PORT_NONE),
@@ -392,11 +364,11 @@ static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(voi
     EXPECT_EQUAL(test_send(third, 2), MACH_MSG_SUCCESS);
     second = move(&mesh, 0, port, 1);
     mesh.cut[2][0] = false;
-    send_receive_right(&mesh, 1, second, 2, NULL);
+    mesh_send_right(&mesh, 1, second, PORT_MOVE_RECEIVE, 2);
     mesh_settle(&mesh);
     mesh.cut[0][2] = false;
     EXPECT(mesh_move_one(&mesh, 0, 2));
-    moved = take_receive_right(&mesh, 2);
+    moved = mesh_take_right(&mesh, 2, PORT_RECEIVE);
     EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
     receive_numbers(&mesh, moved, 1, 3);
     port_release(third);
@@ -546,7 +518,7 @@ static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
     EXPECT(test_receive(mesh_door(&mesh, 2), 5));
     mesh.cut[0][2] = false;
     mesh_settle(&mesh);
-    EXPECT(take_receive_right(&mesh, 2) == third);
+    EXPECT(mesh_take_right(&mesh, 2, PORT_RECEIVE) == third);
     receive_numbers(&mesh, mesh_door(&mesh, 2), 7, 9);
     EXPECT_EQUAL(outcomes.settled, 3);
     EXPECT_EQUAL(test_send(third, 1), MACH_MSG_SUCCESS);
@@ -617,9 +589,9 @@ static void m3_a_port_that_moves_is_not_without_senders_on_its_way(void)
     there = mesh_give(&mesh, 0, port, 1);
     EXPECT_EQUAL(port_notify_no_senders(port, told), 0);
     EXPECT_EQUAL(test_send(to_older, 1), MACH_MSG_SUCCESS);
-    send_receive_right(&mesh, 0, port, 1, NULL);
+    mesh_send_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 1);
     EXPECT(mesh_move_one(&mesh, 0, 1) && mesh_move_one(&mesh, 0, 1));
-    moved = take_receive_right(&mesh, 1);
+    moved = mesh_take_right(&mesh, 1, PORT_RECEIVE);
     EXPECT(moved == there);
     EXPECT(mesh_move_one(&mesh, 1, 0));
     EXPECT_EQUAL(mach_msg_receive(told, &kmsg, 0), MACH_RCV_TIMED_OUT);

@@ -33,16 +33,15 @@ static void l3_local_rights_count_as_well(void)
 {
     struct mesh mesh = mesh_create(1);
     struct port *port = mesh_port(&mesh, 0);
-    enum port_disposition right;
 
     port_retain(port);
     EXPECT_EQUAL(port_notify_no_senders(port, port), 0);
-    mesh_send_port(&mesh, 0, port, PORT_MAKE_SEND, 0);
+    mesh_send_right(&mesh, 0, port, PORT_MAKE_SEND, 0);
     port_release(port);
     EXPECT(!test_notified(port, NOTIFY_NO_SENDERS));
-    EXPECT(mesh_receive_port(&mesh, 0, &right) == port);
+    EXPECT(mesh_take_right(&mesh, 0, PORT_SEND) == port);
     EXPECT(!test_notified(port, NOTIFY_NO_SENDERS));
-    port_release_right(port, right);
+    port_release(port);
     EXPECT(test_notified(port, NOTIFY_NO_SENDERS));
     EXPECT_EQUAL(port_notify_no_senders(port, mesh_door(&mesh, 0)), 0);
     EXPECT(test_notified(mesh_door(&mesh, 0), NOTIFY_NO_SENDERS));
@@ -68,14 +67,13 @@ static void l3_a_right_on_its_way_counts(void)
 {
     struct mesh mesh = mesh_create(2);
     struct port *port = mesh_port(&mesh, 0), *proxy;
-    enum port_disposition right;
 
-    mesh_send_port(&mesh, 0, port, PORT_MAKE_SEND, 1);
+    mesh_send_right(&mesh, 0, port, PORT_MAKE_SEND, 1);
     EXPECT_EQUAL(port_notify_no_senders(port, port), 0);
     EXPECT(!test_notified(port, NOTIFY_NO_SENDERS));
     mesh_settle(&mesh);
     EXPECT(!test_notified(port, NOTIFY_NO_SENDERS));
-    proxy = mesh_receive_port(&mesh, 1, &right);
+    proxy = mesh_take_right(&mesh, 1, PORT_SEND);
     mesh_settle(&mesh);
     EXPECT(!test_notified(port, NOTIFY_NO_SENDERS));
     port_release(proxy);
@@ -120,7 +118,7 @@ static void l3_the_death_of_a_node_gives_back_its_rights(void)
 
     (void)mesh_give(&mesh, 0, port, 1);
     EXPECT_EQUAL(port_notify_no_senders(port, port), 0);
-    mesh_send_port(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
+    mesh_send_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     mesh_settle(&mesh);
     mesh_kill(&mesh, 1);
     EXPECT(test_notified(port, NOTIFY_SEND_ONCE));
@@ -158,13 +156,12 @@ static void g7_a_port_that_dies_while_a_right_travels_is_dead_on_arrival(void)
 {
     struct mesh mesh = mesh_create(2);
     struct port *port = mesh_port(&mesh, 0), *proxy;
-    enum port_disposition right;
 
-    mesh_send_port(&mesh, 0, port, PORT_MAKE_SEND, 1);
+    mesh_send_right(&mesh, 0, port, PORT_MAKE_SEND, 1);
     EXPECT(mesh_move_one(&mesh, 0, 1));
     port_destroy(port);
     mesh_settle(&mesh); /* the word of its death comes before the right */
-    proxy = mesh_receive_port(&mesh, 1, &right);
+    proxy = mesh_take_right(&mesh, 1, PORT_SEND);
     mesh_settle(&mesh);
     if (proxy != NULL) {
         EXPECT(port_is_dead(proxy));

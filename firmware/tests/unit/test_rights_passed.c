@@ -13,13 +13,13 @@ static void g10_a_right_goes_from_hand_to_hand(void)
     struct port *port = mesh_port(&mesh, 0), *second, *third, *back;
 
     second = mesh_give(&mesh, 0, port, 1);
-    third = mesh_pass(&mesh, 1, second, PORT_MOVE_SEND, 2, PORT_SEND);
+    third = mesh_give_right(&mesh, 1, second, PORT_MOVE_SEND, 2);
     EXPECT_EQUAL(port_notify_no_senders(port, port), 0);
     EXPECT_EQUAL(port->given.send, 1); /* the third's; the second has nothing left */
     EXPECT_EQUAL(test_send(third, 9), MACH_MSG_SUCCESS);
     mesh_settle(&mesh);
     EXPECT(test_receive(port, 9));
-    back = mesh_pass(&mesh, 2, third, PORT_COPY_SEND, 0, PORT_SEND);
+    back = mesh_give_right(&mesh, 2, third, PORT_COPY_SEND, 0);
     EXPECT(back == port);
     port_release(back);
     port_release(third);
@@ -34,14 +34,13 @@ static void g10_a_right_that_was_passed_on_is_never_unaccounted_for(void)
 {
     struct mesh mesh = mesh_create(3);
     struct port *port = mesh_port(&mesh, 0), *second, *third;
-    enum port_disposition right;
 
     second = mesh_give(&mesh, 0, port, 1);
     EXPECT_EQUAL(port_notify_no_senders(port, port), 0);
     mesh.cut[2][0] = true; /* the third cannot tell the home */
-    mesh_send_port(&mesh, 1, second, PORT_MOVE_SEND, 2);
+    mesh_send_right(&mesh, 1, second, PORT_MOVE_SEND, 2);
     mesh_settle(&mesh);
-    third = mesh_receive_port(&mesh, 2, &right);
+    third = mesh_take_right(&mesh, 2, PORT_SEND);
     mesh_settle(&mesh);
     EXPECT(!test_notified(port, NOTIFY_NO_SENDERS));
     EXPECT_EQUAL(test_statistics(mesh.hosts[1]).ports, 2); /* and its door */
@@ -61,16 +60,16 @@ static void g10_a_send_once_right_goes_from_hand_to_hand(void)
     struct mesh mesh = mesh_create(3);
     struct port *port = mesh_port(&mesh, 0), *second, *third;
 
-    second = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
-    third = mesh_pass(&mesh, 1, second, PORT_MOVE_SEND_ONCE, 2, PORT_SEND_ONCE);
+    second = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
+    third = mesh_give_right(&mesh, 1, second, PORT_MOVE_SEND_ONCE, 2);
     EXPECT_EQUAL(port->given.once, 1);
     EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 6), third, NULL, PORT_NONE),
                  MACH_MSG_SUCCESS);
     mesh_settle(&mesh);
     EXPECT(test_receive(port, 6));
     EXPECT_EQUAL(port->given.once, 0);
-    second = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
-    third = mesh_pass(&mesh, 1, second, PORT_MOVE_SEND_ONCE, 2, PORT_SEND_ONCE);
+    second = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
+    third = mesh_give_right(&mesh, 1, second, PORT_MOVE_SEND_ONCE, 2);
     port_release_right(third, PORT_SEND_ONCE);
     mesh_settle(&mesh);
     EXPECT(test_notified(port, NOTIFY_SEND_ONCE));
@@ -84,12 +83,11 @@ static void g10_a_send_once_right_is_registered_before_it_is_used(void)
 {
     struct mesh mesh = mesh_create(3);
     struct port *port = mesh_port(&mesh, 0), *second, *third;
-    enum port_disposition right;
 
-    second = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
-    mesh_send_port(&mesh, 1, second, PORT_MOVE_SEND_ONCE, 2);
+    second = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
+    mesh_send_right(&mesh, 1, second, PORT_MOVE_SEND_ONCE, 2);
     mesh_settle(&mesh);
-    third = mesh_receive_port(&mesh, 2, &right);
+    third = mesh_take_right(&mesh, 2, PORT_SEND_ONCE);
     EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 6), third, NULL, PORT_NONE),
                  MACH_MSG_SUCCESS);
     mesh_settle(&mesh);

@@ -13,7 +13,7 @@ static void l3_a_send_once_right_is_good_for_one_message(void)
 {
     struct mesh mesh = mesh_create(2);
     struct port *port = mesh_port(&mesh, 0);
-    struct port *once = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+    struct port *once = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     struct kmsg *kmsg = test_message(mesh.hosts[1], 7);
 
     port_retain(once);
@@ -35,7 +35,7 @@ static void l3_a_forged_send_once_right_is_refused(void)
 {
     struct mesh mesh = mesh_create(2);
     struct port *port = mesh_port(&mesh, 0);
-    struct port *once = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+    struct port *once = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     struct outcomes outcomes = {0};
     struct kmsg *kmsg;
 
@@ -100,7 +100,7 @@ static void l3_what_a_waiting_receiver_refused_is_freed(void)
 {
     struct mesh mesh = mesh_create(2);
     struct port *port = mesh_port(&mesh, 0);
-    struct port *once = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+    struct port *once = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     struct outcomes outcomes = {0};
     struct thread *receiver;
     size_t used_bytes;
@@ -133,7 +133,7 @@ static void l3_a_send_once_right_that_dies_is_told(void)
 {
     struct mesh mesh = mesh_create(2);
     struct port *port = mesh_port(&mesh, 0);
-    struct port *once = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+    struct port *once = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     struct message_item item = test_port_item(port, PORT_MAKE_SEND_ONCE);
     struct kmsg *kmsg;
 
@@ -144,7 +144,7 @@ static void l3_a_send_once_right_that_dies_is_told(void)
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
     kmsg_free(kmsg);
     EXPECT(test_notified(port, NOTIFY_SEND_ONCE));
-    mesh_send_port(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
+    mesh_send_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     mesh_settle(&mesh);
     REQUIRE(mach_msg_receive(mesh_door(&mesh, 1), &kmsg, 0) == MACH_MSG_SUCCESS);
     kmsg_free(kmsg);
@@ -171,7 +171,7 @@ static void l3_deaths_of_send_once_rights_wait_for_room_in_the_queue(void)
 
     port_set_limit(port, 3);
     for (unsigned i = 0; i < 8; i++)
-        once[i] = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+        once[i] = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     for (unsigned i = 0; i < 8; i++)
         port_release_right(once[i], PORT_SEND_ONCE);
     mesh_settle(&mesh);
@@ -188,11 +188,11 @@ static void l3_deaths_that_wait_move_with_their_port(void)
 
     port_set_limit(port, 1);
     for (unsigned i = 0; i < 4; i++)
-        once[i] = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
+        once[i] = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
     for (unsigned i = 0; i < 4; i++)
         port_release_right(once[i], PORT_SEND_ONCE);
     mesh_settle(&mesh);
-    moved = mesh_pass(&mesh, 0, port, PORT_MOVE_RECEIVE, 1, PORT_RECEIVE);
+    moved = mesh_give_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 1);
     mesh_settle(&mesh);
     for (unsigned i = 0; i < 4; i++) {
         EXPECT(test_notified(moved, NOTIFY_SEND_ONCE));
@@ -208,8 +208,8 @@ static void l3_a_send_once_right_comes_home(void)
 {
     struct mesh mesh = mesh_create(2);
     struct port *port = mesh_port(&mesh, 0);
-    struct port *once = mesh_pass(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1, PORT_SEND_ONCE);
-    struct port *back = mesh_pass(&mesh, 1, once, PORT_MOVE_SEND_ONCE, 0, PORT_SEND_ONCE);
+    struct port *once = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 1);
+    struct port *back = mesh_give_right(&mesh, 1, once, PORT_MOVE_SEND_ONCE, 0);
 
     EXPECT(back == port);
     EXPECT_EQUAL(port->given.once, 0);
