@@ -38,15 +38,7 @@ class LinkData:
     # Out ------------------------------------------------------------------------------------------
 
     def send(self, message: bytes, now_ns: int) -> bool:
-        """Send one whole mnl message.
-
-        Returns:
-            False if the transmit direction is not up or its replay window has no room; nothing
-            changed then.
-
-        Raises:
-            ValueError: The message is shorter than an mnl header or longer than the peer receives.
-        """
+        """Send one whole mnl message, as `LinkEnd.send()` says."""
         link = self._link
         if link.tx is not TxState.UP or not link.window.has_room():
             return False

@@ -86,23 +86,15 @@ static void the_silence_of_a_suspended_peer_is_no_death(void)
 
 static void node_0_is_never_declared_dead_by_silence(void)
 {
-    struct memory_cable *cable = memory_cable_create(0, BOOT_LINK_VIRTIO_SERIAL, 1);
-    struct network_node *zero = network_mortal_create(0, TEST_INCARNATION(1));
-    struct network_node *one = network_mortal_create(1, TEST_INCARNATION(1));
+    struct two two = two_of(BOOT_LINK_VIRTIO_SERIAL, network_mortal_create(0, TEST_INCARNATION(1)),
+                            network_mortal_create(1, TEST_INCARNATION(1)));
 
-    network_plug(zero, cable, 0, 1);
-    network_plug(one, cable, 1, 0);
-    memory_cable_splice(cable);
-    network_start(zero);
-    network_start(one);
-    REQUIRE(network_wait_up(one, 0));
-    memory_cable_cut(cable);
-    EXPECT(network_wait(zero, 0, FACT_NODE_DEAD, 1, NODE_DEATH_SILENCE, NULL));
+    two_start(&two);
+    memory_cable_cut(two.cable);
+    EXPECT(network_wait(two.nodes[0], 0, FACT_NODE_DEAD, 1, NODE_DEATH_SILENCE, NULL));
     network_pause_ms(2 * NETWORK_KEEPALIVE_NS / 1000000);
-    EXPECT_EQUAL(network_count(one, FACT_NODE_DEAD, FACT_ANY), 0);
-    network_node_destroy(zero);
-    network_node_destroy(one);
-    memory_cable_destroy(cable);
+    EXPECT_EQUAL(network_count(two.nodes[1], FACT_NODE_DEAD, FACT_ANY), 0);
+    two_destroy(&two);
 }
 
 static void a_death_declared_elsewhere_takes_the_links_down(void)

@@ -101,26 +101,19 @@ static void statistics_count_what_passed(void)
 
 static void a_kick_sends_a_frame_to_node_0(void)
 {
-    struct memory_cable *cable = memory_cable_create(0, BOOT_LINK_IVSHMEM, 1);
-    struct network_node *zero = network_node_create(0, TEST_INCARNATION(1));
-    struct network_node *one = network_node_create(1, TEST_INCARNATION(1));
+    struct two two = two_of(BOOT_LINK_IVSHMEM, network_node_create(0, TEST_INCARNATION(1)),
+                            network_node_create(1, TEST_INCARNATION(1)));
+    struct mach_host *host = two.nodes[1]->host;
     struct link_statistics before, after;
 
-    network_plug(zero, cable, 0, 1);
-    network_plug(one, cable, 1, 0);
-    memory_cable_splice(cable);
-    network_start(zero);
-    network_start(one);
-    REQUIRE(network_wait_up(one, 0));
-    REQUIRE(link_manager_statistics(one->host, 0, &before) == ERROR_NONE);
+    two_start(&two);
+    REQUIRE(link_manager_statistics(host, 0, &before) == ERROR_NONE);
     for (int i = 0; i < 100; i++) {
-        link_manager_kick(one->host);
-        REQUIRE(link_manager_statistics(one->host, 0, &after) == ERROR_NONE);
+        link_manager_kick(host);
+        REQUIRE(link_manager_statistics(host, 0, &after) == ERROR_NONE);
     }
     EXPECT(after.tx_frames >= before.tx_frames + 50);
-    network_node_destroy(zero);
-    network_node_destroy(one);
-    memory_cable_destroy(cable);
+    two_destroy(&two);
 }
 
 static const struct unit_test link_manager_tests[] = {

@@ -86,29 +86,25 @@ static void test_a_stop_whose_time_passes_says_so(void)
 
 static void test_when_the_peer_dies_every_message_has_an_outcome(void)
 {
-    struct traffic_client source, sink;
-    struct test_cable cable;
+    struct traffic_clients clients;
     struct stream_plan plan;
 
-    client_open_as(&source, 1, false);
-    client_open_as(&sink, 2, false);
-    test_cable_open(&cable, &source.node, &sink.node);
-    plan = client_plan_to(sink.name);
+    clients_open(&clients);
+    plan = client_plan_to(clients.sink.name);
     plan.count = 0;
-    EXPECT(client_start(&source, &plan) == ERROR_NONE);
-    while (client_ledger(&source, CLIENT_STREAM, BLACKBOX_LEDGER_SOURCE).acked < 500) {
+    EXPECT(client_start(&clients.source, &plan) == ERROR_NONE);
+    while (client_ledger(&clients.source, CLIENT_STREAM, BLACKBOX_LEDGER_SOURCE).acked < 500) {
     }
-    EXPECT(node_declare_dead(&source.node.host, 2, CLIENT_INCARNATION, NODE_DEATH_HOST) ==
+    EXPECT(node_declare_dead(&clients.source.node.host, 2, CLIENT_INCARNATION, NODE_DEATH_HOST) ==
            ERROR_NONE);
-    client_wait_closed(&source);
-    struct client_stopped reply = client_stop(&source, CLIENT_STREAM, 0);
+    client_wait_closed(&clients.source);
+    struct client_stopped reply = client_stop(&clients.source, CLIENT_STREAM, 0);
     EXPECT(reply.status == ERROR_NONE);
     EXPECT(reply.ledger.acked >= 500);
     EXPECT(reply.ledger.sent == reply.ledger.acked + reply.ledger.failed + reply.ledger.unknown);
-    EXPECT(client_close_stream(&source, CLIENT_STREAM, BLACKBOX_LEDGER_SOURCE) == ERROR_NONE);
-    test_cable_close(&cable);
-    client_close(&sink);
-    client_close(&source);
+    EXPECT(client_close_stream(&clients.source, CLIENT_STREAM, BLACKBOX_LEDGER_SOURCE) ==
+           ERROR_NONE);
+    clients_close(&clients);
 }
 
 static const struct unit_test source_tests[] = {

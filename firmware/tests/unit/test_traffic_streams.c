@@ -151,28 +151,24 @@ static void test_trace_tells_every_message(void)
 
 static void test_a_stream_between_two_nodes(void)
 {
-    struct traffic_client source, sink;
-    struct test_cable cable;
+    struct traffic_clients clients;
     struct stream_plan plan;
 
-    client_open_as(&source, 1, false);
-    client_open_as(&sink, 2, false);
-    test_cable_open(&cable, &source.node, &sink.node);
-    plan = client_plan_to(sink.name);
+    clients_open(&clients);
+    plan = client_plan_to(clients.sink.name);
     plan.window = 64;
     plan.count = 5000;
-    EXPECT(client_start(&source, &plan) == ERROR_NONE);
-    client_wait_closed(&source);
-    struct native_ledger sent = client_ledger(&source, CLIENT_STREAM, BLACKBOX_LEDGER_SOURCE);
-    thread_set_host(&sink.node.host);
-    struct native_ledger received = client_sink(&sink);
+    EXPECT(client_start(&clients.source, &plan) == ERROR_NONE);
+    client_wait_closed(&clients.source);
+    struct native_ledger sent =
+        client_ledger(&clients.source, CLIENT_STREAM, BLACKBOX_LEDGER_SOURCE);
+    thread_set_host(&clients.sink.node.host);
+    struct native_ledger received = client_sink(&clients.sink);
     EXPECT(sent.acked == 5000 && sent.failed == 0 && sent.unknown == 0);
     EXPECT(sent.peer == 2 && sent.peer_incarnation == CLIENT_INCARNATION);
     EXPECT(received.received == 5000 && received.gaps == 0 && received.duplicates == 0);
     EXPECT(received.peer == 1 && received.running_hash == sent.running_hash);
-    test_cable_close(&cable);
-    client_close(&sink);
-    client_close(&source);
+    clients_close(&clients);
 }
 
 static const struct unit_test stream_tests[] = {

@@ -31,6 +31,20 @@ void client_close(struct traffic_client *client)
     test_node_close(&client->node);
 }
 
+void clients_open(struct traffic_clients *clients)
+{
+    client_open_as(&clients->source, 1, false);
+    client_open_as(&clients->sink, 2, false);
+    test_cable_open(&clients->cable, &clients->source.node, &clients->sink.node);
+}
+
+void clients_close(struct traffic_clients *clients)
+{
+    test_cable_close(&clients->cable);
+    client_close(&clients->sink);
+    client_close(&clients->source);
+}
+
 int client_status(struct traffic_client *client, int32_t id, const void *body, size_t len_bytes)
 {
     return test_call_status(&client->node.host, client->port, id, body, len_bytes);

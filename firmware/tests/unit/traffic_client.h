@@ -26,6 +26,16 @@ void client_open(struct traffic_client *client);
 void client_open_as(struct traffic_client *client, uint32_t node_id, bool trace);
 void client_close(struct traffic_client *client);
 
+/* Two nodes with servers, 1 and 2, joined: whole_node.h. */
+struct traffic_clients {
+    struct traffic_client source;
+    struct traffic_client sink;
+    struct test_cable cable;
+};
+
+void clients_open(struct traffic_clients *clients);
+void clients_close(struct traffic_clients *clients);
+
 /* The status of any request; 1: there was no answer. */
 int client_status(struct traffic_client *client, int32_t id, const void *body, size_t len_bytes);
 

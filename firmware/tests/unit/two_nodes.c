@@ -6,13 +6,12 @@
 #include "hosts.h"
 #include "unit.h"
 
-static struct two two_of(enum boot_link_kind kind, struct network_node *first,
-                         struct network_node *second)
+struct two two_of(enum boot_link_kind kind, struct network_node *first, struct network_node *second)
 {
     struct two two = {.cable = memory_cable_create(0, kind, 1), .nodes = {first, second}};
 
     for (int i = 0; i < 2; i++)
-        network_plug(two.nodes[i], two.cable, i, (uint32_t)(2 - i));
+        network_plug(two.nodes[i], two.cable, i, two.nodes[1 - i]->node_id);
     return two;
 }
 

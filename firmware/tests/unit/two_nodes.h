@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Two nodes with link managers, 1 and 2, and the cable between them: link_network.h's most usual
- * case.
+ * Two nodes with link managers and the cable between them: link_network.h's most usual case.
  */
 #ifndef TWO_NODES_H
 #define TWO_NODES_H
@@ -13,9 +12,12 @@ struct two {
     struct network_node *nodes[2];
 };
 
-/* In their first lives, not running, the cable cut; mortals: see network_mortal_create(). */
+/* Not running, the cable cut. Nodes 1 and 2 in their first lives; the same as mortals, see
+ * network_mortal_create(); any others, which are taken over. */
 struct two two_create(enum boot_link_kind kind);
 struct two two_mortals(enum boot_link_kind kind);
+struct two two_of(enum boot_link_kind kind, struct network_node *first,
+                  struct network_node *second);
 void two_destroy(struct two *two);
 
 /* Splice the cable, start both, and wait until it is up in both directions. */

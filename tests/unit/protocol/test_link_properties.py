@@ -117,6 +117,15 @@ def received_of(receiver: MemoryNode, sender: MemoryNode) -> list[int]:
     return [message.id for source, message in receiver.received if source == life]
 
 
+def faulty(make_link: MakeLink, kind: str, seed: int) -> MemoryLink:
+    """Two nodes that trained before their cable went bad."""
+    world = MemoryLink(make_link, seed=seed)
+    world.splice()
+    world.run_for(100 * MS)
+    world.set_faults(KINDS[kind])
+    return world
+
+
 def assert_all_arrived(world: MemoryLink) -> None:
     """Nobody died: whatever was posted arrived, in order, and its sender knows."""
     assert_healed(world)
@@ -132,10 +141,7 @@ def assert_all_arrived(world: MemoryLink) -> None:
 @seeded
 @given(seed=seeds)
 def test_everything_arrives_once_and_in_order(make_link: MakeLink, kind: str, seed: int) -> None:
-    world = MemoryLink(make_link, seed=seed)
-    world.splice()
-    world.run_for(100 * MS)
-    world.set_faults(KINDS[kind])
+    world = faulty(make_link, kind, seed)
     posters = world.random.choice([[], [0], [1], [0, 1]])  # an idle direction heals in another way
     for _ in range(10):
         if posters:
@@ -151,10 +157,7 @@ def test_everything_arrives_once_and_in_order(make_link: MakeLink, kind: str, se
 @seeded
 @given(seed=seeds)
 def test_cuts_delay_and_lose_nothing(make_link: MakeLink, kind: str, seed: int) -> None:
-    world = MemoryLink(make_link, seed=seed)
-    world.splice()
-    world.run_for(100 * MS)
-    world.set_faults(KINDS[kind])
+    world = faulty(make_link, kind, seed)
     for _ in range(15):
         writer = world.random.randrange(2)
         world.set_carrier(writer, up=world.random.random() < 0.6)
@@ -171,11 +174,8 @@ def test_cuts_delay_and_lose_nothing(make_link: MakeLink, kind: str, seed: int) 
 @seeded
 @given(seed=seeds)
 def test_restarts_never_mix_lives(make_link: MakeLink, kind: str, seed: int) -> None:
-    world = MemoryLink(make_link, seed=seed)
-    world.splice()
+    world = faulty(make_link, kind, seed)
     lives = list(world.nodes)
-    world.run_for(100 * MS)
-    world.set_faults(KINDS[kind])
     for _ in range(12):
         event = world.random.random()
         if event < 0.4:
