@@ -34,6 +34,14 @@ struct mesh mesh_create(unsigned count)
     return mesh;
 }
 
+struct port *mesh_port(struct mesh *mesh, unsigned which)
+{
+    struct port *port;
+
+    REQUIRE(port_create(mesh->hosts[which], &port) == 0);
+    return port;
+}
+
 struct port *mesh_door(struct mesh *mesh, unsigned which)
 {
     uint64_t name = NAME_WELL_KNOWN(which + 1, DOOR_SERIAL);
@@ -80,7 +88,7 @@ void mesh_destroy(struct mesh *mesh)
     }
 }
 
-static void headers(struct mesh *mesh, unsigned from, unsigned to)
+void mesh_headers(struct mesh *mesh, unsigned from, unsigned to)
 {
     mnl_node_info_t out = mesh->nodes[from][to], in = mesh->nodes[to][from];
 
@@ -100,7 +108,7 @@ bool mesh_move_one(struct mesh *mesh, unsigned from, unsigned to)
     if (mesh->cut[from][to])
         return false;
     msg = mnl_msg_try_to_node(out, 0);
-    headers(mesh, from, to);
+    mesh_headers(mesh, from, to);
     if (msg == MNL_MSG_NULL)
         return false;
     length = sizeof(*msg) + msg->size;
@@ -109,7 +117,7 @@ bool mesh_move_one(struct mesh *mesh, unsigned from, unsigned to)
     memcpy(copy, msg, length);
     mnl_msg_complete(out, msg, 0);
     EXPECT_EQUAL(mnl_msg_take_from_node(mesh->nodes[to][from], copy, length, 0), KERN_SUCCESS);
-    headers(mesh, from, to);
+    mesh_headers(mesh, from, to);
     return true;
 }
 
@@ -118,7 +126,7 @@ static void all_headers(struct mesh *mesh)
     for (unsigned from = 0; from < mesh->count; from++) {
         for (unsigned to = 0; to < mesh->count; to++) {
             if (from != to && !mesh->cut[from][to])
-                headers(mesh, from, to);
+                mesh_headers(mesh, from, to);
         }
     }
 }
@@ -160,23 +168,58 @@ void mesh_kill(struct mesh *mesh, unsigned which)
     }
 }
 
-struct port *mesh_give(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
+void mesh_send_right(struct mesh *mesh, unsigned from, struct port *port,
+                     enum port_transfer transfer, unsigned to)
 {
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_COPY_SEND, .port = port};
-    struct port *door = mesh_door(mesh, to), *there, *given;
-    enum port_disposition right;
+    struct message_item item = {.type = MESSAGE_PORT, .transfer = transfer, .port = port};
+    struct port *door = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
     struct kmsg *kmsg;
 
-    there = port_from_name(mesh->hosts[from], port_name(door));
-    REQUIRE(there != NULL);
+    REQUIRE(door != NULL);
     REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
-    REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
-    mesh_settle(mesh);
-    REQUIRE(mach_msg_receive(door, &kmsg, 0) == MACH_MSG_SUCCESS);
-    given = kmsg_take_port(kmsg, 0, 0, &right);
-    EXPECT(given == NULL || right == PORT_SEND);
+    REQUIRE(mach_msg_send(kmsg, door, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
+    port_release(door);
+}
+
+struct port *mesh_take_right(struct mesh *mesh, unsigned at, enum port_disposition right)
+{
+    enum port_disposition taken;
+    struct kmsg *kmsg;
+    struct port *port;
+
+    REQUIRE(mach_msg_receive(mesh_door(mesh, at), &kmsg, 0) == MACH_MSG_SUCCESS);
+    port = kmsg_take_port(kmsg, 0, 0, &taken);
+    EXPECT(port == NULL || taken == right);
     kmsg_free(kmsg);
-    port_release(there);
+    return port;
+}
+
+static enum port_disposition right_of(enum port_transfer transfer)
+{
+    switch (transfer) {
+    case PORT_MOVE_RECEIVE:
+        return PORT_RECEIVE;
+    case PORT_MOVE_SEND_ONCE:
+    case PORT_MAKE_SEND_ONCE:
+        return PORT_SEND_ONCE;
+    default:
+        return PORT_SEND;
+    }
+}
+
+struct port *mesh_give_right(struct mesh *mesh, unsigned from, struct port *port,
+                             enum port_transfer transfer, unsigned to)
+{
+    struct port *given;
+
+    mesh_send_right(mesh, from, port, transfer, to);
+    mesh_settle(mesh);
+    given = mesh_take_right(mesh, to, right_of(transfer));
     mesh_settle(mesh);
     return given;
+}
+
+struct port *mesh_give(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
+{
+    return mesh_give_right(mesh, from, port, PORT_COPY_SEND, to);
 }
