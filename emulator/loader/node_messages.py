@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from emulator.protocol.names import make_name
 from emulator.protocol.services import take_status
-from emulator.protocol.wire_types import MalformedMessage
+from emulator.protocol.wire_types import MalformedMessage, exactly
 
 __all__ = [
     "Attached",
@@ -148,9 +148,7 @@ class NodeCommand:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Return the command in 32 bytes."""
-        if len(data) != _COMMAND.size:
-            raise MalformedMessage(f"command of {len(data)} bytes")
-        number, port, function, argument, _ = _COMMAND.unpack(data)
+        number, port, function, argument, _ = exactly(_COMMAND, data, "command")
         return cls(id=CommandId(number), port=port, function=function, argument=argument)
 
 
@@ -518,14 +516,8 @@ def parse_panic(body: bytes) -> tuple[int, str]:
 
 def parse_first_message(body: bytes) -> tuple[int, int]:
     """Return server id and index of the port of FIRST_MESSAGE."""
-    server_id, port = _exactly(_PAIR, body)
+    server_id, port = exactly(_PAIR, body, "first message")
     return int(server_id), int(port)
-
-
-def _exactly(layout: struct.Struct, data: bytes) -> tuple[int, ...]:
-    if len(data) != layout.size:
-        raise MalformedMessage(f"{len(data)} bytes, not {layout.size}")
-    return layout.unpack(data)
 
 
 def _text(field: bytes) -> str:

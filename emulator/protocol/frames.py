@@ -2,7 +2,7 @@
 """Frames of the link protocol: the 64-byte header, the records that some frames carry, and frames
 in a byte stream.
 
-Codecs only: nothing here knows the state of a link (`link.py` does). Everything is little-endian.
+Codecs only: nothing here knows the state of a link (`link_state.py` does). Everything is little-endian.
 Received bytes are
 hostile: `check_frame()` returns a frame's header or the reason why the frame cannot be used, and
     never raises.

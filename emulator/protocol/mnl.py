@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """mnl messages: what travels inside DATA frames, as records (docs/spec/flipc.md, sections 1 and 3).
 
-Codecs only; sequence numbers and credits are in `flipc.py`. Parsing raises `MalformedMessage`,
+Codecs only; sequence numbers and credits are in `flipc*.py`. Parsing raises `MalformedMessage`,
 never anything else.
 """
 
@@ -20,7 +20,7 @@ from emulator.protocol.message_parts import (
     serialize_parts,
     wire_of_home,
 )
-from emulator.protocol.wire_types import Disposition, MalformedMessage
+from emulator.protocol.wire_types import Disposition, MalformedMessage, exactly
 
 MNL_HEADER_SIZE: Final = 24
 MACH_HEADER_SIZE: Final = 32
@@ -297,9 +297,7 @@ class Nak:
         Raises:
             MalformedMessage: Wrong length.
         """
-        if len(payload) != _NAK.size:
-            raise MalformedMessage(f"NAK of {len(payload)} bytes")
-        sequence, reason, resend_to, _ = _NAK.unpack(payload)
+        sequence, reason, resend_to, _ = exactly(_NAK, payload, "NAK")
         return cls(sequence=sequence, reason=reason, resend_to=resend_to)
 
     def serialize(self) -> bytes:
@@ -322,9 +320,7 @@ class Death:
         Raises:
             MalformedMessage: Wrong length.
         """
-        if len(payload) != _DEATH.size:
-            raise MalformedMessage(f"DEATH of {len(payload)} bytes")
-        node_id, cause, incarnation = _DEATH.unpack(payload)
+        node_id, cause, incarnation = exactly(_DEATH, payload, "DEATH")
         return cls(node_id=node_id, cause=cause, incarnation=incarnation)
 
     def serialize(self) -> bytes:
@@ -405,9 +401,7 @@ class Hello:
         Raises:
             MalformedMessage: Wrong length.
         """
-        if len(payload) != _HELLO.size:
-            raise MalformedMessage(f"hello of {len(payload)} bytes")
-        incarnation, minimum, maximum, data_model, byte_order, _ = _HELLO.unpack(payload)
+        incarnation, minimum, maximum, data_model, byte_order, _ = exactly(_HELLO, payload, "HELLO")
         return cls(
             incarnation=incarnation,
             protocol_minimum=minimum,

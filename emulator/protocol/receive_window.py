@@ -12,11 +12,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from emulator.protocol.fragments import Reassembly
+from emulator.protocol.serial import distance, following
 
 __all__ = ["Mode", "Order", "ReceiveWindow"]
-
-_MASK = 0xFFFFFFFF
-_BEHIND = 0x8000_0000
 
 
 class Order(Enum):
@@ -64,10 +62,10 @@ class ReceiveWindow:
 
     def order(self, seq: int) -> Order:
         """Return where a sequence number stands."""
-        distance = (seq - self.expected) & _MASK
-        if distance == 0:
+        ahead = distance(seq, self.expected)
+        if ahead == 0:
             return Order.NEXT
-        return Order.REPEATED if distance & _BEHIND else Order.AHEAD
+        return Order.REPEATED if ahead < 0 else Order.AHEAD
 
     def accept(self, flags: int, payload: bytes) -> bytes | None:
         """Take the DATA frame that is next; return the message if it is whole now.
@@ -77,7 +75,7 @@ class ReceiveWindow:
                 which the owner closes.
         """
         message = self._reassembly.add(flags, payload)
-        self.expected = (self.expected + 1) & _MASK
+        self.expected = following(self.expected)
         self.nak_sent = False
         return message
 

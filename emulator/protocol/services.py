@@ -18,7 +18,7 @@ from emulator.errors import GuestError
 from emulator.protocol.constants import LINK_DROP_COUNT
 from emulator.protocol.link_types import LinkStatistics
 from emulator.protocol.message_parts import Part, PortPart
-from emulator.protocol.wire_types import Disposition, MalformedMessage
+from emulator.protocol.wire_types import Disposition, MalformedMessage, exactly
 
 REPLY_OFFSET: Final = 100
 SERVICE_NAME_BYTES: Final = 32
@@ -130,12 +130,6 @@ def take_status(body: bytes) -> bytes:
     return body[_STATUS.size :]
 
 
-def _exactly(layout: struct.Struct, data: bytes, what: str) -> tuple[int, ...]:
-    if len(data) != layout.size:
-        raise MalformedMessage(f"{what} of {len(data)} bytes, not {layout.size}")
-    return layout.unpack(data)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PingRequest:
     """Ask a node to measure ECHO round trips to another node's kernel port."""
@@ -178,7 +172,7 @@ class PingReply:
         """
         if len(body) <= _STATUS.size:
             take_status(body)
-        fields = _exactly(_PING_REPLY, body, "ping reply")
+        fields = exactly(_PING_REPLY, body, "ping reply")
         return cls(
             status=fields[0],
             answered=fields[2],
@@ -212,7 +206,7 @@ class NodeStatistics:
     @classmethod
     def parse(cls, body: bytes) -> Self:
         """Return the statistics in a reply's body; raises as `take_status()` does."""
-        fields = _exactly(_NODE_STATISTICS, take_status(body), "node statistics")
+        fields = exactly(_NODE_STATISTICS, take_status(body), "node statistics")
         return cls(**dict(zip(cls.__slots__, fields, strict=True)))
 
 
@@ -223,7 +217,7 @@ def statistics_request(kind: int, index: int) -> bytes:
 
 def parse_link_statistics(body: bytes) -> LinkStatistics:
     """Return the link statistics in a reply's body; raises as `take_status()` does."""
-    f = _exactly(_LINK_STATISTICS, take_status(body), "link statistics")
+    f = exactly(_LINK_STATISTICS, take_status(body), "link statistics")
     return LinkStatistics(
         peer=f[0],
         rx_up=bool(f[1] & 1),
@@ -395,7 +389,7 @@ class Ledger:
         Raises:
             MalformedMessage: Another length.
         """
-        f = _exactly(_LEDGER, data, "ledger")
+        f = exactly(_LEDGER, data, "ledger")
         return cls(
             role=f[1],
             stream_id=f[2],

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from emulator.errors import DeadlineExpired, GuestError, NodeDied
-from emulator.protocol.flipc import Outcome, OutcomeKind
+from emulator.protocol.flipc_types import Outcome, OutcomeKind
 from emulator.protocol.ipc import Message, Port
 from emulator.protocol.names import describe
 from emulator.protocol.services import REPLY_OFFSET, Notification

@@ -26,7 +26,8 @@ from emulator.protocol.constants import (
     Direction,
     LinkDrop,
 )
-from emulator.protocol.flipc import Arrival, CreditBroken, Pair, PairStatistics
+from emulator.protocol.flipc import Pair
+from emulator.protocol.flipc_types import Arrival, CreditBroken, PairStatistics
 from emulator.protocol.frames import FrameStream, cable_frame
 from emulator.protocol.ipc import IpcSpace, Neighbour
 from emulator.protocol.link import LinkEnd

@@ -26,7 +26,7 @@ from emulator.protocol.constants import (
     LinkDrop,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import Arrival, NodeLeft, PairStatistics
+from emulator.protocol.flipc_types import Arrival, NodeLeft, PairStatistics
 from emulator.protocol.link_types import (
     ClockSample,
     LinkStatistics,

@@ -18,7 +18,7 @@ from typing import Final
 
 from emulator.errors import GuestError, UsageError
 from emulator.protocol.constants import ClusterConstants
-from emulator.protocol.flipc import Outcome
+from emulator.protocol.flipc_types import Outcome
 from emulator.protocol.ipc import IpcSpace, Item, Message, Port, SendResult
 from emulator.protocol.message_parts import PORT_LIMIT_MAX
 from emulator.protocol.names import bootstrap_port, describe, kernel_port, node_of

@@ -17,13 +17,13 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from emulator.protocol.constants import MESSAGE_MAX_DEFAULT, ClusterConstants, Verdict
-from emulator.protocol.flipc import (
+from emulator.protocol.flipc import Pair
+from emulator.protocol.flipc_types import (
     RIGHTS_TAKEN,
     Arrival,
     DeathTold,
     IpcArrived,
     Outcome,
-    Pair,
     RightsTold,
 )
 from emulator.protocol.frames import FrameStream

@@ -34,7 +34,7 @@ from emulator.machines.boot_page import BOOT_PAGE_OFFSET, BOOT_TEXT_OFFSET
 from emulator.machines.machine import MACHINES, Machine
 from emulator.model import Arch, Incarnation, incarnation_of
 from emulator.protocol.constants import ClusterConstants, FrameType, LinkReason, NodeDeathCause
-from emulator.protocol.flipc import Arrival, DeathTold
+from emulator.protocol.flipc_types import Arrival, DeathTold
 from emulator.protocol.frames import CableRecord, FrameHeader, FrameStream
 from emulator.protocol.mnl import MachMessage, NakReason
 from emulator.protocol.services import ErrorCode, Service

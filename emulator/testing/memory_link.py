@@ -22,7 +22,8 @@ from emulator.protocol.constants import (
     LinkRefusal,
     Verdict,
 )
-from emulator.protocol.flipc import CreditBroken, IpcArrived, Outcome, Pair
+from emulator.protocol.flipc import Pair
+from emulator.protocol.flipc_types import CreditBroken, IpcArrived, Outcome
 from emulator.protocol.link_types import (
     Admit,
     Deliver,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from emulator.protocol.constants import ClusterConstants
-from emulator.protocol.flipc import Outcome
+from emulator.protocol.flipc_types import Outcome
 from emulator.protocol.ipc import IpcSpace, Neighbour, Port
 from emulator.protocol.names import make_name
 

@@ -24,6 +24,7 @@
 #include <kernel/phy.h>
 #include <kernel/server_module.h>
 #include <kernel/service.h>
+#include <kernel/service_thread.h>
 #include <kernel/string.h>
 #include <kernel/thread.h>
 
@@ -136,6 +137,8 @@ EXPORT(service_port_name)
 EXPORT(service_promise_keep)
 EXPORT(service_promise_make)
 EXPORT(service_read)
+EXPORT(service_thread_start)
+EXPORT(service_thread_stop)
 
 /* Nodes and links */
 EXPORT(mnl_attach)

@@ -91,10 +91,10 @@ static int find_destination(struct mach_host *host, uint64_t name, struct port *
     return name_was_ours(host, name) ? FLIPC_NAK_DEAD_PORT : FLIPC_NAK_UNKNOWN_NAME;
 }
 
+/* Uses, or brings, another right than a send right to its port? Of a sound header. */
 static bool has_rights(const struct kmsg *kmsg)
 {
-    return le64_load(kmsg->mach.local) != NAME_NULL || kmsg_is_complex(kmsg) ||
-           kmsg_was_sent_once(kmsg);
+    return le32_load(kmsg->mach.bits) != MACH_BITS(PORT_SEND, PORT_NONE);
 }
 
 static void accept_message(struct node *node, struct kmsg *kmsg)
@@ -197,27 +197,23 @@ static kern_return_t check_node(const struct node *node)
 
 /* --- Arrival, one kind at a time; called with the lock, which stays held ---------------------- */
 
+/* An IPC message. */
 struct receiving {
     struct node *node;
     struct kmsg *kmsg; /* null: it went somewhere */
-    bool death;        /* `kmsg` is a DEATH message of node 0 */
-    uint8_t notice;    /* `kmsg` is another NODE message: its command */
     int early_reason; /* a message that is refused whatever else there is: an enum flipc_nak_reason */
-    struct share_spares spares; /* for a RIGHTS message */
     struct deferred deferred;
 };
 
-/* Not the spares: few messages have any. */
-static inline void receiving_init(struct receiving *receiving, struct node *node, struct kmsg *kmsg)
-{
-    receiving->node = node;
-    receiving->kmsg = kmsg;
-    receiving->death = false;
-    receiving->notice = 0;
-    receiving->early_reason = 0;
-    receiving->spares.count = 0;
-    deferred_init(&receiving->deferred);
-}
+/* Any other. */
+struct telling {
+    struct node *node;
+    const struct kmsg *kmsg;
+    bool death;                 /* it is a DEATH message of node 0 */
+    uint8_t notice;             /* it is another NODE message: its command */
+    struct share_spares spares; /* for a RIGHTS message */
+    struct deferred deferred;
+};
 
 static bool brings_rights(const struct kmsg *kmsg)
 {
@@ -233,12 +229,11 @@ static int check_message(const struct receiving *receiving, struct port **port)
         reason = find_destination(receiving->node->host, le64_load(kmsg->header.object), port);
     if (reason == 0 && !share_accepts(*port, receiving->node, kmsg_is_resumed(kmsg)))
         reason = FLIPC_NAK_MOVED;
-    if (reason == 0 && brings_rights(kmsg) &&
-        receiving->node->flow.notice_count >= FLOW_NOTICES_MAXIMUM)
-        reason = FLIPC_NAK_NO_RESOURCES;
-    if (reason == 0 && brings_rights(kmsg))
-        reason = rights_check_names(receiving->node, kmsg);
-    return reason;
+    if (reason != 0 || !brings_rights(kmsg))
+        return reason;
+    if (receiving->node->flow.notice_count >= FLOW_NOTICES_MAXIMUM)
+        return FLIPC_NAK_NO_RESOURCES;
+    return rights_check_names(receiving->node, kmsg);
 }
 
 static void receive_message(struct receiving *receiving)
@@ -266,43 +261,70 @@ static void receive_message(struct receiving *receiving)
 }
 
 /* Unknown commands are counted and settled like any other: a newer peer may have reasons. */
-COLD static void receive_control(struct receiving *receiving)
+static void receive_control(struct telling *telling)
 {
-    struct node *node = receiving->node;
-    const struct wire_mnl_header *header = &receiving->kmsg->header;
-    const void *payload = &receiving->kmsg->mach;
+    struct node *node = telling->node;
+    const struct wire_mnl_header *header = &telling->kmsg->header;
+    const void *payload = &telling->kmsg->mach;
     uint32_t size_bytes = le32_load(header->size);
     bool understood = false;
 
     flipc_settle_control(node);
     if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_NAK)
-        understood = flipc_nak_received(node, payload, size_bytes, &receiving->deferred);
+        understood = flipc_nak_received(node, payload, size_bytes, &telling->deferred);
     else if (header->sub == MNL_SUB_FLIPC && header->cmd == FLIPC_RIGHTS &&
              flipc_rights_check(payload, size_bytes) >= 0) {
         understood = true;
-        flipc_rights_received(node, payload, &receiving->spares, &receiving->deferred);
+        flipc_rights_received(node, payload, &telling->spares, &telling->deferred);
     } else if (header->sub == MNL_SUB_NODE && header->cmd == NODE_DEATH && node->id == 0) {
-        understood = receiving->death = size_bytes == sizeof(struct node_death_body);
+        understood = telling->death = size_bytes == sizeof(struct node_death_body);
     } else if (header->sub == MNL_SUB_NODE && node_notice_is_sound(node, header, payload)) {
-        receiving->notice = header->cmd;
+        telling->notice = header->cmd;
         understood = true;
     }
     if (!understood)
         node->host->nodes->counters.dropped++;
 }
 
-static kern_return_t receive_locked(struct receiving *receiving, enum arrival arrival)
+/* What came before is dropped, and acknowledged again: that the ack was lost is why it came twice. */
+COLD static void receive_again(struct node *node)
+{
+    node->host->nodes->counters.duplicates++;
+    flipc_owe(node, node->flow.ack_count);
+}
+
+static kern_return_t receive_locked(struct receiving *receiving)
 {
     struct node *node = receiving->node;
-    const struct wire_mnl_header *header = &receiving->kmsg->header;
+    kern_return_t result = check_node(node);
+
+    if (result != KERN_SUCCESS)
+        return result;
+    switch (check_order(&node->flow, le32_load(receiving->kmsg->header.options), ARRIVAL_MESSAGE)) {
+    case ORDER_BROKEN:
+        return KERN_INVALID_ARGUMENT;
+    case ORDER_REPEATED:
+        receive_again(node);
+        return KERN_SUCCESS;
+    case ORDER_NEXT:
+        break;
+    }
+    receive_message(receiving);
+    return KERN_SUCCESS;
+}
+
+static kern_return_t hear_locked(struct telling *telling, enum arrival arrival)
+{
+    struct node *node = telling->node;
+    const struct wire_mnl_header *header = &telling->kmsg->header;
     kern_return_t result = check_node(node);
 
     if (result != KERN_SUCCESS)
         return result;
     if (arrival == ARRIVAL_SNAPSHOT) {
-        const void *payload = &receiving->kmsg->mach;
+        const void *payload = &telling->kmsg->mach;
 
-        return flipc_snapshot_received(node, payload, le32_load(header->size), &receiving->deferred)
+        return flipc_snapshot_received(node, payload, le32_load(header->size), &telling->deferred)
                    ? KERN_SUCCESS
                    : KERN_INVALID_ARGUMENT;
     }
@@ -310,21 +332,17 @@ static kern_return_t receive_locked(struct receiving *receiving, enum arrival ar
     case ORDER_BROKEN:
         return KERN_INVALID_ARGUMENT;
     case ORDER_REPEATED:
-        node->host->nodes->counters.duplicates++;
-        flipc_owe(node, node->flow.ack_count);
+        receive_again(node);
         return KERN_SUCCESS;
     case ORDER_NEXT:
         break;
     }
-    if (arrival == ARRIVAL_CONTROL)
-        receive_control(receiving);
-    else
-        receive_message(receiving);
+    receive_control(telling);
     return KERN_SUCCESS;
 }
 
 /* The places of the rights that a complex message brings; what is wrong with it is its refusal. */
-APART static bool prepare_complex(struct receiving *receiving)
+APART static void prepare_complex(struct receiving *receiving)
 {
     struct kmsg *kmsg = receiving->kmsg;
     struct kmsg_rights *rights;
@@ -333,86 +351,89 @@ APART static bool prepare_complex(struct receiving *receiving)
     count = rights_check_form(kmsg, le32_load(kmsg->header.size) - (uint32_t)sizeof(kmsg->mach));
     if (count < 0) {
         receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
-        return true;
+        return;
     }
     rights = kmsg_rights_allocate(kmsg, (uint32_t)count);
-    if (rights == NULL) {
+    if (rights == NULL)
         receiving->early_reason = FLIPC_NAK_NO_RESOURCES;
-        return true;
-    }
-    rights_index(kmsg, rights);
-    return true;
+    else
+        rights_index(kmsg, rights);
 }
 
-/* Accounts may be made for what a RIGHTS message says. */
-COLD static bool prepare_control(struct receiving *receiving)
+/* What has to be looked at or allocated before the lock is taken. */
+static void prepare(struct receiving *receiving)
 {
     const struct kmsg *kmsg = receiving->kmsg;
+
+    if (!mach_header_is_sound(kmsg))
+        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
+    else if (kmsg_is_complex(kmsg))
+        prepare_complex(receiving);
+}
+
+/* Accounts may be made for what a RIGHTS message says. False: no memory. */
+static bool prepare_control(struct telling *telling)
+{
+    const struct kmsg *kmsg = telling->kmsg;
     int count;
 
     if (kmsg->header.sub != MNL_SUB_FLIPC || kmsg->header.cmd != FLIPC_RIGHTS)
         return true;
-    share_spares_init(&receiving->spares);
+    share_spares_init(&telling->spares);
     count = flipc_rights_check((const void *)&kmsg->mach, le32_load(kmsg->header.size));
-    return count <= 0 || share_spares_fill(kmsg->host, &receiving->spares, (uint32_t)count);
+    return count <= 0 || share_spares_fill(kmsg->host, &telling->spares, (uint32_t)count);
 }
 
-/* What has to be looked at or allocated before the lock is taken. False: no memory. */
-static bool prepare(struct receiving *receiving, enum arrival arrival)
+/* Everything but IPC messages; it is copied out of `kmsg`, which is freed. */
+COLD static kern_return_t hear(struct node *node, struct kmsg *kmsg, enum arrival arrival)
 {
-    const struct kmsg *kmsg = receiving->kmsg;
-
-    if (arrival == ARRIVAL_CONTROL)
-        return prepare_control(receiving);
-    if (arrival != ARRIVAL_MESSAGE)
-        return true;
-    if (!mach_header_is_sound(kmsg)) {
-        receiving->early_reason = FLIPC_NAK_BAD_MESSAGE;
-        return true;
-    }
-    return !kmsg_is_complex(kmsg) || prepare_complex(receiving);
-}
-
-static kern_return_t receive_classified(struct receiving *receiving, enum arrival arrival)
-{
-    struct mach_host *host = receiving->node->host;
+    struct mach_host *host = node->host;
+    uint64_t incarnation = node->incarnation;
+    uint32_t node_id = node->id;
+    struct telling telling = {.node = node, .kmsg = kmsg};
     kern_return_t result = KERN_RESOURCE_SHORTAGE;
-    bool prepared = prepare(receiving, arrival);
+    bool is_prepared = arrival != ARRIVAL_CONTROL || prepare_control(&telling);
 
+    deferred_init(&telling.deferred);
     ipc_lock(host);
-    if (prepared)
-        result = receive_locked(receiving, arrival);
+    if (arrival == ARRIVAL_MALFORMED)
+        result = KERN_INVALID_ARGUMENT;
+    else if (is_prepared)
+        result = hear_locked(&telling, arrival);
     if (result != KERN_SUCCESS)
         host->nodes->counters.dropped++;
     ipc_unlock(host);
+    deferred_run(host, &telling.deferred);
+    share_spares_free(host, &telling.spares);
+    if (telling.notice != 0)
+        node_notice_received(host, node_id, incarnation, telling.notice);
+    if (telling.death)
+        node_death_received(host, (const struct node_death_body *)(const void *)&kmsg->mach);
+    heap_free(host, kmsg);
     return result;
 }
 
 kern_return_t flipc_receive(struct node *node, struct kmsg *kmsg, size_t length_bytes)
 {
     struct mach_host *host = node->host;
-    uint64_t incarnation = node->incarnation;
-    uint32_t node_id = node->id;
     struct receiving receiving;
     enum arrival arrival = classify(node, kmsg, length_bytes);
     kern_return_t result;
 
-    if (arrival == ARRIVAL_MALFORMED) {
-        ipc_lock(host);
+    if (arrival != ARRIVAL_MESSAGE)
+        return hear(node, kmsg, arrival);
+    receiving.node = node;
+    receiving.kmsg = kmsg;
+    receiving.early_reason = 0;
+    deferred_init(&receiving.deferred);
+    prepare(&receiving);
+    ipc_lock(host);
+    result = receive_locked(&receiving);
+    if (result != KERN_SUCCESS)
         host->nodes->counters.dropped++;
-        ipc_unlock(host);
-        heap_free(host, kmsg);
-        return KERN_INVALID_ARGUMENT;
-    }
-    receiving_init(&receiving, node, kmsg);
-    result = receive_classified(&receiving, arrival);
+    ipc_unlock(host);
     deferred_run(host, &receiving.deferred);
-    share_spares_free(host, &receiving.spares);
-    if (receiving.notice != 0)
-        node_notice_received(host, node_id, incarnation, receiving.notice);
-    if (receiving.death)
-        node_death_received(host, (const struct node_death_body *)(const void *)&kmsg->mach);
     if (receiving.kmsg != NULL)
-        kmsg_discard(receiving.kmsg);
+        kmsg_discard(kmsg);
     return result;
 }

@@ -31,8 +31,10 @@ static inline void ipc_unlock(struct mach_host *host)
     lock_release(&host->ipc->lock);
 }
 
-/* Work collected under the IPC lock. */
+/* Work collected under the IPC lock. Most calls leave none: what is below `is_used` is set up by the
+ * first that does, through deferred_use(). */
 struct deferred {
+    bool is_used;
     struct list messages;       /* by kmsg.queue: tell the outcome, then free */
     struct port *ports;         /* by port.name_next: free */
     struct share *shares;       /* by share.next_free: free */
@@ -42,6 +44,15 @@ struct deferred {
 
 static inline void deferred_init(struct deferred *deferred)
 {
+    deferred->is_used = false;
+}
+
+/* Before anything is put into it. */
+static inline void deferred_use(struct deferred *deferred)
+{
+    if (deferred->is_used)
+        return;
+    deferred->is_used = true;
     list_init(&deferred->messages);
     deferred->ports = NULL;
     deferred->shares = NULL;
@@ -51,8 +62,7 @@ static inline void deferred_init(struct deferred *deferred)
 
 static inline bool deferred_is_empty(const struct deferred *deferred)
 {
-    return list_is_empty(&deferred->messages) && deferred->ports == NULL &&
-           deferred->shares == NULL && deferred->rights == NULL && deferred->work == NULL;
+    return !deferred->is_used;
 }
 
 /* deferred_run() where there is something to do. */

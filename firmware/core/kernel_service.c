@@ -17,6 +17,7 @@
 #include <kernel/kernel_service.h>
 #include <kernel/server_table.h>
 #include <kernel/service.h>
+#include <kernel/service_thread.h>
 #include <kernel/string.h>
 
 #define PING_THREADS 8u
@@ -32,8 +33,7 @@ struct ping_slot {
 struct kernel_service {
     struct mach_host *host;
     struct kernel_service_operations operations;
-    struct port *port;
-    struct thread *thread;
+    struct service_thread service;
     bool stop; /* pings end soon */
     struct ping_slot slots[PING_THREADS];
 };
@@ -197,26 +197,22 @@ static void kernel_service_main(void *argument)
     struct kernel_service *service = argument;
     struct kmsg *message;
 
-    while (mach_msg_receive(service->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
+    while (mach_msg_receive(service->service.port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
         request_handle(service, message);
     }
 }
 
 static int service_open(struct kernel_service *service)
 {
-    int error = port_create(service->host, &service->port);
+    struct mach_host *host = service->host;
+    int error =
+        service_thread_start(&service->service, host, "kernel", kernel_service_main, service);
 
-    if (error == ERROR_NONE) {
-        port_retain(service->port); /* for the thread, until it is joined */
-        error = port_publish(service->port,
-                             NAME_WELL_KNOWN(service->host->node_id, NAME_SERIAL_KERNEL));
+    if (error != ERROR_NONE) {
+        return error;
     }
-    if (error == ERROR_NONE) {
-        port_set_limit(service->port, PORT_LIMIT_MAXIMUM);
-        error =
-            thread_create(service->host, "kernel", kernel_service_main, service, &service->thread);
-    }
-    return error;
+    port_set_limit(service->service.port, PORT_LIMIT_MAXIMUM);
+    return port_publish(service->service.port, NAME_WELL_KNOWN(host->node_id, NAME_SERIAL_KERNEL));
 }
 
 int kernel_service_start(struct mach_host *host, const struct kernel_service_operations *operations,
@@ -242,19 +238,11 @@ int kernel_service_start(struct mach_host *host, const struct kernel_service_ope
 void kernel_service_stop(struct kernel_service *service)
 {
     __atomic_store_n(&service->stop, true, __ATOMIC_RELEASE);
-    if (service->port != NULL) {
-        port_destroy(service->port);
-    }
-    if (service->thread != NULL) {
-        thread_join(service->thread);
-    }
+    service_thread_stop(&service->service);
     for (uint32_t i = 0; i < PING_THREADS; i++) {
         if (service->slots[i].thread != NULL) {
             slot_reap(&service->slots[i]);
         }
-    }
-    if (service->port != NULL) {
-        port_release(service->port);
     }
     heap_free(service->host, service);
 }

@@ -85,6 +85,10 @@ void kmsg_free(struct kmsg *kmsg)
     if (kmsg == NULL)
         return;
     host = kmsg->host;
+    if (kmsg->local == NULL && kmsg->rights == NULL) {
+        heap_free(host, kmsg);
+        return;
+    }
     if (!brings_right(kmsg)) {
         kmsg_discard(kmsg);
         return;
@@ -226,6 +230,7 @@ void kmsg_defer(struct kmsg *kmsg, enum message_outcome outcome, struct deferred
 {
     kmsg->outcome = (uint8_t)outcome;
     kmsg->disposal = kmsg->held != 0 ? KMSG_LEAVING : KMSG_OWNED;
+    deferred_use(deferred);
     list_append(&deferred->messages, &kmsg->queue);
 }
 
@@ -361,7 +366,9 @@ void deferred_finish(struct mach_host *host, struct deferred *deferred)
         port_do_work(port, &more);
         while (*place != NULL)
             place = &(*place)->work_next;
-        *place = more.work;
-        deferred_run_once(host, &more);
+        if (!deferred_is_empty(&more)) {
+            *place = more.work;
+            deferred_run_once(host, &more);
+        }
     }
 }

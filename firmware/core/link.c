@@ -75,7 +75,7 @@ bool link_negotiated_replay(const struct link *link)
 void link_refresh_constants(struct link *link)
 {
     const struct link_configuration *configuration = &link->configuration;
-    struct frame_header *tx = &link->tx_constant;
+    struct frame_header *tx = &link->tx_header;
     struct frame_header *rx = &link->rx_constant;
 
     tx->magic = le16_of(FRAME_MAGIC);

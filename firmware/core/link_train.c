@@ -60,7 +60,7 @@ void link_refuse(struct link *link, const struct frame_header *header, enum link
 {
     struct refuse_record record = {.reason = le32_of((uint32_t)reason),
                                    .incarnation = header->src_incarnation};
-    struct frame_header answer = link->tx_constant;
+    struct frame_header answer = link->tx_header;
 
     LINK_OWNER(link, refused)(link->context, reason, le64_load(header->src_incarnation), true);
     if (!link->tx_cable.up) {
@@ -70,8 +70,10 @@ void link_refuse(struct link *link, const struct frame_header *header, enum link
     answer.dst_incarnation = header->src_incarnation;
     answer.dst_epoch = le32_of(0);
     answer.type = FRAME_REFUSE;
+    answer.flags = 0;
     answer.length = le32_of(sizeof(record));
     answer.seq = le32_of(link->tx_seq);
+    answer.ack = answer.flipc_ack = answer.flipc_credit = le32_of(0);
     answer.payload_crc = le32_of(crc32c(0, &record, sizeof(record)));
     answer.header_crc = le32_of(frame_header_crc(&answer, frame_constant_crc(&answer)));
     if (LINK_OWNER(link, transmit)(link->context, &answer, &record, sizeof(record)) == ERROR_NONE) {

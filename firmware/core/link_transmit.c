@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Frames out. A header is built on the stack from the epoch's constant half, the acks as they
- * stand, and the frame's own fields; the payload goes to the PHY from where it lies, so a message
- * is copied once, into the PHY.
+ * Frames out. The link keeps the header of the frame sent last: its first half stays as it is for
+ * the epoch, every field of the other is set anew for the next. The payload goes to the PHY from
+ * where it lies, so a message is copied once, into the PHY.
  *
  * Messages are cut here: one at a time, in order, never interleaved. What the PHY or the replay
  * window does not take stays in `sending` and goes on with link_pump().
@@ -17,10 +17,11 @@ static void count_sent(struct link *link, uint32_t payload_bytes)
     link->statistics.tx_bytes += FRAME_HEADER_SIZE + payload_bytes;
 }
 
-/* Give the finished header to the PHY; any frame that leaves carries every ack that is owed. */
-static int transmit(struct link *link, struct frame_header *header, const void *payload,
-                    uint64_t now_ns)
+/* Complete link->tx_header and give it to the PHY; any frame that leaves carries every ack that is
+ * owed. */
+static int transmit(struct link *link, const void *payload, uint64_t now_ns)
 {
+    struct frame_header *header = &link->tx_header;
     uint32_t length = le32_load(header->length);
     uint32_t flipc_ack = 0;
     uint32_t flipc_credit = 0;
@@ -50,32 +51,32 @@ static int transmit(struct link *link, struct frame_header *header, const void *
 int link_send_frame(struct link *link, enum frame_type type, uint8_t flags, uint32_t seq,
                     const void *payload, uint32_t payload_bytes, uint64_t now_ns)
 {
-    struct frame_header header = link->tx_constant;
+    struct frame_header *header = &link->tx_header;
 
     if (!link->tx_cable.up) {
         return ERROR_DOWN;
     }
-    header.type = (uint8_t)type;
-    header.flags = flags;
-    header.length = le32_of(payload_bytes);
-    header.seq = le32_of(seq);
-    header.payload_crc = le32_of(payload_bytes != 0 ? crc32c(0, payload, payload_bytes) : 0);
-    return transmit(link, &header, payload, now_ns);
+    header->type = (uint8_t)type;
+    header->flags = flags;
+    header->length = le32_of(payload_bytes);
+    header->seq = le32_of(seq);
+    header->payload_crc = le32_of(payload_bytes != 0 ? crc32c(0, payload, payload_bytes) : 0);
+    return transmit(link, payload, now_ns);
 }
 
 int link_send_data(struct link *link, const struct mnl_msg *message, const struct link_slot *piece,
                    uint32_t seq, uint64_t now_ns)
 {
-    struct frame_header header = link->tx_constant;
+    struct frame_header *header = &link->tx_header;
     const uint8_t *payload = (const uint8_t *)message + piece->offset;
     int status;
 
-    header.type = FRAME_DATA;
-    header.flags = piece->flags;
-    header.length = le32_of(piece->length);
-    header.seq = le32_of(seq);
-    header.payload_crc = le32_of(link->tx_checked ? crc32c(0, payload, piece->length) : 0);
-    status = transmit(link, &header, payload, now_ns);
+    header->type = FRAME_DATA;
+    header->flags = piece->flags;
+    header->length = le32_of(piece->length);
+    header->seq = le32_of(seq);
+    header->payload_crc = le32_of(link->tx_checked ? crc32c(0, payload, piece->length) : 0);
+    status = transmit(link, payload, now_ns);
     if (status == ERROR_NONE) {
         link->statistics.tx_data_frames++;
     }

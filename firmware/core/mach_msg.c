@@ -379,8 +379,9 @@ static void receive_rights_arrived(const struct kmsg *kmsg, struct deferred *def
     }
 }
 
-/* The oldest message that is one: what turns out to be none is refused. */
-static struct kmsg *take_message(struct port *port, struct deferred *deferred)
+/* The oldest message that is one: what turns out to be none is refused. For what take_plain() leaves.
+ */
+APART static struct kmsg *take_message(struct port *port, struct deferred *deferred)
 {
     struct kmsg *kmsg;
 
@@ -469,9 +470,13 @@ APART static mach_msg_return_t receive_locked(struct port *port, struct kmsg **k
     for (;;) {
         if (!is_receivable(port) && !port->dead)
             return MACH_RCV_PORT_CHANGED;
-        *kmsg = take_message(port, deferred);
-        if (*kmsg != NULL)
-            return MACH_MSG_SUCCESS;
+        if (!list_is_empty(&port->queue)) {
+            *kmsg = take_plain(port);
+            if (*kmsg == NULL)
+                *kmsg = take_message(port, deferred);
+            if (*kmsg != NULL)
+                return MACH_MSG_SUCCESS;
+        }
         if (port->dead)
             return MACH_RCV_PORT_DIED;
         if (!in_time)
@@ -494,7 +499,7 @@ static bool has_nothing(const struct port *port)
 mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64_t deadline_ns)
 {
     struct mach_host *host = port->host;
-    struct kmsg *received = NULL;
+    struct kmsg *received;
     struct deferred deferred;
     mach_msg_return_t result;
 
@@ -518,6 +523,34 @@ mach_msg_return_t mach_msg_receive(struct port *port, struct kmsg **kmsg, uint64
     return result == MACH_MSG_SUCCESS ? hand_over(received, kmsg) : result;
 }
 
+/* take_plain() of the member whose turn it is. */
+static struct kmsg *take_plain_of_set(const struct port_set *set, void **context)
+{
+    struct port *port;
+
+    if (list_is_empty(&set->ready))
+        return NULL;
+    port = port_of_ready(set->ready.next);
+    *context = port->context;
+    return take_plain(port);
+}
+
+/* take_message() of it; the port may come to its end with that. */
+APART static struct kmsg *take_message_of_set(const struct port_set *set, void **context,
+                                              struct deferred *deferred)
+{
+    struct port *port = port_of_ready(set->ready.next);
+    struct kmsg *kmsg;
+
+    *context = port->context;
+    port_reference(port);
+    port->holds++;
+    kmsg = take_message(port, deferred);
+    port->holds--;
+    port_unreference(port, deferred);
+    return kmsg;
+}
+
 static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **kmsg,
                                             void **context, uint64_t deadline_ns,
                                             struct deferred *deferred)
@@ -528,14 +561,9 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
         if (set->dead)
             return MACH_RCV_PORT_CHANGED;
         if (!list_is_empty(&set->ready)) {
-            struct port *port = port_of_ready(set->ready.next);
-
-            *context = port->context;
-            port_reference(port);
-            port->holds++;
-            *kmsg = take_message(port, deferred);
-            port->holds--;
-            port_unreference(port, deferred);
+            *kmsg = take_plain_of_set(set, context);
+            if (*kmsg == NULL)
+                *kmsg = take_message_of_set(set, context, deferred);
             if (*kmsg != NULL)
                 return MACH_MSG_SUCCESS;
             continue;
@@ -554,8 +582,15 @@ static mach_msg_return_t receive_set_locked(struct port_set *set, struct kmsg **
     }
 }
 
-mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
-                                          uint64_t deadline_ns)
+static bool set_has_nothing(const struct port_set *set)
+{
+    return list_is_empty(&set->ready) && !set->dead && !set->interrupted;
+}
+
+/* Takes the lock and a reference over from its caller: another thread may destroy the set meanwhile,
+ * and it stays until this one has seen that. */
+APART static mach_msg_return_t wait_for_set(struct port_set *set, struct kmsg **kmsg,
+                                            void **context, uint64_t deadline_ns)
 {
     struct mach_host *host = set->host;
     struct kmsg *received = NULL;
@@ -563,13 +598,7 @@ mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **km
     mach_msg_return_t result;
     bool last;
 
-    *kmsg = NULL;
     deferred_init(&deferred);
-    ipc_lock(host);
-    set->references++;
-    while (list_is_empty(&set->ready) && !set->dead && !set->interrupted && deadline_ns != 0 &&
-           poll_links(host)) {
-    }
     result = receive_set_locked(set, &received, context, deadline_ns, &deferred);
     last = --set->references == 0;
     ipc_unlock(host);
@@ -577,6 +606,27 @@ mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **km
     if (last)
         heap_free(host, set);
     return result == MACH_MSG_SUCCESS ? hand_over(received, kmsg) : result;
+}
+
+mach_msg_return_t mach_msg_receive_member(struct port_set *set, struct kmsg **kmsg, void **context,
+                                          uint64_t deadline_ns)
+{
+    struct mach_host *host = set->host;
+    struct kmsg *received;
+
+    *kmsg = NULL;
+    ipc_lock(host);
+    received = take_plain_of_set(set, context);
+    if (received == NULL) {
+        set->references++;
+        while (received == NULL && deadline_ns != 0 && set_has_nothing(set) && poll_links(host))
+            received = take_plain_of_set(set, context);
+        if (received == NULL)
+            return wait_for_set(set, kmsg, context, deadline_ns);
+        set->references--; /* never the last: a set that was destroyed has no messages */
+    }
+    ipc_unlock(host);
+    return hand_over(received, kmsg);
 }
 
 mach_msg_return_t mach_msg_receive_set(struct port_set *set, struct kmsg **kmsg,

@@ -52,6 +52,7 @@ int port_create(struct mach_host *host, struct port **port)
 
 void port_defer_free(struct port *port, struct deferred *deferred)
 {
+    deferred_use(deferred);
     port->name_next = deferred->ports;
     deferred->ports = port;
 }
@@ -64,6 +65,7 @@ void port_defer_work(struct port *port, enum port_work work, struct deferred *de
     port_reference(port);
     port->holds++;
     port->work_queued = true;
+    deferred_use(deferred);
     port->work_next = deferred->work;
     deferred->work = port;
 }
@@ -498,6 +500,19 @@ void port_enqueue(struct port *port, struct kmsg *kmsg)
         event_signal(set->event);
 }
 
+/* A member that gave a message is next when every other one that has any was. */
+static void take_turns(struct port *port)
+{
+    struct list *ready = &port->set->ready;
+
+    if (list_is_empty(&port->queue)) {
+        list_remove(&port->ready);
+    } else if (ready->previous != &port->ready) {
+        list_remove(&port->ready);
+        list_append(ready, &port->ready);
+    }
+}
+
 struct kmsg *port_dequeue(struct port *port)
 {
     struct kmsg *kmsg;
@@ -507,11 +522,8 @@ struct kmsg *port_dequeue(struct port *port)
     kmsg = kmsg_of_queue(port->queue.next);
     list_remove(&kmsg->queue);
     port_room_made(port);
-    if (port->set != NULL) {
-        list_remove(&port->ready);
-        if (!list_is_empty(&port->queue))
-            list_append(&port->set->ready, &port->ready);
-    }
+    if (port->set != NULL)
+        take_turns(port);
     return kmsg;
 }
 

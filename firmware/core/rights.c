@@ -165,6 +165,7 @@ static void forget_rights(struct kmsg *kmsg, struct deferred *deferred)
     kmsg->local = NULL;
     kmsg->rights_state = KMSG_RIGHTS_OURS;
     if (kmsg_rights_are_apart(kmsg)) {
+        deferred_use(deferred);
         kmsg->rights->next = deferred->rights;
         deferred->rights = kmsg->rights;
     }

@@ -206,23 +206,21 @@ bool thread_others_runnable_but(const struct thread *other)
 
 void lock_init(struct lock *lock)
 {
-    lock->owner = NULL;
+    lock->held = false;
 }
 
 void lock_acquire(struct lock *lock)
 {
-    if (lock->owner != NULL)
-        panic("thread %s acquires a lock that %s holds", scheduler_current()->current->name,
-              lock->owner->name);
-    lock->owner = scheduler_current()->current;
+    if (lock->held)
+        panic("thread %s acquires a lock that is held", scheduler_current()->current->name);
+    lock->held = true;
 }
 
 void lock_release(struct lock *lock)
 {
-    if (lock->owner != scheduler_current()->current)
-        panic("thread %s releases a lock that it does not hold",
-              scheduler_current()->current->name);
-    lock->owner = NULL;
+    if (!lock->held)
+        panic("thread %s releases a lock that nobody holds", scheduler_current()->current->name);
+    lock->held = false;
 }
 
 void condition_init(struct condition *condition)

@@ -167,7 +167,8 @@ static int unload_begin(struct server *server, uint32_t flags)
     if (error == ERROR_NONE) {
         server_set_state(server, SERVER_UNLOADING);
         if ((flags & SERVER_UNLOAD_FORCE) != 0) {
-            server->kill_ns = clock_now_ns() + FORCE_GRACE_NS; /* the caller is the table's thread */
+            /* The caller is the table's thread, which looks at it before it waits again. */
+            server->kill_ns = clock_now_ns() + FORCE_GRACE_NS;
         }
     }
     return error;

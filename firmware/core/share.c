@@ -164,6 +164,7 @@ static void share_end(struct share *share, struct deferred *deferred)
     list_remove(&share->of_node);
     notice_forget(share);
     if (!share->embedded) {
+        deferred_use(deferred);
         share->next_free = deferred->shares;
         deferred->shares = share;
         return;

@@ -10,42 +10,23 @@ import pytest
 
 from emulator import Cluster, DeathNotice, GuestError
 from emulator.events import types
-from emulator.model import DeathCause
+from emulator.model import Arch, DeathCause
 from emulator.protocol.names import make_name, tag_of, tag_of_incarnation
 from emulator.runtime.deadline import Deadline
-from emulator.testing.clusters import cluster_of
+from emulator.testing.clusters import cluster_of, link_text, node_text
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
-TOPOLOGY = """
-[cluster]
-nodes_max = 256
-
-[[node]]
-name = "a"
-id = 255
-arch = "x86_64"
-servers = ["echo", "traffic"]
-
-[[node]]
-name = "b"
-id = 7
-arch = "aarch64_be"
-servers = ["echo", "traffic"]
-
-[[node]]
-name = "c"
-arch = "riscv32"
-servers = ["echo", "traffic"]
-
-[[link]]
-kind = "ivshmem"
-ends = ["a", "b"]
-
-[[link]]
-kind = "virtio-serial"
-ends = ["b", "c"]
-"""
+TOPOLOGY = "".join(
+    [
+        "[cluster]\nnodes_max = 256\n",
+        node_text("a") + "id = 255\n",
+        node_text("b", Arch.AARCH64_BE) + "id = 7\n",
+        node_text("c", Arch.RISCV32),
+        link_text("a", "b"),
+        link_text("b", "c", "virtio-serial"),
+    ]
+)
 
 
 def _soon() -> Deadline:

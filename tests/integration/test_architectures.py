@@ -3,26 +3,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from emulator import DeathNotice
 from emulator.model import Arch
-from emulator.testing.clusters import cluster_of, pair_text
+from emulator.testing.clusters import cluster_of, link_text, node_text, nothing_is_lost, pair_text
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
-ALL_FIVE = "\n".join(
+RING = [*Arch, next(iter(Arch))]
+ALL_FIVE = "".join(
     [
-        *(
-            f'[[node]]\nname = "{arch.value}"\narch = "{arch.value}"\nservers = ["traffic"]'
-            for arch in Arch
-        ),
-        *(
-            f'[[link]]\nkind = "ivshmem"\nends = ["{one.value}", "{other.value}"]'
-            for one, other in zip(list(Arch), [*list(Arch)[1:], Arch.X86_64], strict=True)
-        ),
+        *(node_text(arch.value, arch) for arch in Arch),
+        *(link_text(one.value, other.value) for one, other in pairwise(RING)),
     ]
 )
 
@@ -44,11 +40,7 @@ async def test_pair(tmp_path: Path, one: Arch, other: Arch, kind: str) -> None:
             assert 0 < await source.ping(sink) < 1
             # An odd size: the last word of the content is cut.
             stream = await source.traffic(to=sink, size_bytes=5003)
-            await stream.wait_received(200, within_s=60)
-            ledger = await stream.stop()
-            assert ledger.sent == ledger.acked == ledger.received >= 200
-            assert ledger.failed == ledger.unknown == 0
-            assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
+            ledger = await nothing_is_lost(stream, 200)
             statistics = await source.statistics()
             assert statistics.sent >= ledger.sent
         for victim, witness in ((a, b), (b, a)):

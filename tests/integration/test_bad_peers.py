@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from emulator import Cluster, RunOptions, TrainingRefused
+from emulator import RunOptions, TrainingRefused
 from emulator.bench.limits import STREAM, raw_request
-from emulator.config import parse_topology
 from emulator.events.types import Event, HostRefusal, LinkDropped, LinkEndChanged, LinkRefused
 from emulator.links.stream import StreamCable
 from emulator.machines.boot_page import BootArguments, BootLink
@@ -30,7 +29,13 @@ from emulator.protocol.services import (
     take_status,
 )
 from emulator.scenario import load_scenario, run_scenario
-from emulator.testing.clusters import pair_text
+from emulator.testing.clusters import (
+    cluster_of,
+    link_text,
+    node_text,
+    nothing_is_lost,
+    pair_text,
+)
 from emulator.view.live import PlainView
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
@@ -39,28 +44,14 @@ FIRMWARE = Path(__file__).resolve().parents[2] / "firmware"
 
 Tell = Callable[[BootArguments], BootArguments]
 
-HUB = """
-[[node]]
-name = "hub"
-arch = "x86_64"
-
-[[node]]
-name = "first"
-arch = "x86_64"
-
-[[node]]
-name = "second"
-arch = "x86_64"
-
-[[link]]
-kind = "ivshmem"
-ends = ["hub", "first"]
-
-[[link]]
-kind = "ivshmem"
-ends = ["hub", "second"]
-"""
-SECOND_LINK = '\n[[link]]\nkind = "ivshmem"\nends = ["a", "b"]\nname = "good"\n'
+HUB = "".join(
+    [
+        *(node_text(name, servers=()) for name in ("hub", "first", "second")),
+        link_text("hub", "first"),
+        link_text("hub", "second"),
+    ]
+)
+SECOND_LINK = link_text("a", "b") + 'name = "good"\n'
 
 # What only garbage leads to; a resend on a busy machine leads to other drops.
 UNREADABLE = {Drop.RESYNC, Drop.BAD_HEADER, Drop.BAD_LENGTH, Drop.BAD_PAYLOAD, Drop.BAD_TYPE}
@@ -90,10 +81,8 @@ async def refused(
 ) -> tuple[TrainingRefused, list[Event]]:
     """Boot a cluster that cannot come up: what it raised, and its events."""
     events: list[Event] = []
-    options = RunOptions(
-        runs_path=tmp_path / "runs", tell=tell, listeners=(events.append,), images=images or {}
-    )
-    cluster = Cluster.from_topology(parse_topology(text, source="test.toml"), options=options)
+    options = RunOptions(tell=tell, listeners=(events.append,), images=images or {})
+    cluster = cluster_of(text, tmp_path, options)
     with pytest.raises(TrainingRefused) as raised:
         async with cluster:
             pass
@@ -208,12 +197,10 @@ async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
     text = pair(Arch.AARCH64) + 'name = "noise"\nuse = "raw"\n'
     events: list[Event] = []
     options = RunOptions(
-        runs_path=tmp_path / "runs",
         tell=of_node("a", change_link(1, lambda link: replace(link, raw=False))),
         listeners=(events.append,),
     )
-    topology = parse_topology(text + SECOND_LINK, source="test.toml")
-    async with Cluster.from_topology(topology, options=options) as cluster:
+    async with cluster_of(text + SECOND_LINK, tmp_path, options) as cluster:
         a, b = cluster.nodes
         streams = [await a.traffic(to=b, rate_hz=1000), await b.traffic(to=a, rate_hz=1000)]
         request = raw_request(1, 0, size_bytes=256, count=1000, within_s=30)
@@ -224,10 +211,7 @@ async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
         assert noise.drops[Drop.BAD_HEADER] == 1000
         assert not noise.rx_up
         for stream in streams:
-            await stream.wait_received(500, within_s=60)
-            ledger = await stream.stop()
-            assert ledger.sent == ledger.received == ledger.acked
-            assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
+            await nothing_is_lost(stream, 500)
         assert 0 < await a.ping(b) < 1
     drops = [
         event for event in events if isinstance(event, LinkDropped) and event.drop in UNREADABLE
@@ -240,11 +224,11 @@ async def test_garbage_in_a_ring_stays_on_its_link(tmp_path: Path) -> None:
 
 async def test_garbage_in_a_stream_costs_no_message(tmp_path: Path) -> None:
     """Noise between and inside the frames to b: it finds the next frame, and all is sent again."""
-    topology = parse_topology(pair(Arch.AARCH64, "virtio-serial"), source="test.toml")
     events: list[Event] = []
-    options = RunOptions(runs_path=tmp_path / "runs", listeners=(events.append,))
-    noise = random.Random(topology.seed)
-    async with Cluster.from_topology(topology, options=options) as cluster:
+    options = RunOptions(listeners=(events.append,))
+    cluster = cluster_of(pair(Arch.AARCH64, "virtio-serial"), tmp_path, options)
+    noise = random.Random(cluster.topology.seed)
+    async with cluster:
         a, b = cluster.nodes
         streams = [await a.traffic(to=b, rate_hz=1000), await b.traffic(to=a, rate_hz=1000)]
         cable = cluster._link_runtimes["a-b"].cable
@@ -257,10 +241,7 @@ async def test_garbage_in_a_stream_costs_no_message(tmp_path: Path) -> None:
             await streams[0].wait_received(20 * turn, within_s=60)
         await cluster.link("a", "b").wait_up()
         for stream in streams:
-            await stream.wait_received(500, within_s=60)
-            ledger = await stream.stop()
-            assert ledger.sent == ledger.received == ledger.acked
-            assert ledger.duplicates == ledger.gaps == ledger.corrupt == 0
+            await nothing_is_lost(stream, 500)
     dropped = {(event.node, event.drop) for event in events if isinstance(event, LinkDropped)}
     assert ("b", Drop.RESYNC) in dropped
     assert not any(node == "a" and drop in UNREADABLE for node, drop in dropped)

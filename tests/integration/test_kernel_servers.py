@@ -22,7 +22,7 @@ from emulator.model import Arch
 from emulator.protocol.names import bootstrap_port
 from emulator.protocol.services import Service, node_lookup_request, parse_node_lookup_reply
 from emulator.runtime.deadline import Deadline
-from emulator.testing.clusters import cluster_of, pair_text
+from emulator.testing.clusters import cluster_of, nothing_is_lost, pair_text
 
 pytestmark = [
     pytest.mark.qemu,
@@ -135,9 +135,7 @@ async def test_the_node_server_goes_and_comes_like_any_other(
                 pass
             assert not await is_found(cluster, a, by=a)
             assert await is_found(cluster, b, by=b)
-            await stream.wait_received(100)
-            ledger = await stream.stop()
-            assert ledger.received == ledger.acked == ledger.sent
+            await nothing_is_lost(stream, 100)
             assert await kl("kl_util", tmp_path, "a", *way_in) == 0
             assert (await a.loader.server_info("node")).state == State.LOADED
             while not await is_found(cluster, a, by=b):
@@ -251,9 +249,7 @@ async def test_the_guide_s_driver_carries_a_link(tmp_path: Path) -> None:
         await link.splice()
         await link.wait_up()
         for stream in streams:
-            await stream.wait_received(100)
-            ledger = await stream.stop()
-            assert ledger.received == ledger.sent
+            await nothing_is_lost(stream, 100)
         for node in cluster.nodes:
             await node.loader.delete_server("phy_mailbox")
         for node in cluster.nodes:

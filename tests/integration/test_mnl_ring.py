@@ -11,7 +11,7 @@ import pytest
 from emulator import Cluster, DeathNotice
 from emulator.loader import Code, LoaderError, State
 from emulator.model import Arch
-from emulator.testing.clusters import cluster_of, pair_text
+from emulator.testing.clusters import cluster_of, nothing_is_lost, pair_text
 
 pytestmark = [
     pytest.mark.qemu,
@@ -51,9 +51,7 @@ async def test_it_is_the_only_link_of_its_peer(tmp_path: Path, first: Arch, seco
         await b.ping(a)
         streams = [await a.traffic(to=b, size_bytes=40_000), await b.traffic(to=a)]
         for stream in streams:
-            await stream.wait_received(200)
-            ledger = await stream.stop()
-            assert ledger.received == ledger.acked == ledger.sent
+            await nothing_is_lost(stream, 200)
 
 
 async def test_either_direction_is_cut_and_spliced_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -69,9 +67,7 @@ async def test_either_direction_is_cut_and_spliced_and_nothing_is_lost(tmp_path:
             await link.splice(direction=direction)
             await link.wait_up(within_s=1.0)
         for stream in streams:
-            await stream.wait_received(100)
-            ledger = await stream.stop()
-            assert ledger.received == ledger.acked == ledger.sent
+            await nothing_is_lost(stream, 100)
 
 
 async def test_it_is_unloaded_and_loaded_while_messages_wait(tmp_path: Path) -> None:
@@ -92,9 +88,7 @@ async def test_it_is_unloaded_and_loaded_while_messages_wait(tmp_path: Path) -> 
             await node.loader.load_server(DRIVER)
             await link.wait_up()
         for stream in streams:
-            await stream.wait_received(100)
-            ledger = await stream.stop()
-            assert ledger.received == ledger.acked == ledger.sent
+            await nothing_is_lost(stream, 100)
         assert not [event for event in cluster.stream.history if isinstance(event, DeathNotice)]
 
 

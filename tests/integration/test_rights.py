@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from emulator import Cluster, Node, RunOptions
-from emulator.config import parse_topology
+from emulator import Cluster, Node
+from emulator.model import Arch
 from emulator.protocol.ipc import PortsItem, Transfer
 from emulator.protocol.message_parts import BytesPart
 from emulator.protocol.names import bootstrap_port, kernel_port
@@ -26,25 +26,11 @@ from emulator.protocol.services import (
 from emulator.protocol.wire_types import Disposition
 from emulator.runtime.deadline import Deadline
 from emulator.runtime.host_rights import RightsStatistics
+from emulator.testing.clusters import cluster_of, nothing_is_lost, pair_text
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
 GUIDE: Final = Path(__file__).parents[2] / "docs" / "guide" / "scenario.md"
-PAIR: Final = """
-[[node]]
-name = "big"
-arch = "aarch64_be"
-servers = ["echo", "traffic"]
-
-[[node]]
-name = "small"
-arch = "riscv32"
-servers = ["echo", "traffic"]
-
-[[link]]
-kind = "ivshmem"
-ends = ["big", "small"]
-"""
 BODY: Final = bytes(range(255))
 
 
@@ -61,10 +47,8 @@ async def settle(cluster: Cluster, before: list[RightsStatistics]) -> None:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    topology = parse_topology(PAIR, source="pair.toml")
-    options = RunOptions(runs_path=tmp_path / "runs")
-    async with Cluster.from_topology(topology, options=options) as cluster:
-        yield cluster
+    async with cluster_of(pair_text(Arch.AARCH64_BE, Arch.RISCV32), tmp_path) as running:
+        yield running
 
 
 async def test_the_guide_s_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +114,7 @@ async def test_a_port_goes_to_a_guest_and_comes_back(cluster: Cluster) -> None:
 
 async def test_a_right_of_one_guest_goes_by_the_other(cluster: Cluster) -> None:
     """Node 0 passes a right on, and gets it from whoever has it: that is three nodes."""
-    big, small = cluster.node("big"), cluster.node("small")
+    big, small = cluster.nodes
     before = rights(cluster)
     for owner, other in ((big, small), (small, big)):
         name = await cluster.host.lookup(owner.id, "echo", soon())
@@ -170,7 +154,7 @@ async def until_they_met(cluster: Cluster, asked: Node, owner: Node) -> None:
 async def test_guests_send_each_other_rights(cluster: Cluster) -> None:
     """A lookup goes on to the other guest with node 0's right to answer; traffic has four rights in
     each message."""
-    big, small = cluster.node("big"), cluster.node("small")
+    big, small = cluster.nodes
     for asked, owner in ((big, small), (small, big)):
         await until_they_met(cluster, asked, owner)
         request = node_lookup_request("echo", owner.id)
@@ -181,14 +165,11 @@ async def test_guests_send_each_other_rights(cluster: Cluster) -> None:
                 assert (right.name, right.node_id) == (name, owner.id)
                 assert await cluster.host.call(owner.id, right, 2000, BODY, soon()) == BODY
         stream = await asked.traffic(to=owner, size_bytes=501, rights=4)
-        await stream.wait_received(200, within_s=60)
-        ledger = await stream.stop()
-        assert ledger.sent == ledger.acked == ledger.received >= 200
-        assert ledger.corrupt == ledger.gaps == ledger.duplicates == 0
+        await nothing_is_lost(stream, 200)
 
 
 async def test_the_death_of_a_guest_is_told_of_its_ports(cluster: Cluster) -> None:
-    big, small = cluster.node("big"), cluster.node("small")
+    big, small = cluster.nodes
     port = cluster.host.port()
     right = cluster.host.right(await cluster.host.lookup(big.id, "echo", soon()))
     told = asyncio.Event()

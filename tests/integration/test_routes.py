@@ -8,53 +8,23 @@ from pathlib import Path
 import pytest
 
 from emulator import UsageError
-from emulator.testing.clusters import cluster_of
+from emulator.model import Arch
+from emulator.testing.clusters import cluster_of, link_text, node_text
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
-THROUGH_THE_HOST = """
-[cluster]
-host_forwards = true
-
-[[node]]
-name = "a"
-arch = "x86_64"
-servers = ["traffic"]
-
-[[node]]
-name = "b"
-arch = "aarch64_be"
-servers = ["traffic"]
-"""
-
-TRIANGLE = """
-[[node]]
-name = "a"
-arch = "x86_64"
-servers = ["traffic"]
-
-[[node]]
-name = "b"
-arch = "riscv32"
-forward = true
-
-[[node]]
-name = "c"
-arch = "x86_64"
-servers = ["traffic"]
-
-[[link]]
-kind = "ivshmem"
-ends = ["a", "c"]
-
-[[link]]
-kind = "virtio-serial"
-ends = ["a", "b"]
-
-[[link]]
-kind = "ivshmem"
-ends = ["b", "c"]
-"""
+THROUGH_THE_HOST = (
+    "[cluster]\nhost_forwards = true\n" + node_text("a") + node_text("b", Arch.AARCH64_BE)
+)
+TRIANGLE = (
+    node_text("a")
+    + node_text("b", Arch.RISCV32)
+    + "forward = true\n"
+    + node_text("c")
+    + link_text("a", "c")
+    + link_text("a", "b", "virtio-serial")
+    + link_text("b", "c")
+)
 
 
 async def test_through_the_host(tmp_path: Path) -> None:

@@ -28,24 +28,17 @@ from emulator.model import Arch
 from emulator.protocol.names import kernel_port
 from emulator.protocol.services import ErrorCode, Service, lookup_request, parse_lookup_reply
 from emulator.runtime.deadline import Deadline
-from emulator.testing.clusters import cluster_of
+from emulator.testing.clusters import cluster_of, node_text
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow, pytest.mark.usefixtures("real_machines")]
 
-ONE: Final = """
-[[node]]
-name = "a"
-arch = "{arch}"
-servers = [{servers}]
-"""
 WITHIN_S: Final = 10.0
 UNKNOWN: Final = 1  # no request's id
 LOG, GIVE_UP, WRITE_NOWHERE, WRITE_CODE, RUN_DATA = 2600, 2601, 2603, 2604, 2605
 
 
 def one(tmp_path: Path, arch: Arch, *servers: str) -> Cluster:
-    names = ", ".join(f'"{name}"' for name in servers)
-    return cluster_of(ONE.format(arch=arch.value, servers=names), tmp_path)
+    return cluster_of(node_text("a", arch, servers), tmp_path)
 
 
 async def look_up(cluster: Cluster, name: str) -> int:

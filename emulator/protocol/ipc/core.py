@@ -10,10 +10,7 @@ from collections import deque
 from typing import Protocol
 
 from emulator.protocol.constants import ClusterConstants
-from emulator.protocol.flipc import (
-    Outcome,
-    OutcomeKind,
-)
+from emulator.protocol.flipc_types import Outcome, OutcomeKind
 from emulator.protocol.ipc import accounts, incoming, outgoing
 from emulator.protocol.ipc.migration import Moves
 from emulator.protocol.ipc.notices import Notices

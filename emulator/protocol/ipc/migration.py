@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from emulator.protocol.flipc import OutcomeKind
+from emulator.protocol.flipc_types import OutcomeKind
 from emulator.protocol.ipc import accounts, outgoing
 from emulator.protocol.ipc.records import (
     Counts,

@@ -17,14 +17,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from emulator.protocol.flipc import (
-    RIGHTS_TAKEN,
-    Arrival,
-    IpcArrived,
-    OutcomeKind,
-    Pair,
-    RightsTold,
-)
+from emulator.protocol.flipc import Pair
+from emulator.protocol.flipc_types import RIGHTS_TAKEN, Arrival, IpcArrived, OutcomeKind, RightsTold
 from emulator.protocol.ipc import accounts, incoming, outgoing, told
 from emulator.protocol.ipc.core import SpaceCore
 from emulator.protocol.ipc.records import (

@@ -24,7 +24,8 @@ from emulator.protocol.constants import (
     LinkRefusal,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import CreditBroken, Pair
+from emulator.protocol.flipc import Pair
+from emulator.protocol.flipc_types import CreditBroken
 from emulator.protocol.ipc import IpcSpace, Neighbour, Observer
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.link_types import (

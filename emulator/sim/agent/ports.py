@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from emulator.protocol.flipc import Outcome, OutcomeKind
+from emulator.protocol.flipc_types import Outcome, OutcomeKind
 from emulator.protocol.ipc import Item, Message, Port, SendResult, Slot
 from emulator.protocol.names import NAME_NULL
 from emulator.protocol.wire_types import Disposition

@@ -68,7 +68,8 @@ uint64_t fiber_group_clock_ns(uint32_t group);
 /* Start the first fiber of a life; it starts others by thread_create(). 0 or ERROR_NO_MEMORY. */
 int fiber_start(uint32_t group, void (*entry)(void *argument), void *argument);
 
-/* While held, acquiring a lock gives way only if the lock is taken. The fiber must not wait meanwhile. */
+/* While held, acquiring a lock gives way only if the lock is taken. The fiber must not wait
+ * meanwhile. */
 void fiber_hold(bool is_held);
 
 /* The group of the running fiber; FIBER_GROUPS in the scheduler context. */

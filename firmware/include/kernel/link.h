@@ -206,9 +206,9 @@ struct link {
     uint64_t replay_progress_ns; /* when `ack` moved last */
     struct link_slot slots[LINK_REPLAY_FRAMES_MAXIMUM];
 
-    /* First halves of headers with their CRC states. rx_constant means something while both
-     * directions are up. */
-    struct frame_header tx_constant;
+    /* The header of the frame sent last, and the first half of those that come; the CRC states over
+     * their first halves. rx_constant means something while both directions are up. */
+    struct frame_header tx_header;
     struct frame_header rx_constant;
     uint32_t tx_constant_crc;
     uint32_t rx_constant_crc;

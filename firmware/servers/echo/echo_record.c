@@ -6,11 +6,10 @@
 
 #include <kernel/host.h>
 #include <kernel/kern_server.h>
+#include <kernel/service_thread.h>
 
 struct echo {
-    struct mach_host *host;
-    struct port *port;
-    struct thread *thread;
+    struct service_thread service;
 };
 
 static void echo_main(void *argument)
@@ -18,7 +17,7 @@ static void echo_main(void *argument)
     const struct echo *echo = argument;
     struct kmsg *message;
 
-    while (mach_msg_receive(echo->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
+    while (mach_msg_receive(echo->service.port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
         echo_message(message, 0);
     }
 }
@@ -27,15 +26,7 @@ static void echo_unload(struct mach_host *host, void *instance)
 {
     struct echo *echo = instance;
 
-    if (echo->port != NULL) {
-        port_destroy(echo->port);
-    }
-    if (echo->thread != NULL) {
-        thread_join(echo->thread);
-    }
-    if (echo->port != NULL) {
-        port_release(echo->port);
-    }
+    service_thread_stop(&echo->service);
     heap_free(host, echo);
 }
 
@@ -46,17 +37,13 @@ static int echo_load(struct mach_host *host, void **instance)
     if (echo == NULL) {
         return ERROR_NO_MEMORY;
     }
-    *echo = (struct echo){.host = host};
-    int error = port_create(host, &echo->port);
-    if (error == ERROR_NONE) {
-        port_retain(echo->port); /* for the thread, until it is joined */
-        port_set_limit(echo->port, PORT_LIMIT_MAXIMUM);
-        error = thread_create(host, "echo", echo_main, echo, &echo->thread);
-    }
+    *echo = (struct echo){.service = {.port = NULL}};
+    int error = service_thread_start(&echo->service, host, "echo", echo_main, echo);
     if (error != ERROR_NONE) {
-        echo_unload(host, echo);
+        heap_free(host, echo);
         return error;
     }
+    port_set_limit(echo->service.port, PORT_LIMIT_MAXIMUM);
     *instance = echo;
     return ERROR_NONE;
 }
@@ -65,7 +52,7 @@ static struct port *echo_service_port(void *instance)
 {
     struct echo *echo = instance;
 
-    return echo->port;
+    return echo->service.port;
 }
 
 static const struct kern_server echo_server = {

@@ -12,6 +12,7 @@
 #include <kernel/host.h>
 #include <kernel/kern_server.h>
 #include <kernel/service.h>
+#include <kernel/service_thread.h>
 #include <kernel/string.h>
 #include <phys/ivshmem/cable.h>
 #include <phys/ivshmem/device.h>
@@ -22,8 +23,7 @@
 
 struct hostile {
     struct mach_host *host;
-    struct port *port;
-    struct thread *thread;
+    struct service_thread service;
 };
 
 /* One request under way. */
@@ -221,7 +221,7 @@ static void hostile_main(void *argument)
     struct hostile *server = argument;
     struct kmsg *message;
 
-    while (mach_msg_receive(server->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS)
+    while (mach_msg_receive(server->service.port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS)
         serve(server, message);
 }
 
@@ -229,12 +229,7 @@ static void hostile_unload(struct mach_host *host, void *instance)
 {
     struct hostile *server = instance;
 
-    if (server->port != NULL)
-        port_destroy(server->port);
-    if (server->thread != NULL)
-        thread_join(server->thread);
-    if (server->port != NULL)
-        port_release(server->port);
+    service_thread_stop(&server->service);
     heap_free(host, server);
 }
 
@@ -246,13 +241,9 @@ static int hostile_load(struct mach_host *host, void **instance)
     if (server == NULL)
         return ERROR_NO_MEMORY;
     *server = (struct hostile){.host = host};
-    error = port_create(host, &server->port);
-    if (error == 0) {
-        port_retain(server->port); /* for the thread, until it is joined */
-        error = thread_create(host, "hostile", hostile_main, server, &server->thread);
-    }
+    error = service_thread_start(&server->service, host, "hostile", hostile_main, server);
     if (error != 0) {
-        hostile_unload(host, server);
+        heap_free(host, server);
         return error;
     }
     *instance = server;
@@ -263,7 +254,7 @@ static struct port *hostile_service_port(void *instance)
 {
     struct hostile *server = instance;
 
-    return server->port;
+    return server->service.port;
 }
 
 static const struct kern_server hostile_server = {

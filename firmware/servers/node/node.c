@@ -14,12 +14,12 @@
 #include <kernel/kern_server.h>
 #include <kernel/node.h>
 #include <kernel/service.h>
+#include <kernel/service_thread.h>
 #include <kernel/string.h>
 
 struct node_server {
     struct mach_host *host;
-    struct port *port;
-    struct thread *thread;
+    struct service_thread service;
     struct directory directory;
     struct port **peers; /* by node id: send rights to their bootstrap ports; null: none */
 };
@@ -82,7 +82,7 @@ static void register_handle(struct node_server *server, struct kmsg *message)
         port_release(port);
     }
     if (port != NULL && status == ERROR_NONE) {
-        (void)port_notify_dead(port, server->port); /* without it, lookups find out */
+        (void)port_notify_dead(port, server->service.port); /* without it, lookups find out */
     }
     service_answer_status(server->host, message, status);
 }
@@ -247,7 +247,7 @@ static void node_server_main(void *argument)
     struct node_server *server = argument;
     struct kmsg *message;
 
-    while (mach_msg_receive(server->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
+    while (mach_msg_receive(server->service.port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
         message_handle(server, message);
     }
 }
@@ -256,16 +256,10 @@ static void node_server_unload(struct mach_host *host, void *instance)
 {
     struct node_server *server = instance;
 
-    if (server->port != NULL) {
+    if (server->service.port != NULL) {
         node_clear_bootstrap(host);
-        port_destroy(server->port);
     }
-    if (server->thread != NULL) {
-        thread_join(server->thread);
-    }
-    if (server->port != NULL) {
-        port_release(server->port);
-    }
+    service_thread_stop(&server->service);
     directory_close(&server->directory);
     for (uint32_t id = 0; server->peers != NULL && id < host->constants.nodes_max; id++) {
         peer_set(server, id, NULL);
@@ -285,14 +279,12 @@ static int node_server_open(struct node_server *server)
         return ERROR_NO_MEMORY;
     }
     memset(server->peers, 0, size);
-    error = port_create(host, &server->port);
+    error = service_thread_start(&server->service, host, "node", node_server_main, server);
     if (error != ERROR_NONE) {
         return error;
     }
-    port_retain(server->port); /* for the thread, until it is joined */
-    port_set_limit(server->port, PORT_LIMIT_MAXIMUM);
-    error = thread_create(host, "node", node_server_main, server, &server->thread);
-    return error != ERROR_NONE ? error : node_set_bootstrap(host, server->port);
+    port_set_limit(server->service.port, PORT_LIMIT_MAXIMUM);
+    return node_set_bootstrap(host, server->service.port);
 }
 
 static int node_server_load(struct mach_host *host, void **instance)
@@ -318,7 +310,7 @@ static struct port *node_server_service_port(void *instance)
 {
     struct node_server *server = instance;
 
-    return server->port;
+    return server->service.port;
 }
 
 static const struct kern_server node_server = {

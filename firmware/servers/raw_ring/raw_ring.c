@@ -13,11 +13,11 @@
 #include <kernel/host.h>
 #include <kernel/kern_server.h>
 #include <kernel/service.h>
+#include <kernel/service_thread.h>
 
 struct raw_ring {
     struct mach_host *host;
-    struct port *port;
-    struct thread *thread;
+    struct service_thread service;
     struct raw_link *links[BOOT_LINKS_MAXIMUM]; /* by link index; null: not open */
 };
 
@@ -122,7 +122,7 @@ static void raw_ring_main(void *argument)
     struct raw_ring *server = argument;
     struct kmsg *message;
 
-    while (mach_msg_receive(server->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS)
+    while (mach_msg_receive(server->service.port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS)
         serve(server, message);
 }
 
@@ -130,12 +130,7 @@ static void raw_ring_unload(struct mach_host *host, void *instance)
 {
     struct raw_ring *server = instance;
 
-    if (server->port != NULL)
-        port_destroy(server->port);
-    if (server->thread != NULL)
-        thread_join(server->thread);
-    if (server->port != NULL)
-        port_release(server->port);
+    service_thread_stop(&server->service);
     for (uint32_t i = 0; i < BOOT_LINKS_MAXIMUM; i++)
         free_link(server, i);
     heap_free(host, server);
@@ -149,13 +144,9 @@ static int raw_ring_load(struct mach_host *host, void **instance)
     if (server == NULL)
         return ERROR_NO_MEMORY;
     *server = (struct raw_ring){.host = host};
-    error = port_create(host, &server->port);
-    if (error == 0) {
-        port_retain(server->port); /* for the thread, until it is joined */
-        error = thread_create(host, "raw_ring", raw_ring_main, server, &server->thread);
-    }
+    error = service_thread_start(&server->service, host, "raw_ring", raw_ring_main, server);
     if (error != 0) {
-        raw_ring_unload(host, server);
+        heap_free(host, server);
         return error;
     }
     *instance = server;
@@ -166,7 +157,7 @@ static struct port *raw_ring_service_port(void *instance)
 {
     struct raw_ring *server = instance;
 
-    return server->port;
+    return server->service.port;
 }
 
 static const struct kern_server raw_ring_server = {

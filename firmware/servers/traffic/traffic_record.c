@@ -5,11 +5,11 @@
 #include "traffic.h"
 
 #include <kernel/kern_server.h>
+#include <kernel/service_thread.h>
 
 struct traffic_server {
     struct traffic traffic;
-    struct port *port;
-    struct thread *thread;
+    struct service_thread service;
 };
 
 static void traffic_main(void *argument)
@@ -17,7 +17,7 @@ static void traffic_main(void *argument)
     struct traffic_server *server = argument;
     struct kmsg *message;
 
-    while (mach_msg_receive(server->port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
+    while (mach_msg_receive(server->service.port, &message, DEADLINE_NEVER) == MACH_MSG_SUCCESS) {
         traffic_handle(&server->traffic, message);
     }
 }
@@ -27,30 +27,9 @@ static void traffic_unload(struct mach_host *host, void *instance)
 {
     struct traffic_server *server = instance;
 
-    if (server->port != NULL) {
-        port_destroy(server->port);
-    }
-    if (server->thread != NULL) {
-        thread_join(server->thread);
-    }
+    service_thread_stop(&server->service);
     traffic_close(&server->traffic);
-    if (server->port != NULL) {
-        port_release(server->port);
-    }
     heap_free(host, server);
-}
-
-static int traffic_serve(struct traffic_server *server)
-{
-    struct mach_host *host = server->traffic.host;
-    int error = port_create(host, &server->port);
-
-    if (error != ERROR_NONE) {
-        return error;
-    }
-    port_retain(server->port); /* for the thread, until it is joined */
-    port_set_limit(server->port, PORT_LIMIT_MAXIMUM);
-    return thread_create(host, "traffic", traffic_main, server, &server->thread);
 }
 
 static int traffic_load(struct mach_host *host, void **instance)
@@ -60,15 +39,16 @@ static int traffic_load(struct mach_host *host, void **instance)
     if (server == NULL) {
         return ERROR_NO_MEMORY;
     }
-    *server = (struct traffic_server){.port = NULL};
+    *server = (struct traffic_server){.service = {.port = NULL}};
     int error = traffic_open(&server->traffic, host);
     if (error == ERROR_NONE) {
-        error = traffic_serve(server);
+        error = service_thread_start(&server->service, host, "traffic", traffic_main, server);
     }
     if (error != ERROR_NONE) {
         traffic_unload(host, server);
         return error;
     }
+    port_set_limit(server->service.port, PORT_LIMIT_MAXIMUM);
     *instance = server;
     return ERROR_NONE;
 }
@@ -77,7 +57,7 @@ static struct port *traffic_service_port(void *instance)
 {
     struct traffic_server *server = instance;
 
-    return server->port;
+    return server->service.port;
 }
 
 static const struct kern_server traffic_server = {

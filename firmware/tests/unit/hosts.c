@@ -207,6 +207,24 @@ bool test_receive(struct port *port, uint64_t number)
     return equal;
 }
 
+struct message_item test_port_item(struct port *port, enum port_transfer transfer)
+{
+    return (struct message_item){.type = MESSAGE_PORT, .transfer = transfer, .port = port};
+}
+
+bool test_notified(struct port *port, int32_t id)
+{
+    struct kmsg *kmsg;
+    bool is_it;
+
+    if (mach_msg_receive(port, &kmsg, 0) != MACH_MSG_SUCCESS)
+        return false;
+    is_it = kmsg_id(kmsg) == id;
+    EXPECT(is_it);
+    kmsg_free(kmsg);
+    return is_it;
+}
+
 void outcomes_count(void *context, enum message_outcome outcome)
 {
     struct outcomes *outcomes = context;

@@ -63,6 +63,11 @@ mach_msg_return_t test_send(struct port *port, uint64_t number);
 uint64_t test_number(struct kmsg *kmsg);
 bool test_receive(struct port *port, uint64_t number);
 
+/* An item that carries one port; whether the next message at a port, without waiting, is the
+ * notification `id`. */
+struct message_item test_port_item(struct port *port, enum port_transfer transfer);
+bool test_notified(struct port *port, int32_t id);
+
 /* Outcomes, counted by a message_completion whose context is this. */
 struct outcomes {
     unsigned settled;

@@ -16,6 +16,7 @@
 
 #define POLL_NS 20000u
 #define LIMIT 64u
+#define SHORT_PAUSE_NS 200000u
 
 /* --- Facts ------------------------------------------------------------------------------------ */
 
@@ -327,11 +328,17 @@ static bool check_body(struct kmsg *kmsg, uint64_t number, size_t body_bytes)
     return found == number;
 }
 
-static void short_pause(void)
+static void pause_ns(uint64_t ns)
 {
-    struct timespec pause = {.tv_nsec = 200000};
+    struct timespec pause = {.tv_sec = (time_t)(ns / 1000000000u),
+                             .tv_nsec = (long)(ns % 1000000000u)};
 
     nanosleep(&pause, NULL);
+}
+
+void network_pause_ms(uint32_t ms)
+{
+    pause_ns(ms * 1000000ull);
 }
 
 static void *send_all(void *context)
@@ -351,7 +358,7 @@ static void *send_all(void *context)
             break;
         kmsg = kmsg_allocate(host, stream->body_bytes);
         if (kmsg == NULL) { /* until earlier ones are settled */
-            short_pause();
+            pause_ns(SHORT_PAUSE_NS);
             continue;
         }
         fill_body(kmsg, number);
@@ -411,7 +418,7 @@ static bool wait_for(const uint64_t *word, uint64_t least)
     uint64_t deadline_ns = clock_now_ns() + NETWORK_PATIENCE_NS;
 
     while (peek(word) < least && clock_now_ns() < deadline_ns)
-        short_pause();
+        pause_ns(SHORT_PAUSE_NS);
     return peek(word) >= least;
 }
 

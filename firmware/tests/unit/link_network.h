@@ -96,6 +96,9 @@ size_t network_now(struct network_node *node); /* index of the next fact */
 bool network_wait_up(struct network_node *node, uint32_t link);
 bool network_wait_down(struct network_node *node, uint32_t link);
 
+/* Do nothing for so long, while the nodes go on. */
+void network_pause_ms(uint32_t ms);
+
 /* Traffic: `count` numbered messages of `body_bytes` from one node's thread to the kernel port of
  * another, which checks that they come once and in order. */
 struct network_stream {

@@ -34,6 +34,14 @@ struct mesh mesh_create(unsigned count)
     return mesh;
 }
 
+struct port *mesh_port(struct mesh *mesh, unsigned which)
+{
+    struct port *port;
+
+    REQUIRE(port_create(mesh->hosts[which], &port) == 0);
+    return port;
+}
+
 struct port *mesh_door(struct mesh *mesh, unsigned which)
 {
     uint64_t name = NAME_WELL_KNOWN(which + 1, DOOR_SERIAL);

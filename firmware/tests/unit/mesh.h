@@ -22,6 +22,9 @@ struct mesh mesh_create(unsigned count);
 /* Ends everything and expects that nothing is left. */
 void mesh_destroy(struct mesh *mesh);
 
+/* A new port of a host. */
+struct port *mesh_port(struct mesh *mesh, unsigned which);
+
 /* Move one message, or everything until nothing moves. */
 bool mesh_move_one(struct mesh *mesh, unsigned from, unsigned to);
 void mesh_settle(struct mesh *mesh);

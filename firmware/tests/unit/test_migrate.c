@@ -10,49 +10,27 @@
 #include "unit.h"
 #include <string.h>
 
-static struct port *new_port(struct mesh *mesh, unsigned which)
-{
-    struct port *port;
-
-    REQUIRE(port_create(mesh->hosts[which], &port) == 0);
-    return port;
-}
-
 static void send_receive_right(struct mesh *mesh, unsigned from, struct port *port, unsigned to,
                                struct outcomes *outcomes)
 {
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct message_item item = test_port_item(port, PORT_MOVE_RECEIVE);
     struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
     struct kmsg *kmsg;
 
     REQUIRE(there != NULL);
     REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
-    if (outcomes != NULL)
-        kmsg_set_completion(kmsg, outcomes_count, outcomes);
+    kmsg_set_completion(kmsg, outcomes_count, outcomes);
     REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
     port_release(there);
-}
-
-static struct port *take_receive_right(struct mesh *mesh, unsigned at)
-{
-    enum port_disposition right;
-    struct kmsg *kmsg;
-    struct port *port;
-
-    REQUIRE(mach_msg_receive(mesh_door(mesh, at), &kmsg, 0) == MACH_MSG_SUCCESS);
-    port = kmsg_take_port(kmsg, 0, 0, &right);
-    EXPECT_EQUAL(right, PORT_RECEIVE);
-    kmsg_free(kmsg);
-    return port;
 }
 
 static struct port *move(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
 {
     struct port *moved;
 
-    send_receive_right(mesh, from, port, to, NULL);
+    mesh_send_right(mesh, from, port, PORT_MOVE_RECEIVE, to);
     mesh_settle(mesh);
-    moved = take_receive_right(mesh, to);
+    moved = mesh_take_right(mesh, to, PORT_RECEIVE);
     REQUIRE(moved != NULL);
     return moved;
 }
@@ -76,7 +54,7 @@ static void receive_numbers(struct mesh *mesh, struct port *port, uint64_t first
 static void m3_a_port_moves_with_its_name(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *moved, *proxy;
+    struct port *port = mesh_port(&mesh, 0), *moved, *proxy;
     struct kmsg *kmsg;
     uint64_t name = port_name(port);
 
@@ -107,18 +85,18 @@ static void m3_a_port_moves_with_its_name(void)
 static void m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 1), *target = new_port(&mesh, 1), *moved, *right;
+    struct port *port = mesh_port(&mesh, 1), *target = mesh_port(&mesh, 1), *moved, *right;
     struct port *send = mesh_give(&mesh, 1, port, 0), *to = mesh_give(&mesh, 1, target, 0);
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_SEND, .port = send};
+    struct message_item item = test_port_item(send, PORT_MOVE_SEND);
     enum port_disposition disposition;
     struct kmsg *kmsg;
 
     mesh.cut[0][1] = true;
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
     EXPECT_EQUAL(mach_msg_send(kmsg, to, NULL, PORT_NONE, 0), MACH_MSG_SUCCESS);
-    send_receive_right(&mesh, 1, port, 0, NULL);
+    mesh_send_right(&mesh, 1, port, PORT_MOVE_RECEIVE, 0);
     mesh_settle(&mesh);
-    moved = take_receive_right(&mesh, 0);
+    moved = mesh_take_right(&mesh, 0, PORT_RECEIVE);
     mesh.cut[0][1] = false;
     mesh_settle(&mesh);
     REQUIRE(mach_msg_receive(target, &kmsg, 0) == MACH_MSG_SUCCESS);
@@ -142,14 +120,14 @@ static void m3_a_right_on_its_way_home_is_not_lost_when_the_port_moves(void)
 static void m3_a_receive_right_moves_within_a_node(void)
 {
     struct mesh mesh = mesh_create(1);
-    struct port *port = new_port(&mesh, 0);
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct port *port = mesh_port(&mesh, 0);
+    struct message_item item = test_port_item(port, PORT_MOVE_RECEIVE);
     struct kmsg *kmsg;
 
-    send_receive_right(&mesh, 0, port, 0, NULL);
+    mesh_send_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 0);
     EXPECT_EQUAL(test_send(port, 1), MACH_MSG_SUCCESS);
     EXPECT_EQUAL(mach_msg_receive(port, &kmsg, 0), MACH_RCV_PORT_CHANGED);
-    EXPECT(take_receive_right(&mesh, 0) == port);
+    EXPECT(mesh_take_right(&mesh, 0, PORT_RECEIVE) == port);
     EXPECT(test_receive(port, 1));
     /* A right in the queue that it is the right to would never be received. */
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
@@ -161,8 +139,8 @@ static void m3_a_receive_right_moves_within_a_node(void)
 static void m3_circles_of_receive_rights_are_refused(void)
 {
     struct mesh mesh = mesh_create(1);
-    struct port *first = new_port(&mesh, 0), *second = new_port(&mesh, 0);
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = first};
+    struct port *first = mesh_port(&mesh, 0), *second = mesh_port(&mesh, 0);
+    struct message_item item = test_port_item(first, PORT_MOVE_RECEIVE);
     struct kmsg *kmsg;
 
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
@@ -177,7 +155,7 @@ static void m3_circles_of_receive_rights_are_refused(void)
 static void m3_the_queue_moves_too(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     struct outcomes here = {0}, there = {0};
 
     port_set_limit(port, 100);
@@ -217,18 +195,18 @@ static void m3_the_queue_moves_too(void)
 static void g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *moved, *proxy = mesh_give(&mesh, 0, port, 1);
+    struct port *port = mesh_port(&mesh, 0), *moved, *proxy = mesh_give(&mesh, 0, port, 1);
     struct outcomes outcomes = {0};
     unsigned i;
 
     port_set_limit(port, 100);
-    send_receive_right(&mesh, 0, port, 1, NULL);
+    mesh_send_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 1);
     send_numbers(proxy, 0, 10, &outcomes);
     for (i = 0; i < 4; i++)
         EXPECT(mesh_move_one(&mesh, 1, 0));
     mesh.cut[1][0] = true;
     mesh_settle(&mesh);
-    moved = take_receive_right(&mesh, 1);
+    moved = mesh_take_right(&mesh, 1, PORT_RECEIVE);
     EXPECT(moved == proxy);
     EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
     send_numbers(moved, 10, 13, &outcomes);
@@ -246,7 +224,7 @@ static void g8_a_port_that_comes_to_its_sender_waits_for_what_is_on_its_way(void
 static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     const struct flipc_nak_body *body;
     struct outcomes outcomes = {0};
     mnl_msg_t msg;
@@ -283,8 +261,8 @@ static void j1_a_message_to_a_former_home_is_sent_to_the_new_one(void)
 static void j1_a_message_without_its_reply_port_is_sent_to_the_new_home(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
-    struct port *reply = new_port(&mesh, 2), *moved;
+    struct port *port = mesh_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *reply = mesh_port(&mesh, 2), *moved;
     struct outcomes outcomes = {0};
     struct kmsg *kmsg = test_message(mesh.hosts[2], 1);
 
@@ -306,9 +284,9 @@ static void j1_a_message_without_its_reply_port_is_sent_to_the_new_home(void)
 static void m3_a_message_with_rights_follows_the_port(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
-    struct port *reply = new_port(&mesh, 2), *carried = new_port(&mesh, 2), *got;
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MAKE_SEND, .port = carried};
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *reply = mesh_port(&mesh, 2), *carried = mesh_port(&mesh, 2), *got;
+    struct message_item item = test_port_item(carried, PORT_MAKE_SEND);
     enum port_disposition right;
     struct kmsg *kmsg;
 
@@ -340,35 +318,15 @@ static void m3_a_message_with_rights_follows_the_port(void)
     mesh_destroy(&mesh);
 }
 
-static struct port *give_once(struct mesh *mesh, unsigned from, struct port *port, unsigned to)
-{
-    struct message_item item = {
-        .type = MESSAGE_PORT, .transfer = PORT_MAKE_SEND_ONCE, .port = port};
-    struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
-    enum port_disposition right;
-    struct kmsg *kmsg;
-    struct port *got;
-
-    REQUIRE(kmsg_create(mesh->hosts[from], 0, &item, 1, &kmsg) == 0);
-    REQUIRE(mach_msg_send(kmsg, there, NULL, PORT_NONE, 0) == MACH_MSG_SUCCESS);
-    mesh_settle(mesh);
-    REQUIRE(mach_msg_receive(mesh_door(mesh, to), &kmsg, 0) == MACH_MSG_SUCCESS);
-    got = kmsg_take_port(kmsg, 0, 0, &right);
-    kmsg_free(kmsg);
-    port_release(there);
-    mesh_settle(mesh);
-    return got;
-}
-
 /* One used on its way after the port, one unused, one used after the move, one that dies. */
 static void m3_send_once_rights_follow_the_port(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *once[3];
+    struct port *port = mesh_port(&mesh, 0), *moved, *once[3];
     struct kmsg *kmsg;
 
     for (int i = 0; i < 3; i++)
-        once[i] = give_once(&mesh, 0, port, 2);
+        once[i] = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 2);
     mesh.cut[2][0] = true;
     EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 1), once[0], NULL, PORT_NONE),
                  MACH_MSG_SUCCESS);
@@ -396,8 +354,9 @@ static void m3_send_once_rights_follow_the_port(void)
 static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *second, *moved;
-    struct port *once = give_once(&mesh, 0, port, 2), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *second, *moved;
+    struct port *once = mesh_give_right(&mesh, 0, port, PORT_MAKE_SEND_ONCE, 2),
+                *third = mesh_give(&mesh, 0, port, 2);
 
     mesh.cut[2][0] = mesh.cut[0][2] = true;
     EXPECT_EQUAL(mach_msg_send_once(test_message(mesh.hosts[2], 1), once, NULL, PORT_NONE),
@@ -405,11 +364,11 @@ static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(voi
     EXPECT_EQUAL(test_send(third, 2), MACH_MSG_SUCCESS);
     second = move(&mesh, 0, port, 1);
     mesh.cut[2][0] = false;
-    send_receive_right(&mesh, 1, second, 2, NULL);
+    mesh_send_right(&mesh, 1, second, PORT_MOVE_RECEIVE, 2);
     mesh_settle(&mesh);
     mesh.cut[0][2] = false;
     EXPECT(mesh_move_one(&mesh, 0, 2));
-    moved = take_receive_right(&mesh, 2);
+    moved = mesh_take_right(&mesh, 2, PORT_RECEIVE);
     EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
     receive_numbers(&mesh, moved, 1, 3);
     port_release(third);
@@ -425,7 +384,7 @@ static void m3_a_port_comes_to_its_sender_while_a_used_right_waits_to_follow(voi
 static void m3_a_former_home_is_told_of_rights_that_are_gone(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     struct port *second = mesh_give(&mesh, 0, port, 1);
     mnl_msg_t told;
 
@@ -456,7 +415,7 @@ static void m3_a_former_home_is_told_of_rights_that_are_gone(void)
 static void m3_a_port_moves_on_and_comes_back(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *sender = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *sender = mesh_give(&mesh, 0, port, 2);
     struct outcomes outcomes = {0};
     uint64_t name = port_name(port);
     uint64_t number = 0;
@@ -485,7 +444,7 @@ static void m3_a_port_moves_on_and_comes_back(void)
 static void m3_a_port_whose_receiver_dies_on_the_way_is_dead(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *third = mesh_give(&mesh, 0, port, 2);
     struct outcomes outcomes = {0}, carrier = {0};
 
     send_numbers(third, 0, 2, &outcomes);
@@ -504,10 +463,10 @@ static void m3_a_port_whose_receiver_dies_on_the_way_is_dead(void)
 static void m3_a_receive_right_that_is_refused_dies(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *proxy = mesh_give(&mesh, 0, port, 1);
-    struct port *doomed = new_port(&mesh, 1);
+    struct port *port = mesh_port(&mesh, 0), *proxy = mesh_give(&mesh, 0, port, 1);
+    struct port *doomed = mesh_port(&mesh, 1);
     struct port *there = port_from_name(mesh.hosts[0], port_name(doomed));
-    struct message_item item = {.type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = port};
+    struct message_item item = test_port_item(port, PORT_MOVE_RECEIVE);
     struct kmsg *kmsg;
 
     REQUIRE(kmsg_create(mesh.hosts[0], 0, &item, 1, &kmsg) == 0);
@@ -524,7 +483,7 @@ static void m3_a_receive_right_that_is_refused_dies(void)
 static void m3_a_port_that_moves_out_of_reach_is_dead_there(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *moved, *third = mesh_give(&mesh, 0, port, 2);
     struct outcomes outcomes = {0};
 
     EXPECT_EQUAL(mnl_terminate(mesh.nodes[2][1], 0), KERN_SUCCESS);
@@ -544,7 +503,7 @@ static void m3_a_port_that_moves_out_of_reach_is_dead_there(void)
 static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *second, *third = mesh_give(&mesh, 0, port, 2);
+    struct port *port = mesh_port(&mesh, 0), *second, *third = mesh_give(&mesh, 0, port, 2);
     struct port *door = port_from_name(mesh.hosts[1], port_name(mesh_door(&mesh, 2)));
     struct outcomes outcomes = {0};
     struct kmsg *kmsg;
@@ -559,7 +518,7 @@ static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
     EXPECT(test_receive(mesh_door(&mesh, 2), 5));
     mesh.cut[0][2] = false;
     mesh_settle(&mesh);
-    EXPECT(take_receive_right(&mesh, 2) == third);
+    EXPECT(mesh_take_right(&mesh, 2, PORT_RECEIVE) == third);
     receive_numbers(&mesh, mesh_door(&mesh, 2), 7, 9);
     EXPECT_EQUAL(outcomes.settled, 3);
     EXPECT_EQUAL(test_send(third, 1), MACH_MSG_SUCCESS);
@@ -575,7 +534,7 @@ static void m3_a_port_that_comes_sooner_than_the_news_waits_for_it(void)
 static void send_stolen(struct mesh *mesh, unsigned from, uint64_t name, unsigned to)
 {
     struct message_item item = {
-        .type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = new_port(mesh, from)};
+        .type = MESSAGE_PORT, .transfer = PORT_MOVE_RECEIVE, .port = mesh_port(mesh, from)};
     struct port *there = port_from_name(mesh->hosts[from], port_name(mesh_door(mesh, to)));
     struct kmsg *kmsg;
 
@@ -588,7 +547,7 @@ static void send_stolen(struct mesh *mesh, unsigned from, uint64_t name, unsigne
 static void m3_a_port_that_is_elsewhere_cannot_be_stolen(bool has_account)
 {
     struct mesh mesh = mesh_create(3);
-    struct port *port = new_port(&mesh, 0), *second;
+    struct port *port = mesh_port(&mesh, 0), *second;
     struct kmsg *kmsg;
 
     second =
@@ -622,17 +581,17 @@ static void m3_a_port_known_by_name_cannot_be_stolen(void)
 static void m3_a_port_that_moves_is_not_without_senders_on_its_way(void)
 {
     struct mesh mesh = mesh_create(2);
-    struct port *port = new_port(&mesh, 0), *told = new_port(&mesh, 0), *there, *moved;
-    struct port *older = new_port(&mesh, 1), *to_older;
+    struct port *port = mesh_port(&mesh, 0), *told = mesh_port(&mesh, 0), *there, *moved;
+    struct port *older = mesh_port(&mesh, 1), *to_older;
     struct kmsg *kmsg;
 
     to_older = port_from_name(mesh.hosts[0], port_name(older));
     there = mesh_give(&mesh, 0, port, 1);
     EXPECT_EQUAL(port_notify_no_senders(port, told), 0);
     EXPECT_EQUAL(test_send(to_older, 1), MACH_MSG_SUCCESS);
-    send_receive_right(&mesh, 0, port, 1, NULL);
+    mesh_send_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 1);
     EXPECT(mesh_move_one(&mesh, 0, 1) && mesh_move_one(&mesh, 0, 1));
-    moved = take_receive_right(&mesh, 1);
+    moved = mesh_take_right(&mesh, 1, PORT_RECEIVE);
     EXPECT(moved == there);
     EXPECT(mesh_move_one(&mesh, 1, 0));
     EXPECT_EQUAL(mach_msg_receive(told, &kmsg, 0), MACH_RCV_TIMED_OUT);

@@ -54,7 +54,9 @@ def test_direction_stands_at_its_writer_and_its_reader(region: memoryview) -> No
     assert bytes(region[128 + 8 : 128 + 32]) == bytes(24)
 
 
-def test_generation_is_stored_first_and_carrier_last(region: memoryview) -> None:
+def test_generation_is_stored_first_and_carrier_last(
+    region: memoryview, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = CablePage(region)
     stores: list[int] = []
     store = page._store
@@ -63,7 +65,7 @@ def test_generation_is_stored_first_and_carrier_last(region: memoryview) -> None
         stores.append(index * 4)
         store(index, value)
 
-    page._store = record  # type: ignore[method-assign]  # to see the order
+    monkeypatch.setattr(page, "_store", record)  # to see the order
     page.write(UP_0)
     assert stores == [72, 80, 84, 88, 76, 160, 168, 172, 176, 164]
 

@@ -15,16 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.protocol import flipc
+from emulator.protocol import flipc_source
 from emulator.protocol.constants import ClusterConstants
-from emulator.protocol.flipc import (
-    Arrival,
-    CreditBroken,
-    DeathTold,
-    IpcArrived,
-    OutcomeKind,
-    Pair,
-)
+from emulator.protocol.flipc import Pair
+from emulator.protocol.flipc_types import Arrival, CreditBroken, DeathTold, IpcArrived, OutcomeKind
 from emulator.protocol.mnl import (
     AckSnapshot,
     Death,
@@ -397,7 +391,7 @@ def test_whatever_credit_a_peer_claims_memory_is_bounded() -> None:
 def test_a_stuck_message_ends_the_stream_before_its_number_is_ambiguous(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(flipc, "SEQUENCE_SPAN", 100)
+    monkeypatch.setattr(flipc_source, "SEQUENCE_SPAN", 100)
     source = Pair(node_id=1, constants=ClusterConstants())
     sent = 0
     for turn in range(300):

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from emulator.protocol.constants import ClusterConstants
-from emulator.protocol.flipc import Arrival, DeathTold, NodeLeft, OutcomeKind, Pair
+from emulator.protocol.flipc import Pair
+from emulator.protocol.flipc_types import Arrival, DeathTold, NodeLeft, OutcomeKind
 from emulator.protocol.ipc import IpcSpace, SendResult
 from emulator.protocol.message_parts import BytesPart, Part, PortPart, PortsPart
 from emulator.protocol.mnl import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.protocol.flipc import CONTROL_RESERVE, OutcomeKind
+from emulator.protocol.flipc_types import CONTROL_RESERVE, OutcomeKind
 from emulator.protocol.ipc import IpcSpace, Message, Neighbour, Port, PortItem, SendResult, Transfer
 from emulator.protocol.ipc.told import NOTICES_MAX
 from emulator.protocol.message_parts import RIGHTS_MAX, PortPart, PortsPart

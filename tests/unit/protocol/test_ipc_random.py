@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.protocol.flipc import OutcomeKind
+from emulator.protocol.flipc_types import OutcomeKind
 from emulator.protocol.ipc import Item, Message, Port, PortItem, PortsItem, SendResult, Transfer
 from emulator.protocol.services import Notification
 from emulator.protocol.wire_types import Disposition

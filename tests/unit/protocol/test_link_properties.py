@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.protocol.constants import Admission, ByteOrder, DataModel, Direction, Verdict
-from emulator.protocol.flipc import OutcomeKind
+from emulator.protocol.flipc_types import OutcomeKind
 from emulator.protocol.frames import FrameStream, cable_frame
 from emulator.protocol.link import LinkEnd
 from emulator.protocol.link_types import Output, PeerTrained, Transmit
@@ -117,15 +117,31 @@ def received_of(receiver: MemoryNode, sender: MemoryNode) -> list[int]:
     return [message.id for source, message in receiver.received if source == life]
 
 
+def faulty(make_link: MakeLink, kind: str, seed: int) -> MemoryLink:
+    """Two nodes that trained before their cable went bad."""
+    world = MemoryLink(make_link, seed=seed)
+    world.splice()
+    world.run_for(100 * MS)
+    world.set_faults(KINDS[kind])
+    return world
+
+
+def assert_all_arrived(world: MemoryLink) -> None:
+    """Nobody died: whatever was posted arrived, in order, and its sender knows."""
+    assert_healed(world)
+    for sender, receiver in (world.nodes, world.nodes[::-1]):
+        arrived = received_of(receiver, sender)
+        assert arrived == sorted(arrived)
+        assert Counter(arrived) == Counter(outcome.token for outcome in sender.outcomes)
+        assert {outcome.kind for outcome in sender.outcomes} <= {OutcomeKind.SETTLED}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @seeded
 @given(seed=seeds)
 def test_everything_arrives_once_and_in_order(make_link: MakeLink, kind: str, seed: int) -> None:
-    world = MemoryLink(make_link, seed=seed)
-    world.splice()
-    world.run_for(100 * MS)
-    world.set_faults(KINDS[kind])
+    world = faulty(make_link, kind, seed)
     posters = world.random.choice([[], [0], [1], [0, 1]])  # an idle direction heals in another way
     for _ in range(10):
         if posters:
@@ -133,11 +149,7 @@ def test_everything_arrives_once_and_in_order(make_link: MakeLink, kind: str, se
         world.run_for(world.random.choice([1, 10, 60, 600]) * MS)
     world.set_faults(Faults())
     world.run_for(HEAL_NS)
-    assert_healed(world)
-    for sender, receiver in (world.nodes, world.nodes[::-1]):
-        tokens = [outcome.token for outcome in sender.outcomes]
-        assert received_of(receiver, sender) == sorted(tokens)  # type: ignore[type-var]  # ints
-        assert {o.kind for o in sender.outcomes} <= {OutcomeKind.SETTLED}
+    assert_all_arrived(world)
 
 
 @pytest.mark.slow
@@ -145,10 +157,7 @@ def test_everything_arrives_once_and_in_order(make_link: MakeLink, kind: str, se
 @seeded
 @given(seed=seeds)
 def test_cuts_delay_and_lose_nothing(make_link: MakeLink, kind: str, seed: int) -> None:
-    world = MemoryLink(make_link, seed=seed)
-    world.splice()
-    world.run_for(100 * MS)
-    world.set_faults(KINDS[kind])
+    world = faulty(make_link, kind, seed)
     for _ in range(15):
         writer = world.random.randrange(2)
         world.set_carrier(writer, up=world.random.random() < 0.6)
@@ -157,10 +166,7 @@ def test_cuts_delay_and_lose_nothing(make_link: MakeLink, kind: str, seed: int) 
     world.set_faults(Faults())
     world.splice()
     world.run_for(HEAL_NS)
-    assert_healed(world)
-    for sender, receiver in (world.nodes, world.nodes[::-1]):
-        tokens = [outcome.token for outcome in sender.outcomes]
-        assert received_of(receiver, sender) == sorted(tokens)  # type: ignore[type-var]  # ints
+    assert_all_arrived(world)
 
 
 @pytest.mark.slow
@@ -168,11 +174,8 @@ def test_cuts_delay_and_lose_nothing(make_link: MakeLink, kind: str, seed: int) 
 @seeded
 @given(seed=seeds)
 def test_restarts_never_mix_lives(make_link: MakeLink, kind: str, seed: int) -> None:
-    world = MemoryLink(make_link, seed=seed)
-    world.splice()
+    world = faulty(make_link, kind, seed)
     lives = list(world.nodes)
-    world.run_for(100 * MS)
-    world.set_faults(KINDS[kind])
     for _ in range(12):
         event = world.random.random()
         if event < 0.4:

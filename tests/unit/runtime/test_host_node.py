@@ -20,7 +20,7 @@ from emulator.protocol.constants import (
     LinkRefusal,
     NodeDeathCause,
 )
-from emulator.protocol.flipc import OutcomeKind
+from emulator.protocol.flipc_types import OutcomeKind
 from emulator.protocol.frames import FrameHeader, encode_frame
 from emulator.protocol.link_types import PeerTrained, Refused, StateChanged
 from emulator.protocol.mnl import Death, MachMessage, NakReason

@@ -11,6 +11,7 @@ from emulator.errors import ExpectationFailed, MnlabError, ScenarioError, UsageE
 from emulator.events.types import FaultKind
 from emulator.scenario import Scenario, find_scenario, load_scenario
 from emulator.scenario.blame import blame, first_error
+from emulator.testing.clusters import cluster_of, pair_text
 
 BODY = '"""Shows something.\n\nMore."""\n\nasync def scenario(cluster):\n    pass\n'
 
@@ -105,7 +106,7 @@ async def raised_by(tmp_path: Path, body: str) -> MnlabError:
     text = f"from emulator import ExpectationFailed\n\nasync def scenario(cluster):\n    {body}\n"
     scenario: Scenario = load_scenario(write(tmp_path / "mine", text))
     try:
-        await scenario.body(None)  # type: ignore[arg-type] # these bodies do not touch it
+        await scenario.body(cluster_of(pair_text(), tmp_path))  # which the bodies do not touch
     except Exception as error:
         return blame(error, scenario.folder)
     raise AssertionError("it did not raise")

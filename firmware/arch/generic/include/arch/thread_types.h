@@ -6,12 +6,13 @@
 #ifndef ARCH_THREAD_TYPES_H
 #define ARCH_THREAD_TYPES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct thread;
 
 struct lock {
-    struct thread *owner; /* null: free */
+    bool held; /* by whom, nobody asks: threads take turns, and a holder does not wait */
 };
 
 struct condition {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The complete types behind kernel/thread.h in the simulator: fibers. Their fields belong to
- * arch/sim/fiber.c. A waiting fiber is linked through its own record, so nothing here needs memory
- * and a node that crashes leaves nothing behind.
+ * arch/sim/fiber_lock.c. A waiting fiber is linked through its own record, so nothing here needs
+ * memory and a node that crashes leaves nothing behind.
  */
 #ifndef ARCH_THREAD_TYPES_H
 #define ARCH_THREAD_TYPES_H
