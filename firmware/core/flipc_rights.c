@@ -269,6 +269,8 @@ static bool go(struct node *node, struct port *port, struct deferred *deferred)
 
 static bool told_dead(struct port *port, const struct node *node, struct deferred *deferred)
 {
+    if (port != NULL && port_is_here(port))
+        migrate_died(port, node);
     if (port == NULL || port_is_here(port) || port->node != node)
         return true;
     port->home->held = port->home->add = (struct right_counts){0};

@@ -45,9 +45,16 @@ uint16_t migrate_depart(struct port *port, const struct node *node)
 {
     migrate_leave(port);
     port->departed = true;
+    port->died_there = false;
     port->move_to = node->id;
     port->move_incarnation = node->incarnation;
     return ++port->departure;
+}
+
+void migrate_died(struct port *port, const struct node *node)
+{
+    if (port->departed && port->move_to == node->id && port->move_incarnation == node->incarnation)
+        port->died_there = true;
 }
 
 bool migrate_is_gone(const struct port *port, uint16_t departure)
@@ -511,7 +518,8 @@ static uint32_t move_locked(struct port *port, struct share_spares *spares, bool
 
     if (!port->moving || port->dead || port->in_flight != 0)
         return 0;
-    if (node == NULL || node->incarnation != port->move_incarnation || no_memory) {
+    if (node == NULL || node->incarnation != port->move_incarnation || no_memory ||
+        (port->departed && port->died_there)) {
         give_up(port, deferred);
         return 0;
     }

@@ -28,6 +28,10 @@ bool migrate_is_gone(const struct port *port, uint16_t departure);
 /* `node` has received it: this port becomes a proxy. */
 void migrate_arrived(struct port *port, const struct node *node, struct deferred *deferred);
 
+/* `node` says that the port is dead. If that is where it went from here, and what became of the departure is
+ * not known here yet, it is remembered until it is. */
+COLD void migrate_died(struct port *port, const struct node *node);
+
 /* The receive right of a port that has departed from here came back, from `giver`, before what
  * became of the departure was known. */
 void migrate_back(struct port *port, uint32_t limit, struct node *giver,

@@ -84,6 +84,7 @@ struct port {
     uint64_t move_incarnation; /* of that node */
     uint16_t departure;        /* how often the receive right was sent to another node */
     bool departed;     /* of a postprincipal: bound for `move_to`, which may have it already */
+    bool died_there;   /* ... and which said that it is dead */
     bool moving;       /* of a proxy: bound for `move_to`; of a postprincipal: arrived there */
     bool lingers;      /* of a proxy: without rights, until its home has heard of those it had */
     bool resume;       /* of a proxy: the next message is the first after others came back */

@@ -144,6 +144,7 @@ class SpaceCore:
         """The message with the receive right goes to a node; return the number of the departure."""
         self.leave_hands(port)
         port.is_departed = True
+        port.died_there = False
         port.move_to = (node.node_id, node.incarnation)
         port.departure += 1
         return port.departure

@@ -101,6 +101,12 @@ class Moves:
         if port.in_flight == 0:
             self._space.defer(port, Work.MOVE)
 
+    def died(self, port: Port, node: Neighbour) -> None:
+        """The node says that the port is dead. If that is where it went from here, and what became
+        of the departure is not known here yet, it is remembered until it is."""
+        if port.is_departed and self._bound_for(port) is node:
+            port.died_there = True
+
     def _forward(self, port: Port, messages: list[Message]) -> None:
         """What is in a list of a port that is no longer here goes on, or back."""
         node = port.node
@@ -333,7 +339,7 @@ class Moves:
         if not port.is_moving or port.is_dead or port.in_flight:
             return
         node = self._bound_for(port)
-        if node is None:
+        if node is None or (port.is_departed and port.died_there):
             was_here = port.is_here
             accounts.port_dies(self._space, port)
             if was_here:

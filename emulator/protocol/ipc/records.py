@@ -276,6 +276,7 @@ class Port:
         move_to: Whereto, while it is moving or departed: node id and incarnation.
         departure: How often the receive right was sent to another node.
         is_departed: Of a postprincipal: bound for `move_to`, which may have it already.
+        died_there: ... and which said that it is dead.
         is_moving: Of a proxy: bound for `move_to`; of a postprincipal: arrived there.
         lingers: Of a proxy: without rights, until its home has heard of those that it had.
         resumes: Of a proxy: the next message is the first after others came back.
@@ -311,6 +312,7 @@ class Port:
     move_to: tuple[int, int] = (0, 0)
     departure: int = 0
     is_departed: bool = False
+    died_there: bool = False
     is_moving: bool = False
     lingers: bool = False
     resumes: bool = False

@@ -179,6 +179,8 @@ def _take_one(space: SpaceCore, node: Neighbour, entry: RightsEntry) -> bool:
                 assert port.home is not None
                 port.home.held, port.home.add = Counts(), Counts()
                 accounts.port_dies(space, port)
+            elif port is not None and port.is_here:
+                space.moves.died(port, node)
         case operation.PORT_MOVED:
             if port is not None and _is_at(port, node):
                 home = home_of_wire(entry.value)

@@ -210,6 +210,37 @@ static void a_port_that_comes_back_is_not_told_to_be_elsewhere(void)
     end_unused(&mesh, port);
 }
 
+/* The port comes to node 0, who has a message to it under way, goes on to node 1, and dies there. Node 0
+ * hears of the death while it waits for that message. */
+static void a_port_that_went_on_and_died_is_dead_where_it_came_from(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 2), *notify = new_port(&mesh, 0), *right, *moved;
+    struct kmsg *kmsg;
+
+    right = mesh_give_right(&mesh, 2, port, PORT_MAKE_SEND, 0);
+    mesh_send_right(&mesh, 2, port, PORT_MOVE_RECEIVE, 0);
+    EXPECT(mesh_move_one(&mesh, 2, 0));
+    mesh.cut[2][0] = true;
+    EXPECT_EQUAL(test_send(right, 5), MACH_MSG_SUCCESS);
+    EXPECT(mesh_move_one(&mesh, 0, 2));
+    moved = mesh_take_right(&mesh, 0, PORT_RECEIVE);
+    EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
+    EXPECT_EQUAL(port_notify_dead(right, notify), 0);
+    port_destroy(mesh_give_right(&mesh, 0, moved, PORT_MOVE_RECEIVE, 1));
+    mesh_settle(&mesh);
+    EXPECT(!port_is_dead(right));
+    mesh.cut[2][0] = false;
+    mesh_settle(&mesh);
+    EXPECT(port_is_dead(right));
+    REQUIRE(mach_msg_receive(notify, &kmsg, 0) == MACH_MSG_SUCCESS);
+    EXPECT_EQUAL(kmsg_id(kmsg), NOTIFY_DEAD_NAME);
+    kmsg_free(kmsg);
+    port_release(right);
+    port_destroy(notify);
+    mesh_destroy(&mesh);
+}
+
 /* Node 0 made the port, which moved before that life of it ended. */
 static void a_port_outlives_its_maker_and_comes_to_its_next_life(void)
 {
@@ -250,6 +281,8 @@ static const struct unit_test news_tests[] = {
      a_former_home_is_asked_to_stay_before_others_let_go_of_it},
     {"a port that comes back is not told to be elsewhere",
      a_port_that_comes_back_is_not_told_to_be_elsewhere},
+    {"a port that went on and died is dead where it came from",
+     a_port_that_went_on_and_died_is_dead_where_it_came_from},
     {"a port outlives its maker and comes to its next life",
      a_port_outlives_its_maker_and_comes_to_its_next_life},
 };
