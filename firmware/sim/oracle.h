@@ -92,7 +92,8 @@ struct oracle_request {
     uint64_t name;
     bool is_for_dead; /* else for no senders */
     bool was_true;    /* at some time since: nobody had a send right */
-    bool is_over;     /* it was told, or refused */
+    bool is_over;     /* it was told, or refused, or who asked is dead */
+    bool is_told;
     bool may_lapse;   /* nobody has to tell it any more: its proxy may be gone */
 };
 

@@ -145,6 +145,12 @@ static bool has_name(const struct oracle_request *request, uint64_t name)
     return request->name == name || request->name == 0 || (port != NULL && port->name == name);
 }
 
+/* Once; what was told in a life that is over may still be in the queue of a port that moved. */
+static bool may_be_told(const struct oracle_request *request)
+{
+    return !request->is_told && (!request->is_over || life_is_over(request->life));
+}
+
 /* The one that a notification answers. Of ports without a name it may be any: one of which it is true,
  * if there is one. */
 static struct oracle_request *find_request(uint32_t notify, bool is_for_dead, uint64_t name)
@@ -154,8 +160,8 @@ static struct oracle_request *find_request(uint32_t notify, bool is_for_dead, ui
     for (uint32_t i = 0; i < oracle_request_count; i++) {
         struct oracle_request *request = &oracle_requests[i];
 
-        if (request->is_over || request->notify != notify || request->is_for_dead != is_for_dead ||
-            !has_name(request, name)) {
+        if (!may_be_told(request) || request->notify != notify ||
+            request->is_for_dead != is_for_dead || !has_name(request, name)) {
             continue;
         }
         if (found == NULL || (is_true(request) && (!is_true(found) || request->name == name))) {
@@ -216,6 +222,6 @@ void oracle_told(uint32_t node, uint32_t notify, uint32_t id, uint64_t name)
         }
         return;
     }
-    request->is_over = true;
+    request->is_over = request->is_told = true;
     check_told(request, node);
 }
