@@ -519,15 +519,29 @@ bool flipc_snapshot_received(struct node *node, const struct flipc_ack_body *bod
     return true;
 }
 
+/* May a message that was refused be sent again, or received here? If the port is here by now, the node may
+ * have had it between and know nothing of it any more. */
+static bool may_follow(const struct port *port, const struct node *node,
+                       const struct flipc_nak_body *body)
+{
+    uint32_t reason = le32_load(body->reason);
+    bool has_moved = reason == FLIPC_NAK_MOVED && (int32_t)le32_load(body->resend_to) >= 0;
+
+    if (port->dead)
+        return false;
+    if (port->kind == PORT_PROXY)
+        return has_moved && port->node == node;
+    return has_moved || reason == FLIPC_NAK_NOT_PRINCIPAL || reason == FLIPC_NAK_DEAD_PORT ||
+           reason == FLIPC_NAK_UNKNOWN_NAME;
+}
+
 /* A message that did not find its port goes after it. */
 static void refused(struct node *node, struct kmsg *kmsg, const struct flipc_nak_body *body,
                     struct deferred *deferred)
 {
-    int32_t resend_to = (int32_t)le32_load(body->resend_to);
     struct port *port = kmsg->remote;
 
-    if (le32_load(body->reason) != FLIPC_NAK_MOVED || resend_to < 0 || port->dead ||
-        (port->kind == PORT_PROXY && port->node != node)) {
+    if (!may_follow(port, node, body)) {
         message_back(port, deferred);
         message_done(kmsg, node, MESSAGE_FAILED, deferred);
         return;
@@ -535,7 +549,7 @@ static void refused(struct node *node, struct kmsg *kmsg, const struct flipc_nak
     node->host->nodes->counters.moved++;
     rights_return(kmsg, node, deferred);
     port_reference(port);
-    migrate_returned(port, kmsg, node, (uint32_t)resend_to, deferred);
+    migrate_returned(port, kmsg, node, le32_load(body->resend_to), deferred);
     if (!port->dead)
         message_returned(kmsg, deferred);
     port_unreference(port, deferred);

@@ -7,7 +7,7 @@ What programs and links call is `IpcSpace`'s, which is this and more.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from typing import Final, Protocol
 
 from emulator.protocol.constants import ClusterConstants
 from emulator.protocol.flipc_types import Outcome, OutcomeKind
@@ -35,6 +35,20 @@ from emulator.protocol.names import (
 )
 
 __all__ = ["Observer", "SpaceCore"]
+
+
+_NOT_KNOWN: Final = (NakReason.NOT_PRINCIPAL, NakReason.DEAD_PORT, NakReason.UNKNOWN_NAME)
+
+
+def _may_follow(port: Port, node: Neighbour, outcome: Outcome) -> bool:
+    """Return whether a message that was refused may be sent again, or received here. If the port is
+    here by now, the node may have had it between and know nothing of it any more."""
+    has_moved = outcome.reason is NakReason.MOVED and outcome.resend_to >= 0
+    if port.is_dead:
+        return False
+    if port.kind is Kind.PROXY:
+        return has_moved and port.node is node
+    return has_moved or outcome.reason in _NOT_KNOWN
 
 
 class Observer(Protocol):
@@ -294,12 +308,7 @@ class SpaceCore:
         port = message.remote
         assert port is not None
         message.refusal = outcome.reason
-        if (
-            outcome.reason is not NakReason.MOVED
-            or outcome.resend_to < 0
-            or port.is_dead
-            or (port.kind is Kind.PROXY and port.node is not node)
-        ):
+        if not _may_follow(port, node, outcome):
             self._message_back(port)
             self.message_done(message, node, OutcomeKind.FAILED)
             return

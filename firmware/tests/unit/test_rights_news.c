@@ -210,6 +210,36 @@ static void a_port_that_comes_back_is_not_told_to_be_elsewhere(void)
     end_unused(&mesh, port);
 }
 
+/* The port goes from node 0 to node 1 and from there to node 2, whose message to it is lost on its way to
+ * node 1, and sent again when node 1 knows nothing of the port any more. */
+static void a_message_to_a_home_that_forgot_a_port_is_received_where_it_was_sent(void)
+{
+    struct mesh mesh = mesh_create(3);
+    struct port *port = new_port(&mesh, 0), *right = mesh_give(&mesh, 0, port, 2), *moved;
+
+    mesh.cut[2][1] = true;
+    moved = mesh_give_right(&mesh, 0, port, PORT_MOVE_RECEIVE, 1);
+    EXPECT_EQUAL(test_send(right, 5), MACH_MSG_SUCCESS);
+    for (unsigned i = 0; i < 2; i++) { /* that it has a right, and the message */
+        mnl_msg_t lost = mnl_msg_try_to_node(mesh.nodes[2][1], 0);
+
+        REQUIRE(lost != MNL_MSG_NULL);
+        mnl_msg_complete(mesh.nodes[2][1], lost, 0);
+    }
+    mesh_send_right(&mesh, 1, moved, PORT_MOVE_RECEIVE, 2);
+    mesh_settle(&mesh);
+    moved = mesh_take_right(&mesh, 2, PORT_RECEIVE);
+    EXPECT_EQUAL(moved->kind, PORT_PREPRINCIPAL);
+    mesh_headers(&mesh, 2, 1);
+    mesh_settle(&mesh);
+    mesh.cut[2][1] = false;
+    mnl_flow_resume(mesh.nodes[2][1], mnl_flow_next(mesh.nodes[1][2]));
+    mesh_settle(&mesh);
+    EXPECT(test_receive(moved, 5));
+    port_release(right);
+    end_unused(&mesh, moved);
+}
+
 /* The port comes to node 0, who has a message to it under way, goes on to node 1, and dies there. Node 0
  * hears of the death while it waits for that message. */
 static void a_port_that_went_on_and_died_is_dead_where_it_came_from(void)
@@ -281,6 +311,8 @@ static const struct unit_test news_tests[] = {
      a_former_home_is_asked_to_stay_before_others_let_go_of_it},
     {"a port that comes back is not told to be elsewhere",
      a_port_that_comes_back_is_not_told_to_be_elsewhere},
+    {"a message to a home that forgot a port is received where it was sent",
+     a_message_to_a_home_that_forgot_a_port_is_received_where_it_was_sent},
     {"a port that went on and died is dead where it came from",
      a_port_that_went_on_and_died_is_dead_where_it_came_from},
     {"a port outlives its maker and comes to its next life",
