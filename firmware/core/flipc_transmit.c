@@ -95,7 +95,7 @@ static bool may_transmit(const struct node *node)
 static bool proxy_may_transmit(const struct port *proxy)
 {
     return proxy->kind == PORT_PROXY && !proxy->moving && proxy->home != NULL &&
-           proxy->home->add.once == 0 && proxy->home->add.send == 0;
+           (proxy->home->add.once | proxy->home->add.send) == 0;
 }
 
 /* Would a new message be what flipc_fetch() returns next, and is there somebody to ask to take it? */

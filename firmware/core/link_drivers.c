@@ -121,7 +121,6 @@ static void stop_driver(struct managed_link *link)
     __atomic_store_n(&link->has_phy, false, __ATOMIC_RELEASE);
     link->phy = NULL;
     link->phy_operations = NULL;
-    link->is_unflushed = false;
     link->deadline_ns = DEADLINE_NEVER;
     phy_operations->stop(phy);
     link->watch = (struct phy_watch){.word = NULL};

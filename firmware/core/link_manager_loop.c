@@ -68,15 +68,12 @@ static void send_backlogs(struct link_manager *manager)
 
 void link_manager_flush(struct link_manager *manager)
 {
-    if (!manager->is_unflushed) {
-        return;
-    }
-    manager->is_unflushed = false;
-    for (uint32_t i = 0; i < manager->link_count; i++) {
-        struct managed_link *link = &manager->links[i];
+    struct managed_link *link;
 
-        if (link->is_unflushed) {
-            link->is_unflushed = false;
+    while ((link = manager->unflushed_first) != NULL) {
+        manager->unflushed_first = link->unflushed_next;
+        link->is_unflushed = false;
+        if (link->phy != NULL) { /* its driver may be gone */
             link->phy_operations->flush(link->phy);
         }
     }

@@ -46,7 +46,8 @@ struct managed_link {
     struct phy_watch watch;
     bool has_phy; /* any thread: `phy` is not null */
     uint32_t index;
-    bool is_unflushed;
+    bool is_unflushed; /* in the manager's chain of these */
+    struct managed_link *unflushed_next;
     bool is_touched;            /* its deadline has to be computed again */
     uint64_t deadline_ns;       /* of link_tick() */
     uint64_t claim_incarnation; /* a life that was told to wait for an answer; 0: none */
@@ -109,8 +110,8 @@ struct link_manager {
     bool now_is_fresh;
     uint64_t
         frames; /* received and sent since the start; tells a turn with work from one without */
-    uint64_t frames_seen;    /* of these, until the end of the last turn */
-    bool is_unflushed;       /* some link is */
+    uint64_t frames_seen;                 /* of these, until the end of the last turn */
+    struct managed_link *unflushed_first; /* links that took a frame since they were flushed */
     bool is_busy;            /* in the middle of something: links are touched by nobody else */
     bool is_polling;         /* not asleep, and `now_ns` is a few microseconds old at most */
     uint32_t stand_in_polls; /* since the last turn */
@@ -170,6 +171,16 @@ struct managed_link *link_manager_watch(struct link_manager *manager, uint32_t l
  * let more out. */
 void link_manager_serve_peers(struct link_manager *manager);
 void link_manager_flush(struct link_manager *manager);
+/* A PHY took a frame: it is flushed before the manager looks for others. */
+static inline void link_must_flush(struct managed_link *link)
+{
+    if (link->is_unflushed) {
+        return;
+    }
+    link->is_unflushed = true;
+    link->unflushed_next = link->manager->unflushed_first;
+    link->manager->unflushed_first = link;
+}
 
 /* link_stand_in.c */
 void link_stand_in_offer(struct peer *peer, mnl_node_info_t node); /* before it is registered */

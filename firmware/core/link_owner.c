@@ -71,8 +71,7 @@ int link_owner_transmit(void *context, const struct frame_header *header, const 
 
     if (status == ERROR_NONE) {
         link->manager->frames++;
-        link->manager->is_unflushed = true;
-        link->is_unflushed = true;
+        link_must_flush(link);
     }
     link->is_touched = true;
     return status;

@@ -53,8 +53,7 @@ static bool send_on(struct managed_link *out, const struct frame_header *header,
             ERROR_NONE) {
         return false;
     }
-    out->is_unflushed = true;
-    out->manager->is_unflushed = true;
+    link_must_flush(out);
     return true;
 }
 
@@ -165,8 +164,9 @@ static int route_send(struct phy *phy, const void *header, const void *payload,
         return ERROR_DOWN;
     }
     status = via->phy_operations->send(via->phy, header, payload, payload_bytes);
-    via->is_unflushed |= status == ERROR_NONE;
-    via->manager->is_unflushed |= status == ERROR_NONE;
+    if (status == ERROR_NONE) {
+        link_must_flush(via);
+    }
     return status;
 }
 
@@ -174,7 +174,6 @@ static void route_flush(struct phy *phy)
 {
     struct managed_link *via = route_phy_of(phy)->via;
 
-    via->is_unflushed = false;
     if (via->phy != NULL) { /* its driver may be gone */
         via->phy_operations->flush(via->phy);
     }

@@ -94,7 +94,7 @@ struct oracle_request {
     bool was_true;    /* at some time since: nobody had a send right */
     bool is_over;     /* it was told, or refused, or who asked is dead */
     bool is_told;
-    bool may_lapse;   /* nobody has to tell it any more: its proxy may be gone */
+    bool may_lapse; /* nobody has to tell it any more: its proxy may be gone */
 };
 
 extern struct oracle_port oracle_ports[PORTS_MAXIMUM];
