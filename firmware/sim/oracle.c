@@ -159,7 +159,7 @@ static uint64_t content(uint64_t seed, uint64_t index)
     return value ^ value >> 29;
 }
 
-/* Read without the lock: this must not let another fiber run. */
+/* Read without the lock: this must not let another fiber run. Between two lives a node knows nothing. */
 static bool is_declared_dead(uint32_t index, uint32_t life)
 {
     struct sim_node *node = &sim_nodes[index];
@@ -167,6 +167,9 @@ static bool is_declared_dead(uint32_t index, uint32_t life)
 
     if (node_is_agent(index)) {
         return node->told_dead[life];
+    }
+    if (node->host.nodes == NULL) {
+        return false;
     }
     slot = node_slot_of(&node->host, sim_nodes[sim_lives[life].node].id);
     return slot != NULL && slot->dead_incarnation >= sim_lives[life].incarnation;
