@@ -342,12 +342,17 @@ async def test_closed_port_refuses_what_waits_and_what_comes(bench: Bench) -> No
     await eventually(lambda: bench.host.statistics(1).pair.unsettled == 0)
 
 
-async def test_unknown_name_is_refused(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("lives_ago", "reason"), [(0, NakReason.UNKNOWN_NAME), (1, NakReason.DEAD_PORT)]
+)
+async def test_unknown_name_is_refused(bench: Bench, lives_ago: int, reason: NakReason) -> None:
+    """This life knows which names it gave out; what a past one did, died with it."""
     guest = bench.boot(1)
     await bench.up(1)
-    guest.post(MachMessage(remote=make_name(0, 9, 9), id=1), 1)
+    tag = tag_of_incarnation(bench.host.space.incarnation - lives_ago)
+    guest.post(MachMessage(remote=make_name(0, tag, 1 << 20), id=1), 1)
     await eventually(lambda: guest.outcomes)
-    assert guest.outcomes[0].reason is NakReason.UNKNOWN_NAME
+    assert guest.outcomes[0].reason is reason
 
 
 async def test_host_kernel_port_echoes(bench: Bench) -> None:

@@ -136,14 +136,31 @@ async def test_a_dead_service_is_no_service(bench: Bench) -> None:
     assert bench.rights.held == 0
 
 
-async def test_a_right_that_cannot_be_is_refused(bench: Bench) -> None:
-    other_life = make_name(1, TAG + 1, 7)
-    bench.guest.services["lie"] = PortPart(name=other_life, disposition=Disposition.SEND)
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (make_name(9999, TAG, 7), NakReason.BAD_MESSAGE),  # of no node of the cluster
+        (kernel_port(2), NakReason.BAD_MESSAGE),  # node 1 has it, it says
+        (make_name(1, TAG + 1, 7), NakReason.NO_ROUTE),  # of a life to come
+    ],
+)
+async def test_a_right_that_cannot_be_is_refused(
+    bench: Bench, name: int, reason: NakReason
+) -> None:
+    bench.guest.services["lie"] = PortPart(name=name, disposition=Disposition.SEND)
     with pytest.raises(GuestError, match="will not answer"):
         await bench.host.lookup(1, "lie", Deadline.after(2))
     await bench.settle(lambda: bool(bench.guest.outcomes))
-    assert bench.guest.outcomes[-1].reason is NakReason.BAD_MESSAGE
+    assert bench.guest.outcomes[-1].reason is reason
     assert bench.rights.held == 0
+
+
+async def test_a_right_to_a_port_of_a_past_life_is_one_like_any(bench: Bench) -> None:
+    """Its port may have moved there, and back."""
+    past = make_name(1, TAG - 1, 7)
+    bench.guest.services["old"] = PortPart(name=past, disposition=Disposition.SEND)
+    await bench.lookup("old")
+    assert bench.host.right(past).name == past
 
 
 async def test_a_port_that_died_is_held_no_more(bench: Bench) -> None:
