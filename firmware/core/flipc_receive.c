@@ -91,7 +91,8 @@ static int find_destination(struct mach_host *host, uint64_t name, struct port *
     return name_was_ours(host, name) ? FLIPC_NAK_DEAD_PORT : FLIPC_NAK_UNKNOWN_NAME;
 }
 
-/* Uses, or brings, another right than a send right to its port? Of a sound header. */
+/* Does it use, or bring, another right than a send right to its port? Of a sound header that does not say
+ * RESUMED any more. */
 static bool has_rights(const struct kmsg *kmsg)
 {
     return le32_load(kmsg->mach.bits) != MACH_BITS(PORT_SEND, PORT_NONE);
@@ -293,52 +294,50 @@ COLD static void receive_again(struct node *node)
     flipc_owe(node, node->flow.ack_count);
 }
 
-static kern_return_t receive_locked(struct receiving *receiving)
+/* Is the message of the node the next of its stream? If not, `*result` says what comes of that. */
+static bool is_next(struct node *node, const struct kmsg *kmsg, enum arrival arrival,
+                    kern_return_t *result)
 {
-    struct node *node = receiving->node;
-    kern_return_t result = check_node(node);
-
-    if (result != KERN_SUCCESS)
-        return result;
-    switch (check_order(&node->flow, le32_load(receiving->kmsg->header.options), ARRIVAL_MESSAGE)) {
+    *result = KERN_INVALID_ARGUMENT;
+    switch (check_order(&node->flow, le32_load(kmsg->header.options), arrival)) {
     case ORDER_BROKEN:
-        return KERN_INVALID_ARGUMENT;
+        return false;
     case ORDER_REPEATED:
         receive_again(node);
-        return KERN_SUCCESS;
+        *result = KERN_SUCCESS;
+        return false;
     case ORDER_NEXT:
         break;
     }
-    receive_message(receiving);
-    return KERN_SUCCESS;
+    *result = KERN_SUCCESS;
+    return true;
+}
+
+static kern_return_t receive_locked(struct receiving *receiving)
+{
+    kern_return_t result = check_node(receiving->node);
+
+    if (result == KERN_SUCCESS &&
+        is_next(receiving->node, receiving->kmsg, ARRIVAL_MESSAGE, &result))
+        receive_message(receiving);
+    return result;
 }
 
 static kern_return_t hear_locked(struct telling *telling, enum arrival arrival)
 {
     struct node *node = telling->node;
-    const struct wire_mnl_header *header = &telling->kmsg->header;
     kern_return_t result = check_node(node);
 
     if (result != KERN_SUCCESS)
         return result;
-    if (arrival == ARRIVAL_SNAPSHOT) {
-        const void *payload = &telling->kmsg->mach;
-
-        return flipc_snapshot_received(node, payload, le32_load(header->size), &telling->deferred)
+    if (arrival == ARRIVAL_SNAPSHOT)
+        return flipc_snapshot_received(node, (const void *)&telling->kmsg->mach,
+                                       le32_load(telling->kmsg->header.size), &telling->deferred)
                    ? KERN_SUCCESS
                    : KERN_INVALID_ARGUMENT;
-    }
-    switch (check_order(&node->flow, le32_load(header->options), arrival)) {
-    case ORDER_BROKEN:
-        return KERN_INVALID_ARGUMENT;
-    case ORDER_REPEATED:
-        receive_again(node);
-        return KERN_SUCCESS;
-    case ORDER_NEXT:
-        break;
-    }
-    receive_control(telling);
-    return KERN_SUCCESS;
+    if (is_next(node, telling->kmsg, arrival, &result))
+        receive_control(telling);
+    return result;
 }
 
 /* The places of the rights that a complex message brings; what is wrong with it is its refusal. */
