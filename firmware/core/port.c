@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ports: life and death, names, queues. Sending and receiving are in mach_msg.c, sets in
+ * Ports: life and death, names, queues. Sending and receiving are in mach_msg_*.c, sets in
  * port_set.c.
  */
 #include "port.h"
