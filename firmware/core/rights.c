@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Rights that leave in messages; see rights.h. What arrives is in rights_take.c.
+ * Rights that leave in messages; see rights.h. What arrives is in rights_check.c and rights_take.c.
  */
 #include "rights.h"
 #include "migrate.h"

@@ -85,4 +85,12 @@ static inline struct rights_slot rights_slot(struct kmsg *kmsg, uint32_t index)
                                 .disposition = (enum port_disposition)right->disposition};
 }
 
+/* The node where its port is, as the message says. */
+static inline uint32_t rights_slot_home(const struct rights_slot *slot, uint32_t source_node)
+{
+    uint16_t home = le16_load(*slot->home);
+
+    return home == 0 ? source_node : WIRE_HOME_NODE(home);
+}
+
 #endif
